@@ -1,0 +1,1 @@
+"""The stages of FleetML's pipelines: each folder is one stage, a typed KFP edge beside the plain Python."""

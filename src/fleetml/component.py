@@ -1,0 +1,139 @@
+"""The entry inside every step: ``python -m fleetml.component module:function '{{$}}'``.
+
+It alone knows the executor contract of KFP v2: the executor input arrives as JSON, the plain function
+is called with parameters by name and artifacts as `Artifact` values, and what it returns is written to
+``executor_output.json``. Standard library only, so that a step starts in milliseconds.
+
+A failure leaves ``failure.json`` beside the executor output, which `fleetml.step` turns into the report
+a user reads; a `fleetml.errors.FleetMLError` is printed as its message, without a traceback.
+"""
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fleetml.errors import FleetMLError
+
+# Where the KFP launcher mounts remote stores inside a container.
+_MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
+
+
+@dataclass
+class Artifact:
+    """One artifact of a step.
+
+    `path` is a file or folder on this machine; for an output its parent exists and the function creates
+    it. `metadata` of an output is stored with the artifact and must be JSON.
+    """
+
+    name: str
+    uri: str
+    type: str = "system.Artifact"
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        for scheme, mount in _MOUNTS.items():
+            if self.uri.startswith(scheme):
+                return Path(mount + self.uri[len(scheme) :])
+        return Path(self.uri.removeprefix("file://"))
+
+    def log(self, **figures: float | int | str | bool) -> None:
+        """Add figures to the metadata; the first ones of a ``system.Metrics`` are shown beside the step."""
+        self.metadata.update(figures)
+
+
+def arguments(executor_input: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Artifact]]]:
+    """Return the keyword arguments for the function, and the output artifacts among them by name."""
+    inputs, outputs = executor_input.get("inputs", {}), executor_input.get("outputs", {})
+    kwargs: dict[str, Any] = dict(inputs.get("parameterValues", {}))
+    for name, entry in inputs.get("artifacts", {}).items():
+        found = [_artifact(name, item) for item in entry.get("artifacts", [])]
+        kwargs[name] = found if entry.get("isList") or len(found) != 1 else found[0]
+    made: dict[str, list[Artifact]] = {}
+    for name, entry in outputs.get("artifacts", {}).items():
+        made[name] = [_artifact(name, item) for item in entry.get("artifacts", [])]
+        for artifact in made[name]:
+            artifact.path.parent.mkdir(parents=True, exist_ok=True)
+        kwargs[name] = made[name][0]
+    return kwargs, made
+
+
+def _artifact(name: str, item: Mapping[str, Any]) -> Artifact:
+    kind = item.get("type", {}).get("schemaTitle", "system.Artifact")
+    return Artifact(item.get("name", name), item.get("uri", ""), kind, dict(item.get("metadata", {})))
+
+
+def write_output(executor_input: Mapping[str, Any], returned: Any, made: Mapping[str, list[Artifact]]) -> None:
+    """Write ``executor_output.json`` (aside, then renamed) from what the function returned.
+
+    Raises TypeError when the returned mapping does not name exactly the declared output parameters.
+    """
+    outputs = executor_input.get("outputs", {})
+    values = dict(returned or {})
+    declared = set(outputs.get("parameters", {}))
+    if set(values) != declared:
+        raise TypeError(f"a step returns its output parameters {sorted(declared)}, got {sorted(values)}")
+    document = {
+        "parameterValues": values,
+        "artifacts": {
+            name: {"artifacts": [{"name": a.name, "uri": a.uri, "metadata": a.metadata} for a in artifacts]}
+            for name, artifacts in made.items()
+        },
+    }
+    target = Path(outputs["outputFile"])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_suffix(".tmp")
+    aside.write_text(json.dumps(document))
+    os.replace(aside, target)
+
+
+def load(entry: str) -> Any:
+    """Import ``module:function`` and return the function."""
+    module, _, function = entry.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    """Describe the error and the innermost line of the user's own code (not a library's) it passed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if "site-packages" not in f.filename and f.filename != __file__ and os.path.isfile(f.filename)]
+    last = (own or list(frames))[-1:]
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "user_error": isinstance(error, FleetMLError),
+        "file": last[0].filename if last else "",
+        "line": last[0].lineno if last else 0,
+    }
+
+
+def main(argv: list[str]) -> int:
+    """Run one step; return the exit status."""
+    if len(argv) != 2:
+        print("usage: python -m fleetml.component module:function EXECUTOR_INPUT_JSON", file=sys.stderr)
+        return 2
+    entry, executor_input = argv[0], json.loads(argv[1])
+    try:
+        kwargs, made = arguments(executor_input)
+        write_output(executor_input, load(entry)(**kwargs), made)
+    except Exception as error:
+        failure = Path(executor_input["outputs"]["outputFile"]).parent / "failure.json"
+        failure.parent.mkdir(parents=True, exist_ok=True)
+        failure.write_text(json.dumps(_failure(error)))
+        if isinstance(error, FleetMLError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

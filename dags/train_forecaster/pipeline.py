@@ -1,0 +1,147 @@
+"""train_forecaster: from VM metrics to a served forecaster, gated against the champion and the naive forecasts."""
+
+from kfp import dsl
+
+from components.automl.component import automl
+from components.batch_predict.component import batch_predict
+from components.compress.component import compress
+from components.deploy.component import deploy
+from components.evaluate.component import evaluate, gate
+from components.features.component import features, materialise
+from components.hpo.component import hpo
+from components.ingest.component import ingest
+from components.nas.component import nas
+from components.register.component import champion, register
+from components.validate.component import validate
+
+
+@dsl.pipeline(name="train-forecaster", display_name="Train the forecaster")
+def train_forecaster(
+    source: str = "",
+    mapping: str = "",
+    target: str = "bandwidth",
+    window_days: int = 30,
+    window_end: str = "",
+    horizon: int = 48,
+    context: int = 288,
+    test_windows: int = 6,
+    max_windows: int = 4000,
+    automl_trials: int = 12,
+    automl_seconds: int = 40,
+    nas_trials: int = 6,
+    nas_seconds: int = 40,
+    hpo_trials: int = 8,
+    hpo_seconds: int = 30,
+    latency_budget_ms: float = 5.0,
+    size_budget_mb: float = 20.0,
+    max_compression_loss: float = 0.02,
+    seed: int = 0,
+    drift: dict = {},  # noqa: B006 - kfp reads the default when it compiles
+    registry: str = "",
+    serving_dir: str = "",
+    serving_address: str = "",
+    feature_store: str = "",
+):
+    """Train, search, compress, judge, and deploy the best forecaster if it beats the champion.
+
+    Args:
+        source: Where the VM metrics are: a file, folder, fsspec URL, prometheus+http:// address; empty: the synthetic fleet.
+        mapping: YAML file that maps the source's columns to the canonical table; empty: recognised by its columns.
+        target: What is forecast, and the name of its model: bandwidth (network received + sent), cpu, or any feature.
+        window_days: Days of data a run covers.
+        window_end: End of the window, ISO 8601 UTC; empty: the end of the data.
+        horizon: Steps of five minutes to forecast.
+        context: Steps of five minutes a forecast may look back.
+        test_windows: Held-out windows per VM, each one horizon long, at the end of the data.
+        max_windows: Training windows sampled at most.
+        automl_trials: Models tried by AutoML.
+        automl_seconds: Wall-clock budget of AutoML in seconds.
+        nas_trials: Architectures tried.
+        nas_seconds: Wall-clock budget of the architecture search in seconds.
+        hpo_trials: Settings of the winner tried.
+        hpo_seconds: Wall-clock budget of the hyperparameter search in seconds.
+        latency_budget_ms: Longest p99 latency of one forecast the gate admits, in milliseconds.
+        size_budget_mb: Largest graph the gate admits, in megabytes.
+        max_compression_loss: Error the compressed graph may lose, as a share of the original's.
+        seed: Seed of every random choice.
+        drift: What drifted, when a drift event started the run: feature names and scores.
+        registry: MLflow tracking and registry URI.
+        serving_dir: Folder the server watches.
+        serving_address: host:port of the gRPC server; empty: none runs.
+        feature_store: Folder of the online feature store.
+    """
+    raw = ingest(source=source, mapping=mapping, window_days=window_days, window_end=window_end)
+    raw.set_caching_options(False).set_display_name("Ingest")
+    valid = validate(data=raw.outputs["data"], target=target, context=context, horizon=horizon)
+    valid.set_display_name("Validate")
+    made = features(
+        data=valid.outputs["valid"],
+        target=target,
+        context=context,
+        horizon=horizon,
+        test_windows=test_windows,
+        max_windows=max_windows,
+        seed=seed,
+    ).set_display_name("Features")
+    stored = materialise(features=made.outputs["features"], store=feature_store)
+    stored.set_caching_options(False).set_display_name("Materialise")
+
+    split = {"train": made.outputs["train"], "val": made.outputs["val"]}
+    tabular = automl(**split, trials=automl_trials, timeout_seconds=automl_seconds, seed=seed).set_display_name("AutoML")
+    neural = nas(
+        **split, trials=nas_trials, timeout_seconds=nas_seconds, latency_limit_ms=latency_budget_ms, seed=seed
+    ).set_display_name("Architecture search")
+    tuned = hpo(
+        **split,
+        automl_model=tabular.outputs["model"],
+        nas_model=neural.outputs["model"],
+        trials=hpo_trials,
+        timeout_seconds=hpo_seconds,
+        latency_limit_ms=latency_budget_ms,
+        seed=seed,
+    ).set_display_name("Hyperparameter search")
+    small = compress(model=tuned.outputs["model"], **split, max_loss=max_compression_loss).set_display_name("Compress")
+    reigning = champion(registry=registry, model_name=target)
+    reigning.set_caching_options(False).set_display_name("Champion")
+
+    models = {
+        "automl_model": tabular.outputs["model"],
+        "nas_model": neural.outputs["model"],
+        "hpo_model": tuned.outputs["model"],
+        "compressed_model": small.outputs["compressed"],
+        "champion_model": reigning.outputs["model"],
+    }
+    judged = evaluate(test=made.outputs["test"], champion_version=reigning.outputs["version"], **models)
+    judged.set_display_name("Evaluate")
+    decision = gate(
+        scores=judged.outputs["scores"],
+        test=made.outputs["test"],
+        champion_version=reigning.outputs["version"],
+        latency_budget_ms=latency_budget_ms,
+        size_budget_mb=size_budget_mb,
+        **models,
+    ).set_display_name("Gate")
+
+    with dsl.If(decision.outputs["promote"] == True, name="promote"):  # noqa: E712 - kfp builds the condition from ==
+        registered = register(
+            model=decision.outputs["model"],
+            scores=judged.outputs["scores"],
+            data=valid.outputs["valid"],
+            train=made.outputs["train"],
+            registry=registry,
+            model_name=target,
+            run_id=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+        )
+        registered.set_caching_options(False).set_display_name("Register")
+        served = deploy(
+            model=decision.outputs["model"],
+            test=made.outputs["test"],
+            version=registered.outputs["version"],
+            model_name=target,
+            serving_dir=serving_dir,
+            address=serving_address,
+        ).after(stored)
+        served.set_caching_options(False).set_display_name("Deploy")
+        batch_predict(
+            model=decision.outputs["model"], test=made.outputs["test"], version=registered.outputs["version"]
+        ).set_display_name("Batch predict")

@@ -1,0 +1,152 @@
+"""Daemons that outlive the command that started them, found again and ended without hitting a stranger.
+
+A process id alone is not an identity: after a reboot or a wrap-around it may be anybody's. A `Process` is
+its id and its start time. What daemons start in sessions of their own is found by the mark in its environment.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+MARK = "FLEETML_STACK"
+"""Environment variable every process of a stack carries; its value is the stack's home."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A started process; `started` is its start time in seconds since the epoch."""
+
+    pid: int
+    started: float
+    command: tuple[str, ...] = ()
+
+    def alive(self) -> bool:
+        """Say whether this very process still runs (a zombie does not)."""
+        return self._found() is not None
+
+    def _found(self) -> psutil.Process | None:
+        try:
+            found = psutil.Process(self.pid)
+            if abs(found.create_time() - self.started) > 0.5 or found.status() == psutil.STATUS_ZOMBIE:
+                return None
+        except psutil.Error:
+            return None
+        return found
+
+    def family(self) -> list[psutil.Process]:
+        """Return this process, its descendants and the members of its session, as far as they live."""
+        found = self._found()
+        if found is None:
+            return []
+        return [found, *found.children(recursive=True), *_session(self.pid)]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server of the stack: where it answers, what runs it, and what a user needs to know of it."""
+
+    name: str
+    address: str
+    processes: tuple[Process, ...]
+    log: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def alive(self) -> bool:
+        return bool(self.processes) and all(process.alive() for process in self.processes)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Service":
+        processes = tuple(Process(p["pid"], p["started"], tuple(p["command"])) for p in document["processes"])
+        return cls(document["name"], document["address"], processes, document["log"], document["details"])
+
+
+def spawn(command: Sequence[str], *, home: Path, log: Path, env: Mapping[str, str], cwd: Path) -> Process:
+    """Start a daemon in a session of its own, its output appended to `log`; return at once.
+
+    `env` is the whole environment of the daemon but for the mark of the stack, which is added.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as sink:
+        child = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env={**env, MARK: str(home)},
+            cwd=cwd,
+            start_new_session=True,
+        )
+    return Process(child.pid, psutil.Process(child.pid).create_time(), tuple(command))
+
+
+def stop(process: Process, first: signal.Signals = signal.SIGTERM, grace_seconds: float = 15.0) -> None:
+    """End a process and all it started: `first` to the process, after the grace a kill to what is left."""
+    family = process.family()
+    if not family:
+        return
+    _send(family[:1], first)
+    _, left = psutil.wait_procs(family, timeout=grace_seconds)
+    end(left)
+
+
+def end(processes: Iterable[psutil.Process], grace_seconds: float = 3.0) -> None:
+    """Terminate, then kill; return when none is left."""
+    left = list(processes)
+    _send(left, signal.SIGTERM)
+    _, left = psutil.wait_procs(left, timeout=grace_seconds)
+    _send(left, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=grace_seconds)
+
+
+def marked(home: Path) -> list[psutil.Process]:
+    """Return every live process that the stack of `home` started, directly or not."""
+    own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
+    return [p for p in psutil.process_iter() if p.pid not in own and _mark(p) == str(home)]
+
+
+def wait_until(condition: Any, timeout_seconds: float, interval_seconds: float = 0.25) -> bool:
+    """Ask `condition` until it holds or the time is over; return whether it held."""
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(interval_seconds)
+    return True
+
+
+def _mark(process: psutil.Process) -> str | None:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return process.environ().get(MARK)
+    except (psutil.Error, OSError):
+        return None
+
+
+def _session(leader: int) -> list[psutil.Process]:
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != leader and os.getsid(process.pid) == leader:
+                members.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return members
+
+
+def _send(processes: Iterable[psutil.Process], sig: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(sig)
+        except psutil.Error:
+            continue

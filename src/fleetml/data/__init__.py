@@ -1,0 +1,1 @@
+"""The canonical table every stage speaks, and the synthetic fleet that fills it when there is no data."""

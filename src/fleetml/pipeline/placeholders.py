@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fleetml.pipeline.plan import Container, Resources, Step
+from fleetml.pipeline.plan import Container, Step
 
 
 def render_command(container: Container, executor_input: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
@@ -20,11 +20,6 @@ def render_command(container: Container, executor_input: Mapping[str, Any], name
 
 def render_env(container: Container, executor_input: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
     """Return the container's environment variables."""
-    raise NotImplementedError
-
-
-def render_resources(container: Container, executor_input: Mapping[str, Any], names: Mapping[str, str]) -> Resources:
-    """Return the resources with placeholders replaced."""
     raise NotImplementedError
 
 

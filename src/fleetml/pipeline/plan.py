@@ -101,7 +101,7 @@ class Guard:
 class Resources:
     """Requests and limits as written: cores ("500m"), memory ("2Gi"), accelerator; "" where not stated.
 
-    Each may hold placeholders; `placeholders.render_text` resolves them.
+    In a `Step` each may hold placeholders; `Plan.resolve` returns them as concrete texts.
     """
 
     cpu_request: str = ""
@@ -188,10 +188,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Concrete inputs of a step: parameter values by name, and each artifact's list of artifact entries."""
+    """Concrete inputs of a step: parameter values by name, each artifact's list of entries, the resources."""
 
     parameters: dict[str, Any]
     artifacts: dict[str, list[dict[str, Any]]]
+    resources: Resources = Resources()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,41 @@
+"""What a step tells while it runs: engines hand `step.run` a listener and show, log or forward what comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StepStarted:
+    """The step's command is about to start (never sent for a cache hit); `log` is where its output goes."""
+
+    step: str
+    attempt: int
+    log: Path
+
+
+@dataclass(frozen=True)
+class StepLine:
+    """One line of the step's output."""
+
+    step: str
+    line: str
+
+
+@dataclass(frozen=True)
+class StepEnded:
+    """The step is over; `outcome` is the `fleetml.step.StepOutcome`."""
+
+    step: str
+    outcome: Any
+
+
+Event = StepStarted | StepLine | StepEnded
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The listener of those who do not listen."""

@@ -1,0 +1,89 @@
+"""Runners: a resolved command in, the true exit status out.
+
+A runner is a value with one method; each lives in one file and passes ``tests/conformance/test_runners.py``.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from fleetml.images import Image
+
+__all__ = ["Command", "Exit", "Limits", "Runner", "Usage"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a command may use at most; None: no limit. `cpus` in cores, `memory` in bytes, `seconds` of wall time."""
+
+    cpus: float | None = None
+    memory: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command ready to run: nothing in it is left to resolve.
+
+    `image` says in which environment; `env` holds only what the step declares, the runner adds the rest.
+    `readable` and `writable` are the folders the command needs (a container mounts them at the same path).
+    """
+
+    argv: tuple[str, ...]
+    image: Image
+    env: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = Limits()
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the command and its children used: CPU seconds (user + system), peak RSS in bytes, wall seconds."""
+
+    cpu_seconds: float = 0.0
+    max_rss_bytes: int = 0
+    wall_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How the command ended.
+
+    `status` is the exit status, or the negative number of the signal that ended it, as the kernel told it.
+    `ended` says who ended it: itself, or the runner on a cancel, a time limit or a memory limit.
+    """
+
+    status: int
+    usage: Usage = Usage()
+    ended: Literal["itself", "cancelled", "timeout", "memory"] = "itself"
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status == 0 and self.ended == "itself"
+
+    def __str__(self) -> str:
+        if self.ended != "itself":
+            return {"cancelled": "cancelled", "timeout": "over its time limit", "memory": "over its memory limit"}[
+                self.ended
+            ]
+        if self.status < 0:
+            return f"killed by {signal.Signals(-self.status).name}"
+        return f"exit status {self.status}"
+
+
+class Runner(Protocol):
+    """Runs one command and returns when it and all its children are gone."""
+
+    def run(self, command: Command, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
+        """Run `command`; call `on_line` with each line of its output (both streams, no newline) as it comes.
+
+        Setting `cancel` stops it: a polite signal first, then a kill after a grace. Raises ConfigurationError
+        when the environment or the program is not there, Unavailable when the machine can start no process.
+        """
+        ...

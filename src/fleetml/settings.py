@@ -1,0 +1,101 @@
+"""Settings of this installation: one frozen value, made once by the CLI or the DAG loader."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fleetml.errors import ConfigurationError
+
+TABLE = Path("images/images.toml")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are. Paths are absolute; addresses are URLs or host:port, "" when there is none.
+
+    `step_variables` names further environment variables that steps receive from ours (credentials of a
+    remote store, say); nothing else leaks into a step. `cost` overrides figures of `fleetml.cost.estimate`.
+    """
+
+    project: Path
+    home: Path
+    registry: str
+    serving_dir: Path
+    serving_address: str
+    feature_store: Path
+    step_variables: tuple[str, ...] = ()
+    cost: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
+        """Read the FLEETML_* variables, then ``stack.json`` of a running stack, then the defaults.
+
+        Raises ConfigurationError when no project root (a folder with images/images.toml) is found.
+        """
+        environ = os.environ if environ is None else environ
+        project = _project(environ, Path.cwd() if cwd is None else cwd)
+        home = Path(environ.get("FLEETML_HOME") or project / ".fleetml").expanduser().absolute()
+        stack = _stack(home)
+        return cls(
+            project=project,
+            home=home,
+            registry=environ.get("FLEETML_REGISTRY") or stack.get("registry") or f"sqlite:///{home}/registry/mlflow.db",
+            serving_dir=Path(environ.get("FLEETML_SERVING_DIR") or home / "serving").expanduser().absolute(),
+            serving_address=environ.get("FLEETML_SERVING_ADDRESS") or stack.get("serving") or "",
+            feature_store=Path(environ.get("FLEETML_FEATURE_STORE") or home / "feature_store").expanduser().absolute(),
+            step_variables=tuple(environ.get("FLEETML_STEP_VARIABLES", "").replace(",", " ").split()),
+            cost=_figures(environ),
+        )
+
+    def variables(self) -> dict[str, str]:
+        """The values that ``${NAME}`` stands for in a triggers.yaml."""
+        return {
+            "FLEETML_PROJECT": str(self.project),
+            "FLEETML_HOME": str(self.home),
+            "FLEETML_REGISTRY": self.registry,
+            "FLEETML_SERVING_DIR": str(self.serving_dir),
+            "FLEETML_SERVING_ADDRESS": self.serving_address,
+            "FLEETML_FEATURE_STORE": str(self.feature_store),
+        }
+
+
+def _project(environ: Mapping[str, str], cwd: Path) -> Path:
+    if given := environ.get("FLEETML_PROJECT"):
+        project = Path(given).expanduser().absolute()
+        if not (project / TABLE).is_file():
+            raise ConfigurationError(
+                f"a project holds {TABLE}; FLEETML_PROJECT={project} does not; set it to the project's root"
+            )
+        return project
+    for folder in (cwd.absolute(), *cwd.absolute().parents):
+        if (folder / TABLE).is_file():
+            return folder
+    raise ConfigurationError(
+        f"no project: neither {cwd} nor a folder above it holds {TABLE}; go there or set FLEETML_PROJECT"
+    )
+
+
+def _stack(home: Path) -> dict[str, Any]:
+    """The addresses of the running stack; a file that cannot be read counts as no stack."""
+    try:
+        addresses = json.loads((home / "stack.json").read_text()).get("addresses", {})
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return addresses if isinstance(addresses, dict) else {}
+
+
+def _figures(environ: Mapping[str, str]) -> dict[str, float]:
+    """FLEETML_COST_<FIGURE> variables, as numbers; see `fleetml.cost.estimate.Rates` for the names."""
+    figures: dict[str, float] = {}
+    for name, text in environ.items():
+        if name.startswith("FLEETML_COST_"):
+            try:
+                figures[name.removeprefix("FLEETML_COST_").lower()] = float(text)
+            except ValueError:
+                raise ConfigurationError(f"{name} is a number, got {text!r}; mend or unset it") from None
+    return figures

@@ -13,9 +13,10 @@ A fleet is named by a URL, all options optional::
 (ISO 8601, UTC) on or, without it, throughout.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
@@ -66,7 +67,7 @@ class Fleet:
 
 def parse(url: str) -> Fleet:
     """Return the fleet that a ``synthetic://?…`` URL names; raises InvalidParameter for what it does not know."""
-    readers = {
+    readers: dict[str, Callable[[str], Any]] = {
         "vms": int,
         "days": float,
         "seed": int,
@@ -74,7 +75,7 @@ def parse(url: str) -> Fleet:
         "drift": _factors,
         "drift_start": instant,
     }
-    options = {}
+    options: dict[str, Any] = {}
     for name, text in parse_qsl(urlsplit(url).query, keep_blank_values=True):
         if name not in readers:
             raise InvalidParameter(f"{url}: unknown option {name!r}; known are {', '.join(readers)}")
@@ -154,8 +155,8 @@ class _Metrics:
         self.seed, self.slot, self.seconds = seed, slot, seconds
         zone = np.array([round(hours * 3600) for hours in REGIONS.values()], dtype=np.int64)
         local = seconds + zone[slot % len(zone)]
-        self.day, second = np.divmod(local, DAY)
-        self.hour = second / 3600.0
+        self.day = local // DAY
+        self.hour = (local - self.day * DAY) / 3600.0
         self.weekend = (self.day + 3) % 7 >= 5  # the epoch was a Thursday
         self.kind = np.array(CLASSES)[slot % len(CLASSES)]
 

@@ -1,0 +1,69 @@
+# Two commands: `make run` and `make test`. Everything lives inside this checkout; `make help` lists the rest.
+
+.PHONY: help run test down setup dev lock lint types compile bench
+.DEFAULT_GOAL := help
+
+# A Python 3.11 to build the environments with; found by itself unless given: make run PYTHON=/path/to/python3.11
+PYTHON ?=
+DATA ?=
+TARGET ?=
+ARGS ?=
+
+quote = '$(subst ','\'',$(1))'
+ML := .venv/ml/bin
+ORCHESTRATOR := .venv/orchestrator/bin
+
+# A name on PATH may be a shim for a version that is not there: ask each before trusting it.
+define environments
+for python in $(call quote,$(PYTHON)) python3.11 python3 python; do \
+  if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
+    PYTHONPATH=src exec "$$python" -m fleetml.stack.environments $(1); \
+  fi; \
+done; \
+echo 'error: FleetML is built for Python 3.11, and none of python3.11, python3, python is one;' \
+  'install it (Debian: apt-get install python3.11 python3.11-venv), or name it: make run PYTHON=/path/to/python3.11' >&2; \
+exit 2
+endef
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
+
+setup: ## build .venv/ml and .venv/orchestrator from their locks
+	@$(call environments)
+
+dev: ## the same with the tools of the tests
+	@$(call environments,--dev)
+
+run: setup ## start the stack, train, serve; DATA=path TARGET=bandwidth|cpu|… ARGS="-p name=value"
+	@$(ML)/fleetml train $(if $(DATA),--data $(call quote,$(DATA))) $(if $(TARGET),--target $(call quote,$(TARGET))) $(ARGS)
+
+down: ## stop everything this checkout started
+	@if [ -x $(ML)/fleetml ]; then $(ML)/fleetml down; else echo 'nothing to stop: this checkout was never set up'; fi
+
+test: dev lint types ## lint, types, import contracts, golden IR, every test, coverage
+	@$(ML)/fleetml compile --check
+	@sh tests/run.sh
+
+lint: dev ## ruff and the import contracts
+	@$(ML)/ruff check .
+	@$(ML)/ruff format --check .
+	@$(ML)/lint-imports --no-logo || $(ML)/lint-imports
+
+types: dev ## mypy
+	@$(ML)/mypy
+
+compile: setup ## write dags/*/pipeline.yaml anew from pipeline.py
+	@$(ML)/fleetml compile
+
+bench: setup ## every figure the README quotes
+	@$(ML)/python -m benchmarks
+
+UV_COMPILE = UV_FIND_LINKS="$$(python3 -m pip config get global.find-links 2>/dev/null)" \
+  uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
+
+lock: ## resolve images/*/*.in anew (needs uv on PATH)
+	@$(UV_COMPILE) --overrides images/ml/overrides.in images/ml/requirements.in -o images/ml/requirements.txt
+	@$(UV_COMPILE) -c images/ml/requirements.txt images/ml/torch.in -o images/ml/torch.txt
+	@$(UV_COMPILE) -c images/ml/requirements.txt images/ml/dev.in -o images/ml/dev.txt
+	@$(UV_COMPILE) images/orchestrator/requirements.in -o images/orchestrator/requirements.txt
+	@$(UV_COMPILE) -c images/orchestrator/requirements.txt images/orchestrator/dev.in -o images/orchestrator/dev.txt

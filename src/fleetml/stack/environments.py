@@ -1,0 +1,223 @@
+"""Build the embedded environments from their locks: ``python3.11 -m fleetml.stack.environments [--dev]``.
+
+Runs before anything is installed: standard library only. Each environment is what ``images/images.toml`` names:
+a virtual environment that holds exactly its locks (and, with ``--dev``, the tools of ``dev.txt`` beside them).
+A stamp inside it, written last, tells a finished environment from an interrupted one, which is built anew.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleetml.errors import ConfigurationError, FleetMLError, Unavailable
+
+STAMP = "fleetml-environment.json"
+UV = "uv==0.13.8"
+_UV_OLDEST = (0, 7)  # the first with every flag used here
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One virtual environment; all paths are relative to the project."""
+
+    name: str
+    venv: Path
+    locks: tuple[Path, ...]
+
+    @property
+    def python(self) -> Path:
+        return self.venv / "bin" / "python"
+
+    @property
+    def dev(self) -> Path:
+        return self.locks[0].parent / "dev.txt"
+
+
+def environments(project: Path) -> list[Environment]:
+    """Read the table of images. Raises ConfigurationError when a lock it names is missing."""
+    table = tomllib.loads((project / "images" / "images.toml").read_text())["images"]
+    found = [Environment(name, Path(row["venv"]), tuple(map(Path, row["locks"]))) for name, row in table.items()]
+    for environment in found:
+        for lock in environment.locks:
+            if not (project / lock).is_file():
+                raise ConfigurationError(
+                    f"image '{environment.name}' needs its lock {lock}, which is missing; run `make lock`"
+                )
+    return found
+
+
+def digest(project: Path, locks: Sequence[Path]) -> str:
+    """Return the SHA-256 of the locks' names and contents."""
+    total = hashlib.sha256()
+    for lock in locks:
+        total.update(f"{lock.as_posix()}\0".encode() + (project / lock).read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def stamp(project: Path, environment: Environment) -> dict[str, str]:
+    """Return what the environment was built from; {} when it was never finished."""
+    try:
+        found: dict[str, str] = json.loads((project / environment.venv / STAMP).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if (project / environment.python).exists() else {}
+
+
+def build(project: Path, environment: Environment, uv: Path, dev: bool) -> bool:
+    """Bring one environment to its locks; return False when it was there already.
+
+    Raises Unavailable when the installer fails: no network, no space, a package that has no wheel here.
+    """
+    had = stamp(project, environment)
+    with_dev = dev or bool(had.get("dev"))  # tools once installed stay: run and test would else undo each other
+    wanted = _wanted(project, environment, with_dev)
+    if had == wanted:
+        return False
+    locks = [*environment.locks, *([environment.dev] if with_dev else [])]
+    began = time.monotonic()
+    _say(f"environment {environment.venv}: building from {', '.join(map(str, locks))} (minutes, the first time)")
+    if had:
+        (project / environment.venv / STAMP).unlink()
+    else:
+        _call(uv, project, "venv", "--quiet", "--clear", "--python", sys.executable, str(environment.venv))
+    python = ["--python", str(environment.python)]
+    torch = any("torch.txt" in lock.name for lock in locks)
+    _call(uv, project, "pip", "sync", "--compile-bytecode", *python, *_torch(torch), *map(str, locks))
+    _call(uv, project, "pip", "install", "--quiet", "--no-deps", *python, "--editable", ".")
+    _write(project / environment.venv / STAMP, wanted)
+    _say(f"environment {environment.venv}: ready after {time.monotonic() - began:.0f} s")
+    return True
+
+
+def _wanted(project: Path, environment: Environment, dev: bool) -> dict[str, str]:
+    return {
+        "locks": digest(project, environment.locks),
+        "dev": digest(project, [environment.dev]) if dev else "",
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "project": str(project),  # a moved checkout breaks the editable install
+    }
+
+
+def _torch(wanted: bool) -> list[str]:
+    """Say where the CPU build of torch comes from: a folder pip is told of, else torch's own index."""
+    if not wanted or os.environ.get("UV_FIND_LINKS"):
+        return []
+    links = _pip_setting("global.find-links") or os.environ.get("PIP_FIND_LINKS", "")
+    for folder in links.split():
+        if any(Path(folder.removeprefix("file://")).glob("torch-*.whl")):
+            return ["--find-links", folder]
+    return ["--torch-backend=cpu"]
+
+
+def _pip_setting(name: str) -> str:
+    asked = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "get", name], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    return asked.stdout.strip() if asked.returncode == 0 else ""
+
+
+def find_uv(project: Path) -> Path:
+    """Return uv: the one on PATH if it is new enough, else one installed into ``.venv/uv``."""
+    own = project / ".venv" / "uv"
+    for candidate in (shutil.which("uv"), str(own / "bin" / "uv")):
+        if candidate and _version(candidate) >= _UV_OLDEST:
+            return Path(candidate)
+    _say(f"installing {UV} into .venv/uv")
+    made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(own)], capture_output=True, text=True)
+    if made.returncode == 0:
+        pip = [str(own / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV]
+        made = subprocess.run(pip, capture_output=True, text=True)
+    if made.returncode != 0:
+        cause = (made.stderr or made.stdout).strip().splitlines()[-1:] or ["no message"]
+        raise Unavailable(
+            f"set-up needs uv, and installing it into .venv/uv failed: {cause[0]}; install uv yourself "
+            "(https://docs.astral.sh/uv) or, on Debian, `apt-get install python3.11-venv`"
+        )
+    return own / "bin" / "uv"
+
+
+def _version(uv: str) -> tuple[int, ...]:
+    try:
+        said = subprocess.run([uv, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        return tuple(int(part) for part in said.stdout.split()[1].split(".")[:2])
+    except (OSError, IndexError, ValueError):
+        return ()
+
+
+def _call(uv: Path, project: Path, *arguments: str) -> None:
+    drop = {"PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"}
+    env = {name: value for name, value in os.environ.items() if name not in drop}
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    command = [str(uv), *arguments, *quiet]
+    done = subprocess.run(command, cwd=project, env=env, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise Unavailable(
+            f"set-up stopped: `uv {' '.join(arguments[:2])}` ended with status {done.returncode} (its message stands above); "
+            "check the network and the space on the disk, then run the same command again: it goes on where it stopped"
+        )
+
+
+@contextlib.contextmanager
+def _alone(project: Path) -> Iterator[None]:
+    """Let one set-up at a time work on this checkout."""
+    folder = project / ".venv"
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            _say("waiting for another set-up of this checkout")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _write(path: Path, document: dict[str, str]) -> None:
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps(document, indent=1))
+    aside.replace(path)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the set-up's own progress; rich is not installed yet
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build what is missing; return the exit status."""
+    parser = argparse.ArgumentParser(prog="fleetml.stack.environments", description=__doc__.splitlines()[0])
+    parser.add_argument("--dev", action="store_true", help="add the tools of the tests")
+    chosen = parser.parse_args(argv)
+    project = Path.cwd()
+    try:
+        with _alone(project):
+            wanted = environments(project)
+            uv = find_uv(project) if any(_stale(project, e, chosen.dev) for e in wanted) else Path("uv")
+            built = [build(project, environment, uv, chosen.dev) for environment in wanted]
+    except FleetMLError as error:
+        _say(f"error: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say("set-up interrupted; run the same command again: it goes on where it stopped")
+        return 130
+    if not any(built):
+        _say("environments: unchanged")
+    return 0
+
+
+def _stale(project: Path, environment: Environment, dev: bool) -> bool:
+    had = stamp(project, environment)
+    return had != _wanted(project, environment, dev or bool(had.get("dev")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

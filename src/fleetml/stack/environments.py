@@ -8,7 +8,7 @@ A stamp inside it, written last, tells a finished environment from an interrupte
 import argparse
 import contextlib
 import fcntl
-import hashlib
+import functools
 import json
 import os
 import shutil
@@ -16,13 +16,13 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleetml.errors import ConfigurationError, FleetMLError, Unavailable
+from fleetml.errors import FleetMLError, Unavailable
+from fleetml.images import STAMP, TABLE, lock_digest
 
-STAMP = "fleetml-environment.json"
 UV = "uv==0.13.8"
 _UV_OLDEST = (0, 7)  # the first with every flag used here
 
@@ -45,24 +45,9 @@ class Environment:
 
 
 def environments(project: Path) -> list[Environment]:
-    """Read the table of images. Raises ConfigurationError when a lock it names is missing."""
-    table = tomllib.loads((project / "images" / "images.toml").read_text())["images"]
-    found = [Environment(name, Path(row["venv"]), tuple(map(Path, row["locks"]))) for name, row in table.items()]
-    for environment in found:
-        for lock in environment.locks:
-            if not (project / lock).is_file():
-                raise ConfigurationError(
-                    f"image '{environment.name}' needs its lock {lock}, which is missing; run `make lock`"
-                )
-    return found
-
-
-def digest(project: Path, locks: Sequence[Path]) -> str:
-    """Return the SHA-256 of the locks' names and contents."""
-    total = hashlib.sha256()
-    for lock in locks:
-        total.update(f"{lock.as_posix()}\0".encode() + (project / lock).read_bytes() + b"\0")
-    return total.hexdigest()
+    """Read the table of images."""
+    table = tomllib.loads((project / TABLE).read_text())["images"]
+    return [Environment(name, Path(row["venv"]), tuple(map(Path, row["locks"]))) for name, row in table.items()]
 
 
 def stamp(project: Path, environment: Environment) -> dict[str, str]:
@@ -92,8 +77,8 @@ def build(project: Path, environment: Environment, uv: Path, dev: bool) -> bool:
     else:
         _call(uv, project, "venv", "--quiet", "--clear", "--python", sys.executable, str(environment.venv))
     python = ["--python", str(environment.python)]
-    torch = any("torch.txt" in lock.name for lock in locks)
-    _call(uv, project, "pip", "sync", "--compile-bytecode", *python, *_torch(torch), *map(str, locks))
+    torch = _torch(_pip_settings()) if any(lock.name == "torch.txt" for lock in locks) else []
+    _call(uv, project, "pip", "sync", "--compile-bytecode", *python, *torch, *map(str, locks))
     _call(uv, project, "pip", "install", "--quiet", "--no-deps", *python, "--editable", ".")
     _write(project / environment.venv / STAMP, wanted)
     _say(f"environment {environment.venv}: ready after {time.monotonic() - began:.0f} s")
@@ -102,29 +87,37 @@ def build(project: Path, environment: Environment, uv: Path, dev: bool) -> bool:
 
 def _wanted(project: Path, environment: Environment, dev: bool) -> dict[str, str]:
     return {
-        "locks": digest(project, environment.locks),
-        "dev": digest(project, [environment.dev]) if dev else "",
-        "python": ".".join(map(str, sys.version_info[:3])),
+        "locks": lock_digest(project, map(str, environment.locks)),
+        "dev": lock_digest(project, [str(environment.dev)]) if dev else "",
         "project": str(project),  # a moved checkout breaks the editable install
     }
 
 
-def _torch(wanted: bool) -> list[str]:
-    """Say where the CPU build of torch comes from: a folder pip is told of, else torch's own index."""
-    if not wanted or os.environ.get("UV_FIND_LINKS"):
-        return []
-    links = _pip_setting("global.find-links") or os.environ.get("PIP_FIND_LINKS", "")
-    for folder in links.split():
+def _torch(pip: Mapping[str, str]) -> list[str]:
+    """Say where the CPU build of torch comes from: a folder that pip is told of, else torch's own index."""
+    for folder in pip.get("find-links", "").split():
         if any(Path(folder.removeprefix("file://")).glob("torch-*.whl")):
             return ["--find-links", folder]
-    return ["--torch-backend=cpu"]
+    return [] if os.environ.get("UV_FIND_LINKS") else ["--torch-backend=cpu"]
 
 
-def _pip_setting(name: str) -> str:
-    asked = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "get", name], capture_output=True, text=True, stdin=subprocess.DEVNULL
+@functools.cache
+def _pip_settings() -> dict[str, str]:
+    """What pip is told on this machine (mirror, certificates, wheel folders): uv does not read it by itself."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
-    return asked.stdout.strip() if asked.returncode == 0 else ""
+    pairs = (line.split("=", 1) for line in listed.stdout.splitlines() if "=" in line)
+    return {key.removeprefix("global.").removeprefix(":env:."): value.strip("'\"") for key, value in pairs}
+
+
+def _uv_environment() -> dict[str, str]:
+    drop = {"PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"}
+    env = {name: value for name, value in os.environ.items() if name not in drop}
+    for name, key in (("SSL_CERT_FILE", "cert"), ("UV_DEFAULT_INDEX", "index-url")):
+        if value := _pip_settings().get(key):
+            env.setdefault(name, value)
+    return env
 
 
 def find_uv(project: Path) -> Path:
@@ -156,15 +149,13 @@ def _version(uv: str) -> tuple[int, ...]:
 
 
 def _call(uv: Path, project: Path, *arguments: str) -> None:
-    drop = {"PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"}
-    env = {name: value for name, value in os.environ.items() if name not in drop}
     quiet = [] if sys.stderr.isatty() else ["--quiet"]
     command = [str(uv), *arguments, *quiet]
-    done = subprocess.run(command, cwd=project, env=env, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, cwd=project, env=_uv_environment(), stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise Unavailable(
-            f"set-up stopped: `uv {' '.join(arguments[:2])}` ended with status {done.returncode} (its message stands above); "
-            "check the network and the space on the disk, then run the same command again: it goes on where it stopped"
+            f"set-up stopped: `uv {' '.join(arguments[:2])}` ended with status {done.returncode}, its message stands "
+            "above; check the network and the space on the disk, then run the same command again"
         )
 
 
@@ -207,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        _say("set-up interrupted; run the same command again: it goes on where it stopped")
+        _say("set-up interrupted; run the same command again to go on")
         return 130
     if not any(built):
         _say("environments: unchanged")

@@ -82,7 +82,7 @@ def spawn(command: Sequence[str], *, home: Path, log: Path, env: Mapping[str, st
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
-            env={**env, MARK: str(home)},
+            env={**env, MARK: str(home.resolve()), "SPT_NOENV": "1"},  # a changed process title must not wipe the mark
             cwd=cwd,
             start_new_session=True,
         )
@@ -111,7 +111,16 @@ def end(processes: Iterable[psutil.Process], grace_seconds: float = 3.0) -> None
 def marked(home: Path) -> list[psutil.Process]:
     """Return every live process that the stack of `home` started, directly or not."""
     own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
-    return [p for p in psutil.process_iter() if p.pid not in own and _mark(p) == str(home)]
+    mark = str(home.resolve())
+    return [p for p in psutil.process_iter() if p.pid not in own and _mark(p) == mark]
+
+
+def sweep(home: Path) -> list[psutil.Process]:
+    """End everything that carries the mark of `home`, what it starts meanwhile too; return what is left."""
+    for _ in range(3):
+        if left := marked(home):
+            end(left)
+    return marked(home)
 
 
 def wait_until(condition: Any, timeout_seconds: float, interval_seconds: float = 0.25) -> bool:

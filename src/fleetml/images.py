@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+import platform
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
+
+from fleetml.errors import ConfigurationError
+
+TABLE = Path("images/images.toml")
+STAMP = "fleetml-environment.json"  # left in a finished venv by whoever built it: locks, python
 
 
 @dataclass(frozen=True)
@@ -20,29 +33,148 @@ class Image:
     code: tuple[Path, ...] = ()
     registry: str = ""
     digest: str = ""
+    _known: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def python(self) -> Path:
         return self.venv / "bin" / "python"
 
     def environment_digest(self) -> str:
-        """SHA-256 over lock digest, Python version of the venv and platform."""
-        raise NotImplementedError
+        """SHA-256 over lock digest, Python version of the venv and platform; computed once."""
+        if "environment" not in self._known:
+            parts = (self.lock_digest, _python_version(self.venv), sys.platform, platform.machine())
+            self._known["environment"] = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        return self._known["environment"]
 
     def code_digest(self, entry: str = "") -> str:
-        """SHA-256 over the code roots and, for `entry` ("components.train.fit:fit"), its stage's folder."""
-        raise NotImplementedError
+        """SHA-256 over the code roots and, for `entry` ("components.train.fit:fit"), its stage's folder; kept."""
+        stage = stage_folder(self.project, entry) if entry else None
+        place = f"code {stage}"
+        if place not in self._known:
+            roots = sorted({*self.code, *([stage] if stage else [])})
+            self._known[place] = _code_digest(self.project, roots)
+        return self._known[place]
+
+
+def stage_folder(project: Path, entry: str) -> Path | None:
+    """Return the folder (or the single file) that holds the code of "module:function", None outside the project.
+
+    The stage of "components.train.fit:fit" is components/train, of "tools.x:f" tools, of "x:f" the file x.py.
+    """
+    parts = entry.partition(":")[0].split(".")
+    for folder in (project.joinpath(*parts[:2]), project / parts[0]):
+        if folder.is_dir():
+            return folder
+    file = project / f"{parts[0]}.py"
+    return file if file.is_file() else None
+
+
+def _code_digest(project: Path, roots: Iterable[Path]) -> str:
+    total = hashlib.sha256()
+    for file in sorted({file for root in roots for file in _sources(root)}):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        name = file.relative_to(project) if file.is_relative_to(project) else file
+        total.update(f"{name.as_posix()}\0{content}\n".encode())
+    return total.hexdigest()
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    """Every file below `root` but caches and hidden ones."""
+    if root.is_file():
+        yield root
+    elif root.is_dir():
+        for entry in root.iterdir():
+            if not entry.name.startswith(".") and entry.name != "__pycache__" and entry.suffix != ".pyc":
+                yield from _sources(entry)
+
+
+def _python_version(venv: Path) -> str:
+    """What pyvenv.cfg says; no process is started for it."""
+    try:
+        lines = (venv / "pyvenv.cfg").read_text().splitlines()
+    except OSError:
+        return ""
+    pairs = dict(line.replace(" ", "").split("=", 1) for line in lines if "=" in line)
+    return f"{pairs.get('implementation', 'CPython')} {pairs.get('version_info') or pairs.get('version', '')}"
+
+
+def lock_digest(project: Path, locks: Iterable[str]) -> str:
+    """SHA-256 of the names and contents of lock files. Raises ConfigurationError when one is missing."""
+    total = hashlib.sha256()
+    for lock in locks:
+        try:
+            total.update(f"{Path(lock).as_posix()}\0".encode() + (project / lock).read_bytes() + b"\0")
+        except OSError as error:
+            raise ConfigurationError(
+                f"an image is built from locks, {lock} of {project / TABLE} cannot be read: {error.strerror}"
+            ) from error
+    return total.hexdigest()
 
 
 class Images:
-    """The table of one project; a digest is computed once and kept as long as this object."""
+    """The table of one project. Digests are computed once and kept as long as this object: make one per run.
+
+    Raises ConfigurationError when the table cannot be read.
+    """
 
     def __init__(self, project: Path) -> None:
-        raise NotImplementedError
+        self._project = project
+        self._place = project / TABLE
+        try:
+            table = tomllib.loads(self._place.read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(f"{self._place} must be a readable TOML table of images: {error}") from error
+        self._rows: Mapping[str, Mapping[str, Any]] = table.get("images", {})
+        self._aliases: Mapping[str, str] = table.get("aliases", {})
+        self._made: dict[str, Image] = {}
 
     def resolve(self, name: str) -> Image:
-        """Return the image for a logical name or one of its aliases.
+        """Return the image for a logical name or one of its aliases (shell patterns).
 
         Raises ConfigurationError, naming the table, for an unknown name and for a venv that was not built.
         """
-        raise NotImplementedError
+        logical = self._logical(name)
+        if logical not in self._made:
+            self._made[logical] = self._image(logical)
+        image = self._made[logical]
+        if not image.python.exists():
+            raise ConfigurationError(
+                f"image '{logical}' runs in {image.venv}, which holds no bin/python; run `make setup`"
+            )
+        return image
+
+    def _logical(self, name: str) -> str:
+        if name in self._rows:
+            return name
+        for pattern, target in self._aliases.items():
+            if fnmatchcase(name, pattern) and target in self._rows:
+                return target
+        raise ConfigurationError(
+            f"image '{name}' has no environment on this machine; known are {', '.join(sorted(self._rows))} "
+            f"and the aliases {', '.join(sorted(self._aliases)) or '(none)'}; add it to {self._place}"
+        )
+
+    def _image(self, name: str) -> Image:
+        row = self._rows[name]
+        try:
+            venv = self._project / row["venv"]
+            locks = [str(lock) for lock in row["locks"]]
+        except KeyError as missing:
+            raise ConfigurationError(f"image '{name}' needs {missing} in {self._place}; add it") from None
+        return Image(
+            name=name,
+            project=self._project,
+            venv=venv,
+            lock_digest=_stamped(venv) or lock_digest(self._project, locks),
+            code=tuple(self._project / root for root in row.get("code", [])),
+            registry=row.get("registry", ""),
+            digest=row.get("digest", ""),
+        )
+
+
+def _stamped(venv: Path) -> str:
+    """The lock digest that the venv was built from, "" without a stamp: then the locks speak for it."""
+    try:
+        return str(json.loads((venv / STAMP).read_text()).get("locks", ""))
+    except (OSError, ValueError):
+        return ""

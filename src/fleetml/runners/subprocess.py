@@ -1,0 +1,238 @@
+"""Runs a step as a process of its own, in the virtual environment of its image."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from fleetml.errors import ConfigurationError, Unavailable
+from fleetml.runners import Command, Exit, Limits, Usage
+
+# What a step gets of our own environment; the rest may hold secrets and stays here.
+PASSED = (
+    *("HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+    *("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"),
+)
+_SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"  # the same whoever starts the step
+_LOOK = 0.05  # s between looks at cancel and limits; the end of the step itself is noticed at once
+_PATIENCE = 5.0  # s for the last lines of a step that is gone
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+Ended = Literal["itself", "cancelled", "timeout", "memory"]
+
+
+@dataclass(frozen=True)
+class SubprocessRunner:
+    """One process group per step, with a TMPDIR and working folder of its own that are removed afterwards.
+
+    Of `Limits` it enforces `seconds` and `memory` (resident, of the step and its children, looked at once a
+    second); `cpus` sets the number of threads of numerical libraries, it is no hard limit. `passed` names
+    variables of our environment that steps get beside `PASSED`; `grace` is in seconds. Should the thread that
+    called `run` die with its process, Linux kills the step.
+    """
+
+    passed: tuple[str, ...] = ()
+    grace: float = 5.0
+
+    def run(self, command: Command, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
+        """See `fleetml.runners.Runner`."""
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="fleetml-step-"))
+        except OSError as error:
+            raise Unavailable(
+                f"a step needs a temporary folder, {tempfile.gettempdir()} gives none: {error.strerror}"
+            ) from error
+        try:
+            return self._run(command, folder, on_line, cancel)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _run(self, command: Command, folder: Path, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
+        started = time.monotonic()
+        process = self._start(command, folder)
+        reader = _Reader(process.stdout, on_line)
+        over = threading.Event()
+        threading.Thread(target=_await_end, args=(process.pid, over), daemon=True).start()
+        ended: Ended = "itself"
+        try:
+            ended = self._watch(process.pid, over, reader, command.limits, cancel)
+        finally:
+            # Nothing of the step outlives it, however it ended. It is reaped last, so that its pid stays its own.
+            _signal_group(process.pid, signal.SIGKILL)
+            over.wait()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            _kill_strays(folder)
+            reader.finish()
+        if reader.error:
+            raise reader.error
+        unit = 1 if sys.platform == "darwin" else 1024
+        usage = Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * unit, time.monotonic() - started)
+        return Exit(process.returncode, usage, ended)
+
+    def _start(self, command: Command, folder: Path) -> subprocess.Popen[bytes]:
+        argv = without_installation(command.argv)
+        env = self._environment(command, folder)
+        program = shutil.which(argv[0], path=env["PATH"])
+        if program is None:
+            raise ConfigurationError(
+                f"image '{command.image.name}' has no program '{argv[0]}' (looked in {env['PATH']}); "
+                "correct the component's command or add the program to the image"
+            )
+        try:
+            return subprocess.Popen(
+                argv,
+                executable=program,
+                env=env,
+                cwd=env["PWD"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with(os.getpid(), _LIBC) if _LIBC else None,
+            )
+        except OSError as error:
+            if error.errno in (errno.ENOEXEC, errno.EACCES, errno.ENOENT, errno.E2BIG):
+                raise ConfigurationError(
+                    f"'{argv[0]}' cannot be run: {error.strerror}; mend the component's command"
+                ) from error
+            raise Unavailable(
+                f"this machine starts no further process: {error.strerror}; free some and resume"
+            ) from error
+
+    def _environment(self, command: Command, folder: Path) -> dict[str, str]:
+        image = command.image
+        env = {name: os.environ[name] for name in (*PASSED, *self.passed) if name in os.environ}
+        env["PATH"] = f"{image.venv / 'bin'}:{_SYSTEM_PATH}"
+        env["VIRTUAL_ENV"] = str(image.venv)
+        env["PYTHONPATH"] = str(image.project)
+        env["PYTHONUNBUFFERED"] = "1"
+        for name, place in (("TMPDIR", folder / "tmp"), ("PWD", folder / "work")):
+            place.mkdir()
+            env[name] = str(place)
+        if command.limits.cpus:
+            env["OMP_NUM_THREADS"] = str(max(1, int(command.limits.cpus)))
+        return {**env, **command.env}
+
+    def _watch(
+        self, pid: int, over: threading.Event, reader: _Reader, limits: Limits, cancel: threading.Event
+    ) -> Ended:
+        """Wait for the end; stop the step on a cancel, at a limit, or when its output cannot be taken any more."""
+        started = looked = time.monotonic()
+        while not over.wait(_LOOK):
+            now = time.monotonic()
+            if cancel.is_set() or reader.error:
+                return self._stop(pid, over, "cancelled")
+            if limits.seconds is not None and now - started > limits.seconds:
+                return self._stop(pid, over, "timeout")
+            if limits.memory is not None and now - looked >= 1:
+                looked = now
+                if _resident(pid) > limits.memory:
+                    return self._stop(pid, over, "memory")
+        return "itself"
+
+    def _stop(self, pid: int, over: threading.Event, why: Ended) -> Ended:
+        _signal_group(pid, signal.SIGTERM)
+        over.wait(self.grace)
+        return why
+
+
+class _Reader(threading.Thread):
+    """Takes a step's output line by line; goes on taking it after `on_line` failed, or the step would block."""
+
+    def __init__(self, stream: IO[bytes] | None, on_line: Callable[[str], None]) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self._on_line = on_line
+        self.error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        for raw in self._stream or ():
+            line = raw.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]  # a progress bar's last state
+            if self.error is None:
+                try:
+                    self._on_line(line)
+                except Exception as error:
+                    self.error = error
+
+    def finish(self) -> None:
+        """Take what is left. A descendant that hid from us may hold the other end open: it is not waited for."""
+        self.join(_PATIENCE)
+        if self._stream and not self.is_alive():
+            self._stream.close()
+
+
+def without_installation(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Drop the ``sh -c "… pip install …"`` that the KFP SDK puts before a lightweight component's own command.
+
+    What a virtual environment holds is its lock's affair: a step never installs into it.
+    """
+    wrapped = len(argv) > 3 and argv[:2] == ("sh", "-c") and "pip install" in argv[2]
+    return argv[3:] if wrapped and argv[2].rstrip().endswith('"$0" "$@"') else argv
+
+
+def _die_with(parent: int, libc: ctypes.CDLL) -> Callable[[], None]:
+    """Return what a new process does first: ask for SIGKILL when the thread that started it dies."""
+
+    def arrange() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
+
+    return arrange
+
+
+def _await_end(pid: int, over: threading.Event) -> None:
+    """Set `over` when the process has ended, leaving it unreaped so that nobody else gets its pid."""
+    if sys.platform == "darwin":
+        import psutil
+
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(_LOOK)
+    else:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    over.set()
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def _kill_strays(folder: Path) -> None:
+    """Kill what left the step's process group: descendants carry its TMPDIR in their environment (Linux)."""
+    token = f"TMPDIR={folder}/".encode()
+    for entry in Path("/proc").glob("[0-9]*/environ") if sys.platform == "linux" else ():
+        with contextlib.suppress(OSError):
+            if any(pair.startswith(token) for pair in entry.read_bytes().split(b"\0")):
+                os.kill(int(entry.parent.name), signal.SIGKILL)
+
+
+def _resident(pid: int) -> int:
+    """Resident bytes of a process and its descendants (shared pages count once for each)."""
+    import psutil
+
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for member in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += member.memory_info().rss
+    return total

@@ -1,0 +1,1 @@
+"""Ingest: any source of VM metrics into the canonical table."""

@@ -120,7 +120,7 @@ def _without_duplicates(source: str, frame: pl.DataFrame) -> pl.DataFrame:
         examples = [f"{vm} {time.isoformat()}" for vm, time in repeated.select(schema.KEY).head(5).iter_rows()]
         raise InvalidData(
             f"{source}: (vm_id, timestamp) must be unique; {repeated.height} of {frame.height} rows repeat one, "
-            f"more than {MOST_DUPLICATES:.0%}, e.g. {examples}; is the file read twice, or the VM column not the VM's name?"
+            f"more than {MOST_DUPLICATES:.0%}, e.g. {examples}; is a file there twice, or is the VM column wrong?"
         )
     return frame.filter(~again) if repeated.height else frame
 

@@ -1,0 +1,1 @@
+"""Validate: hold the canonical table to its schema before anything is trained."""

@@ -1,10 +1,27 @@
-"""The narrow waist: an IR document becomes a frozen `Plan`, and every question about its graph is answered here."""
+"""The narrow waist: an IR document becomes a frozen `Plan`, and every question about its graph is answered here.
 
+document   YAML or JSON text to plain values, cached as JSON
+ir         the grammar: every key, and what is not run yet
+definitions, expand    components and nested DAGs to flat steps
+order      edges, conditions, skips and failures
+sources    where an input's value comes from in a run
+conditions, placeholders, values    the three small languages inside the IR
+plan       the questions an engine asks
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from fleetml.pipeline.plan import Decision, Inputs, Plan, Step
+from fleetml.errors import InvalidPipeline
+from fleetml.pipeline import document, ir
+from fleetml.pipeline.expand import expand
+from fleetml.pipeline.model import Decision, Inputs, Parameter, Step
+from fleetml.pipeline.order import with_edges
+from fleetml.pipeline.plan import Plan
+from fleetml.pipeline.values import digest
 
-__all__ = ["Decision", "Inputs", "Plan", "Step", "load"]
+__all__ = ["Decision", "Inputs", "Parameter", "Plan", "Step", "load", "plan_of"]
 
 
 def load(path: Path | str, cache: Path | None = None) -> Plan:
@@ -13,4 +30,24 @@ def load(path: Path | str, cache: Path | None = None) -> Plan:
     `cache` is a folder that keeps the document's JSON form under its content hash, so that an unchanged
     file is not parsed as YAML again. Raises InvalidPipeline, or UnsupportedConstruct for what is valid but not run.
     """
-    raise NotImplementedError
+    try:
+        return plan_of(document.read(Path(path), cache))
+    except InvalidPipeline as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def plan_of(spec: Mapping[str, Any]) -> Plan:
+    """Return the plan of a PipelineSpec in its JSON form. Raises as `load`."""
+    ir.check(spec)
+    made = expand(spec)
+    info = spec["pipelineInfo"]
+    return Plan(
+        name=info["name"],
+        digest=digest(spec),
+        inputs=made.inputs,
+        steps=with_edges(made.steps, made.groups),
+        groups=made.groups,
+        outputs=made.outputs,
+        label=info.get("displayName") or info["name"],
+        description=info.get("description", ""),
+    )

@@ -1,0 +1,75 @@
+"""Reading an IR document: YAML (or JSON) text to plain values, once per content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from fleetml.errors import InvalidPipeline, UnsupportedConstruct
+
+
+def read(path: Path, cache: Path | None = None) -> dict[str, Any]:
+    """Return the document at `path`; `cache` keeps its JSON form under the file's content hash.
+
+    Raises InvalidPipeline for a missing, empty or malformed file, UnsupportedConstruct for the second
+    document that kfp-kubernetes writes.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidPipeline(f"the IR cannot be read: {error.strerror}; compile it with `fleetml compile`") from None
+    kept = cache / f"{hashlib.sha256(content).hexdigest()}.json" if cache else None
+    if kept and kept.exists():
+        try:
+            return json.loads(kept.read_bytes())
+        except ValueError:
+            pass  # a damaged copy is written again
+    document = _parse(content)
+    if kept:
+        _keep(kept, document)
+    return document
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    if not content.strip():
+        raise InvalidPipeline("the IR is empty; compile it again with `fleetml compile`")
+    try:
+        documents = [json.loads(content)] if content.lstrip()[:1] == b"{" else _yaml_documents(content)
+    except ValueError as error:
+        raise InvalidPipeline(
+            f"the IR is neither YAML nor JSON: {error}; compile it again with `fleetml compile`"
+        ) from None
+    if len(documents) > 1:
+        raise UnsupportedConstruct(
+            "a second document holds Kubernetes settings, which are not run yet; remove the kfp-kubernetes calls"
+        )
+    if not documents or not isinstance(documents[0], dict):
+        raise InvalidPipeline(
+            "the IR must be one mapping (a KFP PipelineSpec); compile it again with `fleetml compile`"
+        )
+    json.dumps(documents[0], allow_nan=False)
+    return documents[0]
+
+
+def _yaml_documents(content: bytes) -> list[Any]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return [document for document in yaml.load_all(content, Loader=loader) if document is not None]
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+def _keep(kept: Path, document: dict[str, Any]) -> None:
+    """Write the JSON form aside and rename it; a cache that cannot be written is no reason to stop."""
+    aside = kept.with_name(f"{kept.name}.{os.getpid()}.tmp")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(json.dumps(document))
+        aside.replace(kept)
+    except OSError:
+        aside.unlink(missing_ok=True)

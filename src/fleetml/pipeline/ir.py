@@ -1,0 +1,210 @@
+"""The grammar of the IR (PipelineSpec 2.1.0): which keys stand where, and which of them are not run yet.
+
+`check` holds a document to it, so that what reads the document afterwards finds the shapes it expects
+and nothing a user wrote is passed over in silence.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fleetml.errors import InvalidPipeline, UnsupportedConstruct
+
+SCHEMA_VERSION = "2.1.0"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """A construct that is valid but not run; `what` names it as its author knows it."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class MapOf:
+    """A mapping from free names to one kind of value."""
+
+    kind: Any
+    named: bool = False  # the names become file and folder names
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A list of one kind of value."""
+
+    kind: Any
+
+
+TEXT, TRUTH, NUMBER, VALUE = "a text", "true or false", "a number", "any value"
+_SHAPES: dict[str, type | tuple[type, ...]] = {TEXT: str, TRUTH: bool, NUMBER: (int, float), VALUE: object}
+
+_CONSTANT = {
+    "constant": VALUE,
+    "constantValue": Unsupported("constantValue"),
+    "runtimeParameter": Unsupported("runtimeParameter"),
+}
+_PARAMETER = {
+    "parameterType": TEXT,
+    "defaultValue": VALUE,
+    "isOptional": TRUTH,
+    "description": TEXT,
+    "literals": ListOf(VALUE),
+    "type": Unsupported("the old parameter field 'type'"),
+}
+_ARTIFACT_TYPE = {
+    "schemaTitle": TEXT,
+    "schemaVersion": TEXT,
+    "schemaUri": Unsupported("artifact types by schemaUri"),
+    "instanceSchema": Unsupported("artifact types by instanceSchema"),
+}
+_ARTIFACT = {
+    "artifactType": _ARTIFACT_TYPE,
+    "isOptional": TRUTH,
+    "description": TEXT,
+    "isArtifactList": Unsupported("lists of artifacts"),
+    "metadata": Unsupported("metadata in an output definition"),
+    "properties": Unsupported("properties in an output definition"),
+    "customProperties": Unsupported("customProperties in an output definition"),
+}
+_DEFINITIONS = {"parameters": MapOf(_PARAMETER), "artifacts": MapOf(_ARTIFACT)}
+_PARAMETER_SELECTOR = {"producerSubtask": TEXT, "outputParameterKey": TEXT}
+_DAG_OUTPUTS = {
+    "parameters": MapOf(
+        {
+            "valueFromParameter": _PARAMETER_SELECTOR,
+            "valueFromOneof": {"parameterSelectors": ListOf(_PARAMETER_SELECTOR)},
+        }
+    ),
+    "artifacts": MapOf({"artifactSelectors": ListOf({"producerSubtask": TEXT, "outputArtifactKey": TEXT})}),
+}
+_TASK = {
+    "taskInfo": {"name": TEXT},
+    "componentRef": {"name": TEXT},
+    "dependentTasks": ListOf(TEXT),
+    "inputs": {
+        "parameters": MapOf(
+            {
+                "taskOutputParameter": {"producerTask": TEXT, "outputParameterKey": TEXT},
+                "runtimeValue": _CONSTANT,
+                "componentInputParameter": TEXT,
+                "parameterExpressionSelector": TEXT,
+                "taskFinalStatus": Unsupported(
+                    "the final status of a task (dsl.ExitHandler with PipelineTaskFinalStatus)"
+                ),
+            }
+        ),
+        "artifacts": MapOf(
+            {"taskOutputArtifact": {"producerTask": TEXT, "outputArtifactKey": TEXT}, "componentInputArtifact": TEXT}
+        ),
+    },
+    "cachingOptions": {"enableCache": TRUTH, "cacheKey": Unsupported("a cache key of one's own (set_caching_options)")},
+    "triggerPolicy": {"condition": TEXT, "strategy": TEXT},
+    "retryPolicy": {
+        "maxRetryCount": NUMBER,
+        "backoffDuration": TEXT,
+        "backoffFactor": NUMBER,
+        "backoffMaxDuration": TEXT,
+    },
+    "parameterIterator": Unsupported("a loop (dsl.ParallelFor)"),
+    "artifactIterator": Unsupported("a loop over artifacts (dsl.ParallelFor)"),
+    "iteratorPolicy": Unsupported("the parallelism of a loop (dsl.ParallelFor)"),
+}
+_COMPONENT = {
+    "inputDefinitions": _DEFINITIONS,
+    "outputDefinitions": _DEFINITIONS,
+    "executorLabel": TEXT,
+    "dag": {"tasks": MapOf(_TASK, named=True), "outputs": _DAG_OUTPUTS},
+    "singlePlatformSpecs": Unsupported("platform settings of a component (singlePlatformSpecs)"),
+    "taskConfigPassthroughs": Unsupported("task configuration passed into a component (dsl.TaskConfig)"),
+}
+_RESOURCES = {
+    "resourceCpuLimit": TEXT,
+    "resourceMemoryLimit": TEXT,
+    "resourceCpuRequest": TEXT,
+    "resourceMemoryRequest": TEXT,
+    "cpuLimit": NUMBER,
+    "memoryLimit": NUMBER,
+    "cpuRequest": NUMBER,
+    "memoryRequest": NUMBER,
+    "accelerator": {"resourceType": TEXT, "resourceCount": TEXT, "type": TEXT, "count": VALUE},
+}
+_EXECUTOR = {
+    "container": {
+        "image": TEXT,
+        "command": ListOf(TEXT),
+        "args": ListOf(TEXT),
+        "env": ListOf({"name": TEXT, "value": TEXT}),
+        "resources": _RESOURCES,
+        "lifecycle": Unsupported("a container's lifecycle"),
+    },
+    "importer": Unsupported("an importer (dsl.importer)"),
+    "resolver": Unsupported("a resolver"),
+    "customJob": Unsupported("a custom job of another platform"),
+}
+_DOCUMENT = {
+    "pipelineInfo": {"name": TEXT, "displayName": TEXT, "description": TEXT},
+    "deploymentSpec": {"executors": MapOf(_EXECUTOR)},
+    "components": MapOf(_COMPONENT),
+    "root": _COMPONENT,
+    "schemaVersion": TEXT,
+    "sdkVersion": TEXT,
+    "defaultPipelineRoot": TEXT,
+    "platforms": Unsupported("Kubernetes settings (kfp-kubernetes)"),
+}
+
+
+def check(document: Mapping[str, Any]) -> None:
+    """Raise InvalidPipeline or UnsupportedConstruct at the first place that breaks the grammar."""
+    version = document.get("schemaVersion")
+    if version != SCHEMA_VERSION:
+        raise InvalidPipeline(f"schemaVersion must be {SCHEMA_VERSION}, got {version!r}; compile with kfp 2.x")
+    _walk(document, _DOCUMENT, "")
+    if not NAME.match(str(document.get("pipelineInfo", {}).get("name", ""))):
+        got = document.get("pipelineInfo", {}).get("name")
+        raise InvalidPipeline(f"pipelineInfo.name must match {NAME.pattern}, got {got!r}; name the pipeline")
+    if "dag" not in document.get("root", {}):
+        raise InvalidPipeline("root must hold a dag with tasks; compile a pipeline, not a component")
+
+
+def _walk(value: Any, kind: Any, place: str) -> None:
+    match kind:
+        case Unsupported(what):
+            raise UnsupportedConstruct(f"{place}: {what} is not run yet; take it out of the pipeline")
+        case dict():
+            _expect(value, dict, "a mapping", place)
+            for key, inner in value.items():
+                if key not in kind:
+                    raise UnsupportedConstruct(_unknown(key, kind, place))
+                _walk(inner, kind[key], _join(place, key))
+        case MapOf(inner_kind, named):
+            _expect(value, dict, "a mapping", place)
+            for key, inner in value.items():
+                if not isinstance(key, str) or (named and not NAME.match(key)):
+                    raise InvalidPipeline(f"{place}: a name must match {NAME.pattern}, got {key!r}; rename the task")
+                _walk(inner, inner_kind, _join(place, key))
+        case ListOf(inner_kind):
+            _expect(value, list, "a list", place)
+            for index, inner in enumerate(value):
+                _walk(inner, inner_kind, f"{place}[{index}]")
+        case _:
+            _expect(value, _SHAPES[kind], kind, place)
+
+
+def _expect(value: Any, shape: type | tuple[type, ...], words: str, place: str) -> None:
+    if not isinstance(value, shape) or (isinstance(value, bool) and shape == (int, float)):
+        raise InvalidPipeline(f"{place} must be {words}, got {value!r:.80}; compile the pipeline again")
+
+
+def _unknown(key: Any, kind: Mapping[str, Any], place: str) -> str:
+    close = difflib.get_close_matches(str(key), kind, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(kind))}"
+    return f"{place or 'the document'}: the key {key!r} is unknown to PipelineSpec {SCHEMA_VERSION}; {hint}"
+
+
+def _join(place: str, key: str) -> str:
+    return f"{place}.{key}" if place else key

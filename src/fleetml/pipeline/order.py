@@ -1,0 +1,120 @@
+"""What runs before what, and whether it runs: order, conditions, skips and failures across sub-DAGs.
+
+A task that depends on a sub-DAG waits for all steps in it. It is skipped if the sub-DAG as a whole was
+skipped (its own condition is false, or what it depends on was skipped), not if something inside a
+sub-DAG that did run was skipped. It is upstream-failed if any step in the sub-DAG failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from fleetml.pipeline.model import Decision, Group, Guard, Step, Task
+from fleetml.pipeline.sources import Run, missing, producers
+from fleetml.pipeline.values import ABSENT
+
+_RUN = Decision("run")
+_FAILED = {"failed", "upstream_failed", "cancelled"}
+
+
+class Graph:
+    """The steps and sub-DAGs of a plan."""
+
+    def __init__(self, steps: Mapping[str, Step], groups: Mapping[str, Group]) -> None:
+        self.steps = steps
+        self.groups = groups
+
+    def around(self, step: Step) -> list[Task]:
+        """Return the step's sub-DAGs, outermost first, then the step itself."""
+        return [*(self.groups[name] for name in step.group), step]
+
+    def decide(self, step: Step, run: Run) -> Decision:
+        for task in self.around(step):
+            decision = self._own(task, run)
+            if decision.action != "run":
+                return decision
+        name = missing(step, run)
+        return Decision("skip", f"its input {name!r} comes from a step that was skipped") if name else _RUN
+
+    def _own(self, task: Task, run: Run) -> Decision:
+        """Decide a step or sub-DAG by its own dependencies and condition, not by what is around it."""
+        states = {name: self._state(name, run) for name in task.dependencies}
+        if not task.ignores_failure:
+            for name, state in states.items():
+                if state in _FAILED:
+                    return Decision("upstream_failed", f"{name} {state.replace('_', ' ')}")
+            for name, state in states.items():
+                if state == "skipped":
+                    return Decision("skip", f"{name} was skipped")
+        return _guarded(task.guard, run) if task.guard else _RUN
+
+    def _state(self, name: str, run: Run) -> str:
+        """Return the state of a step, or what a sub-DAG as a whole came to."""
+        if name in self.steps:
+            return run.state(name)
+        group = self.groups[name]
+        decision = self._own(group, run)
+        if decision.action != "run":
+            return "skipped" if decision.action == "skip" else "upstream_failed"
+        return "failed" if any(run.state(step) in _FAILED for step in group.steps) else "succeeded"
+
+    def edges(self, step: Step) -> Step:
+        """Return the step with `upstream`, `reads` and `runs_after_failure` filled.
+
+        The edges are those of the innermost level that has any: what an outer sub-DAG waits for, its
+        first steps wait for, and the others come after them.
+        """
+        level = next((task for task in reversed(self.around(step)) if task.dependencies), step)
+        reads = dict.fromkeys(name for task in self.around(step) for name in self._read_by(task))
+        reads.update(
+            dict.fromkeys(
+                producers([*step.parameters.values(), *step.artifacts.values(), *step.resource_inputs.values()])
+            )
+        )
+        return replace(
+            step,
+            upstream=tuple(dict.fromkeys(leaf for name in level.dependencies for leaf in self._ends(name))),
+            runs_after_failure=level.ignores_failure,
+            reads=tuple(name for name in self.steps if name in reads),
+        )
+
+    def _leaves(self, name: str) -> tuple[str, ...]:
+        return (name,) if name in self.steps else self.groups[name].steps
+
+    def _ends(self, name: str) -> list[str]:
+        """Return the leaves of a task whose end means that all its leaves are over and tells their failure."""
+        leaves = self._leaves(name)
+        passed = {
+            before for leaf in leaves if not self.steps[leaf].runs_after_failure for before in self.steps[leaf].upstream
+        }
+        return [leaf for leaf in leaves if leaf not in passed]
+
+    def _read_by(self, task: Task) -> list[str]:
+        """Return the steps whose outcomes the task's own decision needs."""
+        found = list(producers(task.guard.inputs.values())) if task.guard else []
+        for name in task.dependencies:
+            found.extend(self._leaves(name))
+            if name in self.groups:
+                found.extend(self._read_by(self.groups[name]))
+        return found
+
+
+def with_edges(steps: Mapping[str, Step], groups: Mapping[str, Group]) -> dict[str, Step]:
+    """Return the steps, in the same topological order, with their edges."""
+    done = dict(steps)
+    graph = Graph(done, groups)
+    for name, step in steps.items():
+        done[name] = graph.edges(step)
+    return done
+
+
+def _guarded(guard: Guard, run: Run) -> Decision:
+    values = {}
+    for name, source in guard.inputs.items():
+        value = run.typed(source, guard.types[name], f"condition {guard.condition}: {name!r}")
+        if value is not ABSENT:
+            values[name] = value
+    if guard.condition.evaluate(values):
+        return _RUN
+    return Decision("skip", f"{guard.condition} is false: {guard.condition.reading(values)}")

@@ -1,0 +1,164 @@
+"""Following a source to its value in one run: from the run's parameters and the outcomes of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from fleetml.errors import InvalidParameter, InvalidPipeline
+from fleetml.pipeline import placeholders
+from fleetml.pipeline.model import (
+    Absent,
+    Constant,
+    Inputs,
+    OneOf,
+    Outcome,
+    Parameter,
+    PipelineInput,
+    Resources,
+    Selected,
+    Source,
+    Step,
+    StepOutput,
+    Template,
+)
+from fleetml.pipeline.values import ABSENT, as_text, cast, shown
+
+
+class Run:
+    """What is known of one run: bound parameters, outcomes by step, the run's names for placeholders."""
+
+    def __init__(self, bound: Mapping[str, Any], outcomes: Mapping[str, Outcome], names: Mapping[str, str]) -> None:
+        self.bound = bound
+        self.outcomes = outcomes
+        self.names = names
+
+    def state(self, step: str) -> str:
+        return str(self.outcomes.get(step, {}).get("state", "pending"))
+
+    def parameter(self, source: Source) -> Any:
+        """Return the value of a parameter, or `ABSENT`."""
+        match source:
+            case Constant(value):
+                return value
+            case PipelineInput(name, default):
+                return self.bound.get(name, default)
+            case StepOutput():
+                return self._output(source, "parameters")
+            case Selected(inner, key):
+                return self._entry(inner, key)
+            case Template(value, inputs):
+                known = {name: self.parameter(inner) for name, inner in inputs.items()}
+                return placeholders.fill(value, known, self.names)
+            case OneOf(sources):
+                return next((v for v in map(self.parameter, sources) if v is not ABSENT), ABSENT)
+            case Absent():
+                return ABSENT
+
+    def artifacts(self, source: Source) -> list[dict[str, Any]]:
+        """Return the entries of an artifact: name, type, uri, digest, metadata; none if there is none."""
+        match source:
+            case StepOutput():
+                found = self._output(source, "artifacts")
+                return [] if found is ABSENT else list(found)
+            case OneOf(sources):
+                return next((found for found in map(self.artifacts, sources) if found), [])
+        return []
+
+    def typed(self, source: Source, kind: str, place: str) -> Any:
+        """Return a parameter's value as the declared type, or `ABSENT`. Raises InvalidPipeline."""
+        value = self.parameter(source)
+        if value is ABSENT or not kind:
+            return value
+        if kind == "STRING" and isinstance(source, Template):
+            value = as_text(value)
+        try:
+            return cast(value, kind, place)
+        except InvalidParameter as error:
+            raise InvalidPipeline(f"{error}; mend the step that makes it") from None
+
+    def _output(self, source: StepOutput, what: str) -> Any:
+        if self.state(source.step) != "succeeded":
+            return ABSENT
+        value = self.outcomes[source.step].get(what, {}).get(source.output)
+        return ABSENT if value is None else value
+
+    def _entry(self, inner: Source, key: str) -> Any:
+        value = self.parameter(inner)
+        if value is ABSENT:
+            return ABSENT
+        if not isinstance(value, Mapping) or key not in value:
+            raise InvalidPipeline(
+                f"the entry {key!r} is picked from {shown(value)}, which has none; mend the step that makes it"
+            )
+        return value[key]
+
+
+def resolve(step: Step, run: Run) -> Inputs:
+    """Return the concrete inputs of a step. Raises InvalidPipeline where a value is missing or does not fit."""
+    parameters: dict[str, Any] = {}
+    for name, definition in step.input_parameters.items():
+        value = _checked(definition, run.typed(step.parameters[name], definition.type, _place(step, name)), step)
+        if value is not ABSENT:
+            parameters[name] = value
+    artifacts: dict[str, list[dict[str, Any]]] = {}
+    for name, artifact in step.input_artifacts.items():
+        entries = run.artifacts(step.artifacts[name])
+        if entries:
+            artifacts[name] = entries
+        elif not artifact.optional:
+            raise InvalidPipeline(
+                f"{_place(step, name)} has no artifact: its producer left none; make the input optional"
+            )
+    return Inputs(parameters, artifacts, _resources(step, run))
+
+
+def missing(step: Step, run: Run) -> str:
+    """Return the required input whose producer was skipped, or ""."""
+    for name, definition in step.input_parameters.items():
+        if definition.required and run.parameter(step.parameters[name]) is ABSENT:
+            return name
+    for name, artifact in step.input_artifacts.items():
+        if not artifact.optional and not run.artifacts(step.artifacts[name]):
+            return name
+    return ""
+
+
+def producers(sources: Iterable[Source]) -> Iterator[str]:
+    """Yield the steps that the sources read, in order of appearance."""
+    for source in sources:
+        match source:
+            case StepOutput(step, _):
+                yield step
+            case Selected(inner, _):
+                yield from producers([inner])
+            case Template(_, inputs):
+                yield from producers(inputs.values())
+            case OneOf(inner_sources):
+                yield from producers(inner_sources)
+
+
+def _checked(definition: Parameter, value: Any, step: Step) -> Any:
+    if value is ABSENT:
+        if definition.required:
+            raise InvalidPipeline(
+                f"{_place(step, definition.name)} has no value: its producer left none; make the input optional"
+            )
+        return definition.default
+    if definition.literals and value not in definition.literals:
+        raise InvalidPipeline(
+            f"{_place(step, definition.name)} must be one of {list(definition.literals)}, got {shown(value)}"
+        )
+    return value
+
+
+def _resources(step: Step, run: Run) -> Resources:
+    known = {name: run.parameter(source) for name, source in step.resource_inputs.items()}
+    asked = step.container.resources
+    texts = {name: as_text(placeholders.fill(text, known, run.names)) for name, text in vars(asked).items()}
+    return replace(asked, **texts)
+
+
+def _place(step: Step, name: str) -> str:
+    return f"step {step.name!r}: input {name!r}"

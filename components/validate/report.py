@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import polars as pl
 
 from fleetml.data import schema
 
 STYLE = """body{font:14px/1.45 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em;color:#1c2330}
-table{border-collapse:collapse;margin:.6em 0 1.6em}th,td{padding:.25em .8em;text-align:right;border-bottom:1px solid #e3e6eb}
+table{border-collapse:collapse;margin:.6em 0 1.6em}
+th,td{padding:.25em .8em;text-align:right;border-bottom:1px solid #e3e6eb}
 th:first-child,td:first-child{text-align:left}th{background:#f4f6f9}.bar{background:#dbe4f5;width:12em;padding:0}
 .bar i{display:block;height:1em;background:#c0392b}p.note{color:#5a6577}"""
 VMS_SHOWN = 200
@@ -67,7 +69,7 @@ def figures(frame: pl.DataFrame) -> Figures:
 
 def render(frame: pl.DataFrame, found: Figures, target: str) -> str:
     """Return the report as HTML."""
-    first, last = found.per_vm["first"].min(), found.per_vm["last"].max()
+    first, last = found.per_vm.select(pl.col("first").min(), pl.col("last").max()).row(0)
     summary = [
         ("rows", f"{frame.height:,}"),
         ("VMs", f"{found.vms:,}"),
@@ -94,7 +96,7 @@ def _columns(frame: pl.DataFrame) -> list[list[str]]:
     rows = []
     for name in schema.METRICS:
         value = frame[name]
-        statistics = (value.min(), value.mean(), value.median(), value.quantile(0.99), value.max())
+        statistics: list[Any] = [value.min(), value.mean(), value.median(), value.quantile(0.99), value.max()]
         empty = 100 * value.null_count() / frame.height
         numbers = ["" if number is None else f"{number:,.4g}" for number in statistics]
         rows.append([escape(name), escape(schema.UNITS[name]), f"{empty:.1f} %", *numbers])

@@ -1,6 +1,21 @@
 """From a ``pipeline.py`` in the KFP DSL to its committed IR."""
 
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from fleetml.errors import ConfigurationError, InvalidPipeline
+
+_MODULE = "fleetml_pipeline_source"
 
 
 def compile_pipeline(source: Path, target: Path | None = None, check: bool = False) -> tuple[Path, bool]:
@@ -9,4 +24,104 @@ def compile_pipeline(source: Path, target: Path | None = None, check: bool = Fal
     Return the target and whether it differs from what stood there. With `check` nothing is written.
     Raises ConfigurationError where kfp is missing, InvalidPipeline naming file:line for the author's mistakes.
     """
-    raise NotImplementedError
+    target = target or source.with_suffix(".yaml")
+    _require_kfp()
+    text = _compiled(source)
+    old = target.read_text() if target.exists() else None
+    if not check and text != old:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.tmp")
+        aside.write_text(text)
+        aside.replace(target)
+    return target, text != old
+
+
+def _require_kfp() -> None:
+    if importlib.util.find_spec("kfp") is None:
+        raise ConfigurationError(
+            "compiling a pipeline needs kfp, which this Python lacks; use .venv/ml, or: pip install 'fleetml[kfp]'"
+        )
+
+
+def _compiled(source: Path) -> str:
+    with _quiet(), _authors_mistakes(source), tempfile.TemporaryDirectory() as folder:
+        from kfp import compiler
+
+        made = Path(folder) / "pipeline.yaml"
+        compiler.Compiler().compile(_pipeline_of(_imported(source), source), str(made))
+        return made.read_text()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """kfp warns of future defaults at every component; they are the author's news, not the user's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _authors_mistakes(source: Path) -> Iterator[None]:
+    """Turn what the author's code raises into one message that names its line."""
+    try:
+        yield
+    except InvalidPipeline:
+        raise
+    except Exception as error:
+        raise InvalidPipeline(
+            f"{_line_of(error, source)}: {type(error).__name__}: {error}; mend the pipeline and compile again"
+        ) from error
+
+
+def _line_of(error: Exception, source: Path) -> str:
+    """Return file:line of the innermost frame in the author's file, or the file alone."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == str(source)]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else str(source)
+
+
+def _imported(source: Path) -> ModuleType:
+    """Run the file as a module; the project root and its own folder are importable meanwhile."""
+    if not source.is_file():
+        raise InvalidPipeline(f"there is no pipeline source {source}; give the path of a pipeline.py")
+    spec = importlib.util.spec_from_file_location(_MODULE, source)
+    if spec is None or spec.loader is None:
+        raise InvalidPipeline(f"{source} must be a Python file; give the path of a pipeline.py")
+    module = importlib.util.module_from_spec(spec)
+    before = list(sys.path)
+    sys.path[:0] = [str(Path.cwd()), str(source.resolve().parent)]
+    sys.modules[_MODULE] = module  # kfp reads the source of lightweight components through it
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path[:] = before
+        del sys.modules[_MODULE]
+    return module
+
+
+def _pipeline_of(module: ModuleType, source: Path) -> Any:
+    """Return the pipeline that no other pipeline of the file uses."""
+    from kfp.dsl import graph_component
+
+    found: dict[str, Any] = {
+        name: value for name, value in vars(module).items() if isinstance(value, graph_component.GraphComponent)
+    }
+    own = {name: value for name, value in found.items() if value.pipeline_func.__module__ == _MODULE}
+    called = {name for value in own.values() for name in value.pipeline_func.__code__.co_names}
+    outermost = [value for name, value in own.items() if name not in called]
+    if len(outermost) == 1:
+        return outermost[0]
+    if not own:
+        raise InvalidPipeline(
+            f"{source}:1: a pipeline source must define one @dsl.pipeline, found none; decorate the function"
+        )
+    lines = ", ".join(
+        f"{source}:{value.pipeline_func.__code__.co_firstlineno} {name}"
+        for name, value in own.items()
+        if value in outermost
+    )
+    raise InvalidPipeline(
+        f"a pipeline source must define one outermost @dsl.pipeline, found {lines}; move one to its own file"
+    )

@@ -84,9 +84,10 @@ class Plan:
         found: dict[str, Any] = {}
         for name, source in self.outputs.items():
             value = run.parameter(source)
-            value = run.artifacts(source) if value is ABSENT else value
-            if value != []:
+            if value is not ABSENT:
                 found[name] = value
+            elif entries := run.artifacts(source):
+                found[name] = entries
         return found
 
     def _declared(self, name: str) -> Parameter:

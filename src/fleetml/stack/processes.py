@@ -90,22 +90,39 @@ def spawn(command: Sequence[str], *, home: Path, log: Path, env: Mapping[str, st
 
 
 def stop(process: Process, first: signal.Signals = signal.SIGTERM, grace_seconds: float = 15.0) -> None:
-    """End a process and all it started: `first` to the process, after the grace a kill to what is left."""
+    """End a process and all it started: `first` to the process, which may end its own; then whatever is left."""
     family = process.family()
     if not family:
         return
     _send(family[:1], first)
-    _, left = psutil.wait_procs(family, timeout=grace_seconds)
-    end(left)
+    _left(family[:1], grace_seconds)
+    end(family)
 
 
 def end(processes: Iterable[psutil.Process], grace_seconds: float = 3.0) -> None:
     """Terminate, then kill; return when none is left."""
+    left = _left(processes, 0.0)
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        _send(left, sig)
+        left = _left(left, grace_seconds)
+
+
+def _left(processes: Iterable[psutil.Process], timeout_seconds: float) -> list[psutil.Process]:
+    """Wait for the processes to end; return those that did not. A zombie nobody reaped is over."""
     left = list(processes)
-    _send(left, signal.SIGTERM)
-    _, left = psutil.wait_procs(left, timeout=grace_seconds)
-    _send(left, signal.SIGKILL)
-    psutil.wait_procs(left, timeout=grace_seconds)
+    deadline = time.monotonic() + timeout_seconds
+    while left := [process for process in left if _lives(process)]:
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(0.02)
+    return left
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def marked(home: Path) -> list[psutil.Process]:

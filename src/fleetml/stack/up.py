@@ -81,10 +81,7 @@ def _start(settings: Settings, before: Stack | None, tell: Tell) -> Stack:
     began = time.time()
     services: dict[str, Service] = {}
     with ThreadPoolExecutor(len(SERVERS)) as pool:
-        starting = {
-            name: pool.submit(_bring_up, name, _module(name), settings, chosen[name], services, tell)
-            for name in SERVERS
-        }
+        starting = {name: pool.submit(_bring_up, name, settings, chosen[name], services, tell) for name in SERVERS}
         try:
             _await_all(starting)
         except BaseException:
@@ -95,9 +92,8 @@ def _start(settings: Settings, before: Stack | None, tell: Tell) -> Stack:
     return stack
 
 
-def _bring_up(
-    name: str, module: ModuleType, settings: Settings, port: int, services: dict[str, Service], tell: Tell
-) -> None:
+def _bring_up(name: str, settings: Settings, port: int, services: dict[str, Service], tell: Tell) -> None:
+    module = _module(name)
     began = time.monotonic()
     tell(name, "starting")
     service: Service = module.start(settings, port)

@@ -1,0 +1,200 @@
+"""The stack's life with small servers of our own in place of the real ones: real processes, real ports."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import types
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fleetml.errors import Unavailable
+from fleetml.settings import Settings
+from fleetml.stack import ports, processes, state
+from fleetml.stack import up as stack
+from fleetml.stack.processes import Service
+
+WEB = "import sys, http.server as h; h.HTTPServer(('127.0.0.1', int(sys.argv[1])), h.SimpleHTTPRequestHandler).serve_forever()"
+
+
+def _server(name: str, code: str = WEB) -> types.ModuleType:
+    """A module with the three functions that every server of the stack has."""
+    module = types.ModuleType(f"fake_{name}")
+
+    def start(settings: Settings, port: int) -> Service:
+        log = settings.home / "logs" / f"{name}.log"
+        command = [sys.executable, "-c", code, str(port)]
+        process = processes.spawn(command, home=settings.home, log=log, env=dict(os.environ), cwd=settings.project)
+        details = {"registry": settings.registry, "serving": settings.serving_address}
+        return Service(name, f"http://127.0.0.1:{port}", (process,), str(log), details)
+
+    def ready(service: Service) -> bool:
+        try:
+            return urllib.request.urlopen(service.address, timeout=1).status == 200
+        except OSError:
+            return False
+
+    def stop(service: Service) -> None:
+        processes.stop(service.processes[0], signal.SIGINT)
+
+    module.start, module.ready, module.stop = start, ready, stop
+    return module
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    project = tmp_path / "a checkout with spaces"
+    (project / "images").mkdir(parents=True)
+    (project / "images" / "images.toml").write_text("[images]")
+    servers = {}
+    for name in ("mlflow", "serving", "airflow"):
+        module = _server(name)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        servers[name] = (module.__name__, ports.free())
+    monkeypatch.setattr(stack, "SERVERS", servers)
+    made = Settings.from_environment({}, project)
+    yield made
+    stack.down(made)
+
+
+def test_up_waits_until_all_answer_and_a_second_up_reuses_them(settings):
+    first = stack.up(settings)
+    again = stack.up(settings)
+    assert (first.fresh, again.fresh) == (True, False)
+    assert again.stack == first.stack
+    assert all(stack._module(name).ready(service) for name, service in first.stack.services.items())
+
+
+def test_servers_are_told_of_each_other_and_of_the_settings(settings):
+    services = stack.up(settings).stack.services
+    assert services["airflow"].details == {
+        "registry": services["mlflow"].address,
+        "serving": services["serving"].address.removeprefix("http://"),
+    }
+    found = Settings.from_environment({}, settings.project)
+    assert found.registry == services["mlflow"].address
+
+
+def test_only_the_owner_reads_the_stack_file(settings):
+    stack.up(settings)
+    assert stat.S_IMODE((settings.home / state.FILE).stat().st_mode) == 0o600
+
+
+def test_down_leaves_no_process_and_no_file(settings):
+    running = stack.up(settings).stack
+    assert sorted(stack.down(settings)) == ["airflow", "mlflow", "serving"]
+    assert running.dead == list(running.services)
+    assert processes.marked(settings.home) == []
+    assert not (settings.home / state.FILE).exists()
+    assert stack.down(settings) == []
+
+
+def test_a_stack_that_lost_a_server_is_started_anew(settings):
+    lost = stack.up(settings).stack.services["mlflow"].processes[0]
+    os.kill(lost.pid, signal.SIGKILL)
+    assert processes.wait_until(lambda: not lost.alive(), 10)
+    told = []
+    again = stack.up(settings, lambda name, news: told.append(news))
+    assert again.fresh
+    assert "mlflow died; starting anew" in told
+    assert again.stack.dead == []
+
+
+def test_a_taken_port_is_named_and_another_used(settings):
+    taken = stack.SERVERS["serving"][1]
+    told = []
+    with socket.create_server((ports.HOST, taken)):
+        running = stack.up(settings, lambda name, news: told.append((name, news))).stack
+    assert running.port("serving") != taken
+    assert ("serving", f"port {taken} is taken: using {running.port('serving')}") in told
+
+
+def test_a_server_that_dies_is_named_with_its_last_words_and_takes_the_others_along(settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fake_airflow", _server("airflow", "raise SystemExit('no space left')"))
+    with pytest.raises(Unavailable, match=r"airflow must answer at .*ended after(.|\n)*no space left"):
+        stack.up(settings)
+    assert processes.marked(settings.home) == []
+    assert not (settings.home / state.FILE).exists()
+
+
+def test_two_checkouts_run_side_by_side(settings, tmp_path):
+    other_project = tmp_path / "second"
+    (other_project / "images").mkdir(parents=True)
+    (other_project / "images" / "images.toml").write_text("[images]")
+    other = Settings.from_environment({}, other_project)
+    one = stack.up(settings).stack
+    try:
+        two = stack.up(other).stack
+        taken = {service.address for service in (*one.services.values(), *two.services.values())}
+        assert len(taken) == 6
+        stack.down(other)
+        assert one.dead == []
+    finally:
+        stack.down(other)
+
+
+def test_two_ups_at_once_start_one_stack(settings):
+    seen = []
+    threads = [threading.Thread(target=lambda: seen.append(stack.up(settings))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(up.fresh for up in seen) == [False, True]
+
+
+INTERRUPTED = """
+import sys
+sys.path[:0] = [{tests!r}]
+import test_up as t
+from fleetml.settings import Settings
+from fleetml.stack import up as stack
+from fleetml.stack.interrupts import interruptible
+from pathlib import Path
+stack.SERVERS = {{}}
+for name, code in (("mlflow", t.WEB), ("serving", t.WEB), ("airflow", "import time; time.sleep(600)")):
+    module = t._server(name, code)
+    sys.modules[module.__name__] = module
+    stack.SERVERS[name] = (module.__name__, t.ports.free())
+with interruptible():
+    stack.up(Settings.from_environment({{}}, Path({project!r})), lambda name, news: print(name, news, flush=True))
+"""
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_while_starting_leaves_nothing(settings, sig):
+    code = INTERRUPTED.format(tests=str(Path(__file__).parent), project=str(settings.project))
+    command = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in command.stdout:
+        if line.startswith("mlflow ready"):
+            break
+    assert processes.wait_until(lambda: len(processes.marked(settings.home)) == 3, 20)
+    command.send_signal(sig)
+    _, err = command.communicate(timeout=60)
+    assert "KeyboardInterrupt" in err
+    assert processes.marked(settings.home) == []
+
+
+def test_a_half_written_or_foreign_stack_file_counts_as_none(tmp_path):
+    (tmp_path / state.FILE).write_text('{"services": {"mlfl')
+    assert state.read(tmp_path) is None
+    (tmp_path / state.FILE).write_text(json.dumps({"services": {}, "other": 1}))
+    assert state.read(tmp_path) is None
+
+
+def test_a_recorded_pid_of_a_stranger_is_not_stopped(settings):
+    running = stack.up(settings).stack
+    stranger = psutil.Process()
+    stale = processes.Process(stranger.pid, stranger.create_time() - 1000, ("airflow",))
+    service = running.services["mlflow"]
+    state.write(state.Stack(settings.home, {"mlflow": Service("mlflow", service.address, (stale,))}, 0.0))
+    stack.down(settings)
+    assert stranger.is_running()
+    assert processes.marked(settings.home) == []

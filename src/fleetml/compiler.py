@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import importlib.util
 import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -76,10 +77,10 @@ def _authors_mistakes(source: Path) -> Iterator[None]:
 def _line_of(error: Exception, source: Path) -> str:
     """Return file:line of the innermost frame in the author's file, or the file alone."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
+        return f"{source if Path(error.filename).resolve() == source.resolve() else error.filename}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename == str(source)]
-    return f"{own[-1].filename}:{own[-1].lineno}" if own else str(source)
+    own = [frame for frame in frames if Path(frame.filename).resolve() == source.resolve()]
+    return f"{source}:{own[-1].lineno}" if own else str(source)
 
 
 def _imported(source: Path) -> ModuleType:
@@ -109,7 +110,7 @@ def _pipeline_of(module: ModuleType, source: Path) -> Any:
         name: value for name, value in vars(module).items() if isinstance(value, graph_component.GraphComponent)
     }
     own = {name: value for name, value in found.items() if value.pipeline_func.__module__ == _MODULE}
-    called = {name for value in own.values() for name in value.pipeline_func.__code__.co_names}
+    called = {name for value in own.values() for name in _globals_of(value.pipeline_func)}
     outermost = [value for name, value in own.items() if name not in called]
     if len(outermost) == 1:
         return outermost[0]
@@ -125,3 +126,8 @@ def _pipeline_of(module: ModuleType, source: Path) -> Any:
     raise InvalidPipeline(
         f"a pipeline source must define one outermost @dsl.pipeline, found {lines}; move one to its own file"
     )
+
+
+def _globals_of(function: Callable[..., Any]) -> set[str]:
+    """Return the module-level names a function reads."""
+    return {entry.argval for entry in dis.get_instructions(function) if entry.opname == "LOAD_GLOBAL"}

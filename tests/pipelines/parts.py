@@ -1,0 +1,44 @@
+"""Small components of the test pipelines: they really run, with nothing but Python."""
+
+from kfp import dsl
+
+_WRITE = (
+    "import pathlib, sys\n"
+    "for path, text in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+    "    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)\n"
+    "    pathlib.Path(path).write_text(text)\n"
+)
+
+
+def write(*pairs: object) -> dsl.ContainerSpec:
+    """Return a container that writes each text to its path (path, text, path, text, …)."""
+    return dsl.ContainerSpec(image="fleetml/ml", command=["python", "-c", _WRITE], args=list(pairs))
+
+
+@dsl.container_component
+def echo(text: str, out: dsl.OutputPath(str)):
+    return write(out, text)
+
+
+@dsl.container_component
+def flip(heads: bool, result: dsl.OutputPath(bool)):
+    return write(result, heads)
+
+
+@dsl.container_component
+def draw(name: str, data: dsl.Output[dsl.Dataset]):
+    return write(data.path, name)
+
+
+@dsl.container_component
+def read(data: dsl.Input[dsl.Dataset], out: dsl.OutputPath(str)):
+    return dsl.ContainerSpec(
+        image="fleetml/ml",
+        command=["python", "-c", _WRITE.replace("write_text(text)", "write_text(pathlib.Path(text).read_text())")],
+        args=[out, data.path],
+    )
+
+
+@dsl.container_component
+def fail(text: str, out: dsl.OutputPath(str)):
+    return dsl.ContainerSpec(image="fleetml/ml", command=["python", "-c", "raise SystemExit(3)"], args=[text, out])

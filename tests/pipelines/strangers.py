@@ -10,7 +10,7 @@ def add(a: int, b: int = 2) -> int:
 
 @dsl.component(base_image="python:3.11", install_kfp_package=False)
 def save(value: int, data: dsl.Output[dsl.Dataset]):
-    with open(data.path, "w") as file:
+    with open(data.path, "w") as file:  # noqa: PTH123 - strangers do
         file.write(str(value))
 
 

@@ -27,6 +27,8 @@ from fleetml.pipeline.model import (
 from fleetml.pipeline.values import ABSENT, cast
 
 _SELECTOR = re.compile(r"parseJson\(string_value\)\[(['\"])(?P<key>.+)\1\]\Z")
+# What the compiler adds to a task's inputs for resources that are known only in the run.
+_FURTHER = {"cpu_request", "cpu_limit", "memory_request", "memory_limit", "accelerator_type", "accelerator_count"}
 _NUMBERS = {"NUMBER_INTEGER", "NUMBER_DOUBLE"}
 
 
@@ -55,7 +57,7 @@ def task_inputs(
     parameters: dict[str, Typed] = {}
     later: dict[str, Any] = {}  # constants may refer to the others
     for name, spec in specs.get("parameters", {}).items():
-        if name not in declared.input_parameters and not name.startswith("pipelinechannel--"):
+        if name not in declared.input_parameters and not name.startswith("pipelinechannel--") and name not in _FURTHER:
             named(name, declared.input_parameters, f"{at}.parameters", "declared input parameter")
         if "runtimeValue" in spec:
             later[name] = spec["runtimeValue"].get("constant")

@@ -1,4 +1,7 @@
+# ruff: noqa: UP045 - kfp reads Optional[...], not unions
 """Pipelines inside pipelines: defaults, texts made of outputs, order across sub-DAGs, skips inside them."""
+
+from typing import Optional
 
 from kfp import dsl
 
@@ -14,7 +17,7 @@ def inner(label: str = "plain", times: int = 3, data: dsl.Input[dsl.Dataset] = N
 
 
 @dsl.pipeline
-def middle(word: str, again: int | None = None) -> str:
+def middle(word: str, again: Optional[int] = None) -> str:
     drawn = draw(name=word)
     deep = inner(label=f"<{word}>", times=again, data=drawn.outputs["data"])
     read(data=drawn.outputs["data"]).after(deep)

@@ -4,15 +4,16 @@ from kfp import dsl
 
 _WRITE = (
     "import pathlib, sys\n"
-    "for path, text in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+    "pairs = sys.argv[2 : 2 + 2 * int(sys.argv[1])]\n"
+    "for path, text in zip(pairs[::2], pairs[1::2]):\n"
     "    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)\n"
     "    pathlib.Path(path).write_text(text)\n"
 )
 
 
 def write(*pairs: object) -> dsl.ContainerSpec:
-    """Return a container that writes each text to its path (path, text, path, text, …)."""
-    return dsl.ContainerSpec(image="fleetml/ml", command=["python", "-c", _WRITE], args=list(pairs))
+    """Return a container that writes each text to its path (path, text, path, text, …); further args are not read."""
+    return dsl.ContainerSpec(image="fleetml/ml", command=["python", "-c", _WRITE], args=[str(len(pairs) // 2), *pairs])
 
 
 @dsl.container_component
@@ -35,7 +36,7 @@ def read(data: dsl.Input[dsl.Dataset], out: dsl.OutputPath(str)):
     return dsl.ContainerSpec(
         image="fleetml/ml",
         command=["python", "-c", _WRITE.replace("write_text(text)", "write_text(pathlib.Path(text).read_text())")],
-        args=[out, data.path],
+        args=["1", out, data.path],
     )
 
 

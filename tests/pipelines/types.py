@@ -1,4 +1,7 @@
+# ruff: noqa: UP045 - kfp reads Optional[...], not unions
 """Parameters and artifacts of every type, defaults, optional inputs, retries, caching, env, resources, labels."""
+
+from typing import Optional
 
 from kfp import dsl
 
@@ -28,7 +31,7 @@ def make(
     classes: dsl.Output[dsl.ClassificationMetrics],
     slices: dsl.Output[dsl.SlicedClassificationMetrics],
     prefix: str = "pre",
-    suffix: str | None = None,
+    suffix: Optional[str] = None,
 ):
     pairs = [out, text, number, count, share, ratio, truth, flag, series, items, table, settings]
     for artifact in (data, model, metrics, page, note, thing, classes, slices):
@@ -49,7 +52,9 @@ def use(
     out: dsl.OutputPath(str),
     absent: dsl.Input[dsl.Dataset] = None,
 ):
-    return write(out, model.path, "uri", model.uri, "metadata", model.metadata["family"])
+    spec = write(out, model.path)
+    spec.args += [model.uri, anything.path]
+    return spec
 
 
 @dsl.pipeline(name="types", display_name="All types", description="Every type of parameter and artifact.")
@@ -60,7 +65,7 @@ def types(
     flag: bool = True,
     items: list = [1, 2.5, "x"],  # noqa: B006 - kfp reads the default when it compiles
     settings: dict = {"depth": 3, "rates": [0.1, 2.0]},  # noqa: B006
-    nothing: str | None = None,
+    nothing: Optional[str] = None,
     cores: str = "250m",
     needed: int = 0,
 ) -> str:

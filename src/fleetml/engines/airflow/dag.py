@@ -1,0 +1,103 @@
+"""A plan as a DAG: TaskGroups mirror sub-DAGs, every step is one task between `parameters` and `record`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, TaskGroup, TriggerRule
+
+from fleetml.engines.airflow.operators import (
+    PARAMETERS,
+    RECORD,
+    ParametersOperator,
+    RecordOperator,
+    Source,
+    StepOperator,
+)
+from fleetml.engines.airflow.params import params
+from fleetml.errors import UnsupportedConstruct
+from fleetml.pipeline import Plan, Step
+from fleetml.settings import Settings
+from fleetml.triggers import Triggers
+
+_START = datetime(2024, 1, 1, tzinfo=UTC)  # nothing is run for the time before it, not by a backfill either
+
+
+def dag_id(pipeline: str) -> str:
+    """Return the DAG id of a pipeline: its name, as Python would spell it."""
+    return pipeline.replace("-", "_")
+
+
+def build_dag(plan: Plan, path: Path, triggers: Triggers, settings: Settings) -> DAG:
+    """Return the DAG of the IR at `path`.
+
+    Raises UnsupportedConstruct for a step named like one of the two tasks that every DAG has.
+    """
+    if taken := {PARAMETERS, RECORD} & set(plan.steps):
+        raise UnsupportedConstruct(f"{path}: on Airflow '{taken.pop()}' is a task of every run; name the step otherwise")
+    source = Source(plan, path, triggers, settings)
+    with DAG(
+        dag_id(plan.name),
+        dag_display_name=plan.label or plan.name,
+        description=plan.description.split("\n")[0] or None,
+        doc_md=plan.description or None,
+        schedule=_schedule(triggers),
+        start_date=_START,
+        catchup=False,
+        max_active_runs=1,  # the champion is one: two runs would judge against a moving one
+        params=params(plan, triggers.defaults),
+        tags=["fleetml"],
+        default_args={"owner": triggers.owner},
+    ) as dag:
+        _fill(source)
+    return dag
+
+
+def _schedule(triggers: Triggers) -> Any:
+    assets = [Asset(name=asset.uri, uri=asset.uri) for asset in triggers.assets]
+    cron = CronTriggerTimetable(triggers.schedule, timezone="UTC") if triggers.schedule else None
+    if not assets:
+        return cron
+    condition = reduce(or_, assets)
+    return AssetOrTimeSchedule(timetable=cron, assets=condition) if cron else condition
+
+
+def _fill(source: Source) -> None:
+    first = ParametersOperator(task_id=PARAMETERS, source=source)
+    last = RecordOperator(task_id=RECORD, source=source, trigger_rule=TriggerRule.ALL_DONE)
+    groups: dict[str, TaskGroup] = {}
+    for name, group in source.plan.groups.items():
+        parent = groups[group.group[-1]] if group.group else None
+        groups[name] = TaskGroup(group.task, group_display_name=group.label, parent_group=parent)
+    tasks = {name: _task(source, step, groups) for name, step in source.plan.steps.items()}
+    for name, step in source.plan.steps.items():
+        for before in step.upstream:
+            tasks[before] >> tasks[name]
+        if not step.upstream:
+            first >> tasks[name]
+    leaves = [task for task in tasks.values() if not task.downstream_task_ids]
+    first >> last
+    leaves >> last
+    last.as_teardown()
+
+
+def _task(source: Source, step: Step, groups: dict[str, TaskGroup]) -> StepOperator:
+    retries = step.retry.count or source.triggers.retries
+    return StepOperator(
+        task_id=step.task,
+        task_display_name=step.label,
+        task_group=groups[step.group[-1]] if step.group else None,
+        source=source,
+        step=step.name,
+        # What a skipped step means is for the plan to say, in the operator; a failed one ends here.
+        trigger_rule=TriggerRule.ALL_DONE if step.runs_after_failure else TriggerRule.NONE_FAILED,
+        outlets=[Asset(name=emit.asset, uri=emit.asset) for emit in source.triggers.emits if emit.step == step.name],
+        retries=retries,
+        retry_delay=timedelta(seconds=step.retry.delay),
+        retry_exponential_backoff=step.retry.factor if step.retry.delay else 0,
+        max_retry_delay=timedelta(seconds=step.retry.longest),
+    )

@@ -1,0 +1,114 @@
+"""What the CLI asks of Airflow, over its public REST API."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
+
+FINAL = {"success", "failed"}
+_PAUSE = 0.5  # s between looks at a run
+
+
+@dataclass
+class AirflowClient:
+    """Talks to one Airflow as one user; the token is fetched at the first call."""
+
+    address: str
+    user: str
+    password: str
+    _token: str = field(default="", repr=False)
+
+    def wait_for_dag(self, dag_id: str, seconds: float = 60.0) -> None:
+        """Return when the DAG is known. Raises FleetMLError with its import error, or Unavailable after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                self.call("GET", f"dags/{dag_id}")
+                return
+            except Unavailable:
+                if errors := [error for error in self.import_errors() if dag_id in error.replace("-", "_")]:
+                    raise FleetMLError(f"Airflow cannot load {dag_id}: {errors[0]}") from None
+                time.sleep(_PAUSE)
+        raise Unavailable(f"Airflow at {self.address} does not know the DAG {dag_id} after {seconds:.0f} s; see its log")
+
+    def import_errors(self) -> list[str]:
+        """Return the messages of DAG files that cannot be loaded."""
+        return [entry["stack_trace"] for entry in self.call("GET", "importErrors")["import_errors"]]
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
+        """Unpause the DAG, start a run and return its id. Raises InvalidParameter for what the form would refuse."""
+        self.call("PATCH", f"dags/{dag_id}", {"is_paused": False})
+        run = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf)})
+        return str(run["dag_run_id"])
+
+    def state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run: queued, running, success, failed."""
+        return str(self.call("GET", f"dags/{dag_id}/dagRuns/{_quoted(run_id)}")["state"])
+
+    def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
+        """Return the task instances of a run by task id."""
+        found = self.call("GET", f"dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances?limit=1000")
+        return {task["task_id"]: task for task in found["task_instances"]}
+
+    def follow(self, dag_id: str, run_id: str) -> Iterator[tuple[str, str]]:
+        """Yield (task id, state) as states change, until the run is over and its record is written."""
+        known: dict[str, str] = {}
+        while True:
+            over = self.state(dag_id, run_id) in FINAL
+            tasks = self.tasks(dag_id, run_id)
+            for task, found in tasks.items():
+                state = found["state"] or "pending"
+                if known.get(task) != state:
+                    known[task] = state
+                    yield task, state
+            if over and known.get("record") not in (None, "pending", "scheduled", "queued", "running"):
+                return
+            time.sleep(_PAUSE)
+
+    def fail(self, dag_id: str, run_id: str) -> None:
+        """Mark a run failed, which stops its tasks."""
+        self.call("PATCH", f"dags/{dag_id}/dagRuns/{_quoted(run_id)}", {"state": "failed"})
+
+    def link(self, dag_id: str, run_id: str) -> str:
+        """Return the address of a run in the UI."""
+        return f"{self.address}/dags/{dag_id}/runs/{_quoted(run_id)}"
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Return the answer's JSON. Raises InvalidParameter for a refused body, Unavailable for any other failure."""
+        if not self._token:
+            self._token = self._send("POST", "/auth/token", {"username": self.user, "password": self.password})["access_token"]
+        return self._send(method, f"/api/v2/{path}", body)
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self._token}"} if self._token else {})}
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(self.address + path, data, headers, method=method)  # noqa: S310 - our own stack
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            said = _said(error)
+            if error.code in (400, 422):
+                raise InvalidParameter(f"Airflow refused {method} {path}: {said}") from None
+            raise Unavailable(f"Airflow at {self.address} answered {error.code} to {method} {path}: {said}") from None
+        except OSError as error:
+            raise Unavailable(f"Airflow at {self.address} does not answer: {error}; start the stack: fleetml up") from None
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.loads(error.read()).get("detail"))
+    except (ValueError, AttributeError):
+        return error.reason
+
+
+def _quoted(run_id: str) -> str:
+    return urllib.parse.quote(run_id, safe="")

@@ -1,42 +1,58 @@
-"""The embedded Airflow: ``airflow standalone`` on SQLite, everything under ``<home>/airflow``, on loopback only."""
+"""The embedded Airflow: its four processes on SQLite, everything under ``<home>/airflow``, on loopback only."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import urllib.request
 from pathlib import Path
 
-from fleetml.errors import ConfigurationError
+from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.runners.subprocess import PASSED
 from fleetml.settings import Settings
 from fleetml.stack import ports, processes
-from fleetml.stack.processes import Service
+from fleetml.stack.processes import Process, Service
 
 USER = "admin"
 _PASSWORDS = "simple_auth_manager_passwords.json.generated"
-_GRACE = 30.0  # s that standalone gets to end its own children
+_MIGRATION = 120.0  # s; 5 on an idle machine
+
+
+# The log servers of scheduler and triggerer listen on every interface; on one machine the API server reads the files.
+COMMANDS = (
+    ("api-server",),
+    ("scheduler", "--skip-serve-logs"),
+    ("dag-processor",),
+    ("triggerer", "--skip-serve-logs"),
+)
 
 
 def start(settings: Settings, port: int) -> Service:
-    """Spawn Airflow; its login is in the service's details once it is ready. Raises ConfigurationError without its venv."""
+    """Migrate the database, spawn Airflow's four processes; the login exists once it is ready.
+
+    Raises ConfigurationError without its venv, Unavailable when the database cannot be migrated.
+    """
     program = settings.project / ".venv" / "orchestrator" / "bin" / "airflow"
     if not program.exists():
         raise ConfigurationError(f"the stack needs {program}, which is not there; run `make setup`")
     home = settings.home / "airflow"
     home.mkdir(parents=True, exist_ok=True)
     log = settings.home / "logs" / "airflow.log"
-    python = program.with_name("python")  # a path with spaces is no shebang
-    process = processes.spawn(
-        [str(python), str(program), "standalone"],
-        home=settings.home,
-        log=log,
-        env=environment(settings, home, port),
-        cwd=home,
-    )
+    env = environment(settings, home, port)
+
+    def spawn(*command: str) -> Process:
+        python = str(program.with_name("python"))  # a path with spaces is no shebang
+        return processes.spawn([python, str(program), *command], home=settings.home, log=log, env=env, cwd=home)
+
+    _finish(spawn("db", "migrate"), home, log)
+    started = tuple(spawn(*command) for command in COMMANDS)
     details = {"login": USER, "password_file": str(home / _PASSWORDS), "home": str(home)}
-    return Service("airflow", f"http://{ports.HOST}:{port}", (process,), str(log), details)
+    return Service("airflow", f"http://{ports.HOST}:{port}", started, str(log), details)
+
+
+def _finish(migration: Process, home: Path, log: Path) -> None:
+    if not processes.wait_until(lambda: not migration.alive(), _MIGRATION) or not (home / "airflow.db").exists():
+        raise Unavailable(f"Airflow's database in {home} must be migrated within {_MIGRATION:.0f} s, it was not; read {log}")
 
 
 def environment(settings: Settings, home: Path, port: int) -> dict[str, str]:
@@ -58,8 +74,6 @@ def environment(settings: Settings, home: Path, port: int) -> dict[str, str]:
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",  # of all settings the one that decides latency
         "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
-        "LOGGING__WORKER_LOG_SERVER_PORT": str(ports.free()),
-        "LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports.free()),
         "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     fleetml = {**settings.variables(), "FLEETML_STEP_VARIABLES": ",".join(settings.step_variables)}
@@ -96,6 +110,6 @@ def password(service: Service) -> str:
 
 
 def stop(service: Service) -> None:
-    """End Airflow and all it started: SIGINT, for on SIGTERM standalone leaves its children behind."""
-    for process in service.processes:
-        processes.stop(process, first=signal.SIGINT, grace_seconds=_GRACE)
+    """End Airflow and all it started."""
+    for process in reversed(service.processes):
+        processes.stop(process)

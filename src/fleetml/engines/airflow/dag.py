@@ -79,9 +79,7 @@ def _fill(source: Source) -> None:
             tasks[before] >> tasks[name]
         if not step.upstream:
             first >> tasks[name]
-    leaves = [task for task in tasks.values() if not task.downstream_task_ids]
-    first >> last
-    leaves >> last
+    [first, *tasks.values()] >> last  # every step: a leaf may have failed early while others still run
     last.as_teardown()
 
 

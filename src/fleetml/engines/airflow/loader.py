@@ -18,10 +18,16 @@ from fleetml.triggers import load as load_triggers
 
 
 class BrokenPipeline(DAG):
-    """Stands for an IR that cannot run: Airflow lists its message among the import errors, other DAGs load on."""
+    """Stands for an IR that cannot run: Airflow lists its message as an import error of that IR, other DAGs load on.
 
-    def validate(self) -> None:
+    Only what fails to serialise is listed under a file of its own; what fails earlier takes the whole DAG file down.
+    """
+
+    place = ""
+
+    def get_serialized_fields(self) -> frozenset[str]:
         """Raise what is wrong with the IR."""
+        self.relative_fileloc = self.place
         raise FleetMLError(self.description or "")
 
 
@@ -63,5 +69,5 @@ def _dag(path: Path, triggers_path: Path, settings: Settings) -> DAG:
     except FleetMLError as error:
         name = path.parent.name if path.stem == "pipeline" else path.stem
         broken = BrokenPipeline(dag_id(name), schedule=None, description=str(error))
-        broken.fileloc = str(path)
+        broken.place = str(path)
         return broken

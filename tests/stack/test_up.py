@@ -21,7 +21,10 @@ from fleetml.stack import ports, processes, state
 from fleetml.stack import up as stack
 from fleetml.stack.processes import Service
 
-WEB = "import sys, http.server as h; h.HTTPServer(('127.0.0.1', int(sys.argv[1])), h.SimpleHTTPRequestHandler).serve_forever()"
+WEB = (
+    "import sys, http.server as h; "
+    "h.HTTPServer(('127.0.0.1', int(sys.argv[1])), h.SimpleHTTPRequestHandler).serve_forever()"
+)
 
 
 def _server(name: str, code: str = WEB) -> types.ModuleType:

@@ -1,0 +1,54 @@
+import re
+
+from fleetml.report import page
+
+
+def test_the_page_says_who_won_and_by_how_much(make_run):
+    html = page.write(make_run(), (("Airflow", "http://127.0.0.1:1/x"),)).read_text()
+    assert "hpo (tcn) is the new champion of “bandwidth”, version 3" in html
+    assert "19.6 % less error than seasonal naive" in html
+    assert 'href="http://127.0.0.1:1/x"' in html
+
+
+def test_the_page_needs_nothing_else(make_run):
+    html = page.render(make_run())
+    assert not re.search(r'(src|href)="(https?:)?//', html)
+    assert "<script" not in html
+    assert html.count("<svg") == 5  # errors, two scatters, forecasts, steps
+
+
+def test_what_users_wrote_is_escaped(make_run):
+    assert "20 MB &lt;b&gt;" in page.render(make_run())
+
+
+def test_forecasts_are_shown_for_vms_from_best_to_worst(make_run):
+    html = page.render(make_run())
+    assert "vm-000, 2026-03-01 00:00 UTC" in html
+    assert "vm-011, 2026-03-01 00:00 UTC" in html
+
+
+def test_without_the_artifacts_the_report_does_without_examples(make_run):
+    run = make_run()
+    (run.folder.parents[1] / "results" / "model.onnx").unlink()
+    html = page.render(run)
+    assert "Forecasts on held-out windows" not in html
+    assert "Error beside the naive forecasts" in html
+
+
+def test_a_failed_run_shows_where_and_why(make_run):
+    html = page.render(make_run(failed="features"))
+    assert "no rows left" in html
+    assert "components/x/x.py:7" in html
+    assert "upstream_failed" in html
+
+
+def test_cached_and_skipped_steps_are_told_apart(make_run):
+    html = page.render(make_run(promote=False, cached=("validate",)))
+    assert ">cached<" in html
+    assert "promote is false: automl is not better" in html
+    assert "No model of “bandwidth” was promoted" in html
+
+
+def test_the_same_run_gives_the_same_page(make_run):
+    run = make_run()
+    assert page.render(run) == page.render(run)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 # name -> (module, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("fleetml.cli.up", "start Airflow, MLflow and the gRPC server of this checkout"),
+    "train": ("fleetml.cli.train", "run a pipeline in the stack's Airflow and show what came out"),
+    "down": ("fleetml.cli.down", "stop everything this checkout started"),
     "compile": ("fleetml.cli.compile", "compile pipelines written in the KFP DSL to their IR"),
     "run": ("fleetml.cli.run", "run a pipeline on this machine"),
     "resume": ("fleetml.cli.resume", "go on with a run where it stopped"),
     "status": ("fleetml.cli.status", "list runs, or show one step by step"),
     "logs": ("fleetml.cli.logs", "print the log of a step"),
+    "report": ("fleetml.cli.report", "write the HTML report of a run"),
     "costs": ("fleetml.cli.costs", "show what runs cost: time, energy, money, CO2"),
     "submit": ("fleetml.cli.submit", "submit a pipeline to a Kubeflow Pipelines cluster"),
 }

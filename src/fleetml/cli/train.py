@@ -1,0 +1,123 @@
+"""``fleetml train``: bring the stack up, run a pipeline in its Airflow, watch it, say what came out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fleetml.errors import FleetMLError, InvalidParameter
+from fleetml.settings import Settings
+
+if TYPE_CHECKING:
+    from fleetml.pipeline import Plan
+    from fleetml.report.terminal import Terminal
+    from fleetml.stack.runs import AirflowRun
+    from fleetml.stack.up import Up
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which pipeline, and with what."""
+    parser.add_argument(
+        "pipeline", nargs="?", default="dags/train_forecaster", help="folder of a pipeline of this project"
+    )
+    parser.add_argument("--data", metavar="PATH", help="VM metrics: file, folder or URL; default: the synthetic fleet")
+    parser.add_argument("--target", metavar="NAME", help="what is forecast: bandwidth, cpu, or any feature")
+    parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="repeat as needed")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Train; return 0 if every step succeeded, 1 if one failed. An interrupt stops what this command started."""
+    from fleetml.pipeline import load
+    from fleetml.report.terminal import Terminal
+    from fleetml.stack.interrupts import interruptible
+    from fleetml.stack.up import up
+
+    terminal = Terminal()
+    plan = load(pipeline_file(args.pipeline, settings.project), settings.home / "ir")
+    given = parameters(args, plan)
+    with interruptible():
+        stack = up(settings, terminal.news)
+        terminal.stack(stack.stack, fresh=stack.fresh)
+        return _train(terminal, stack, settings, plan, given)
+
+
+def _train(terminal: Terminal, stack: Up, settings: Settings, plan: Plan, given: dict[str, Any]) -> int:
+    from fleetml.report.live import Steps
+    from fleetml.stack import runs
+
+    going: AirflowRun | None = None
+    labels = {name: step.label for name, step in plan.steps.items()}
+    try:
+        going = runs.start(stack.stack, settings, plan, given)
+        terminal.say(f"run {going.records.run_id}: {going.link}")
+        with Steps(labels, terminal.console) as shown:
+            for step, state, attempt in going.follow():
+                shown.update(step, state, attempt)
+        return terminal.finished(going, stack.stack, labels)
+    except KeyboardInterrupt:
+        _break_off(terminal, stack, settings, going)
+        return 130
+
+
+def _break_off(terminal: Terminal, stack: Up, settings: Settings, going: AirflowRun | None) -> None:
+    """Stop the run, and the stack if this command started it; a second Ctrl-C does not leave half of it."""
+    from fleetml.stack.interrupts import uninterrupted
+    from fleetml.stack.up import down
+
+    with uninterrupted():
+        terminal.say("interrupted: stopping the run")
+        try:
+            if going:
+                going.cancel()
+        except FleetMLError as error:
+            terminal.say(f"  {error}")
+        if stack.fresh:
+            down(settings, terminal.news)
+            terminal.say("stopped the stack that this command started; no process is left")
+        else:
+            terminal.say("the stack was running before and stays up; `fleetml down` stops it")
+
+
+def pipeline_file(name: str, project: Path) -> Path:
+    """Return the IR of a pipeline given as folder or file, relative to here or to the project.
+
+    Raises InvalidParameter when there is none.
+    """
+    for place in (Path(name), project / name):
+        file = place / "pipeline.yaml" if place.is_dir() else place
+        if file.is_file():
+            return file.absolute()
+    raise InvalidParameter(
+        f"a pipeline is a folder with a pipeline.yaml, '{name}' is none; `fleetml compile` writes it"
+    )
+
+
+def parameters(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
+    """Return the run's parameters, checked against the plan before anything is started. Raises InvalidParameter."""
+    texts = {}
+    for pair in args.parameter:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InvalidParameter(f"a parameter is given as NAME=VALUE, got '{pair}'; write -p {pair}=…")
+        texts[name] = value
+    if args.target:
+        texts["target"] = args.target
+    if args.data:
+        texts["source"] = args.data
+    given = plan.parse(texts)
+    for name in ("source", "mapping"):
+        if given.get(name):
+            given[name] = existing(given[name])
+    plan.bind(given)
+    return given
+
+
+def existing(place: str) -> str:
+    """Return a path made absolute; a URL as it is. Raises InvalidParameter for a path that is not there."""
+    if "://" in place:
+        return place
+    path = Path(place).expanduser().absolute()
+    if not path.exists():
+        raise InvalidParameter(f"data must be a file, a folder or a URL; {path} does not exist; give another --data")
+    return str(path)

@@ -1,0 +1,91 @@
+"""A run in the stack's Airflow: start it, follow it, stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fleetml.errors import FleetMLError
+from fleetml.pipeline import Plan
+from fleetml.records import Attempt, Run
+from fleetml.settings import Settings
+from fleetml.stack import airflow, processes
+from fleetml.stack.airflow_client import AirflowClient
+from fleetml.stack.state import Stack
+
+# Airflow's words -> those of docs/adr/0001
+_STATES = {
+    "success": "succeeded",
+    "removed": "skipped",
+    "scheduled": "pending",
+    "queued": "pending",
+    "deferred": "running",
+    "restarting": "running",
+    "up_for_retry": "pending",
+    "up_for_reschedule": "pending",
+}
+
+
+@dataclass(frozen=True)
+class AirflowRun:
+    """One run of a plan in Airflow; its records are the files every engine writes."""
+
+    client: AirflowClient
+    plan: Plan
+    dag_id: str
+    records: Run
+
+    @property
+    def link(self) -> str:
+        return self.client.link(self.dag_id, self.records.run_id)
+
+    def follow(self) -> Iterator[tuple[str, str, Attempt | None]]:
+        """Yield (step, state, its latest record) at each change, until the run is over."""
+        steps = {step.replace("/", "."): step for step in self.plan.steps}  # Airflow's task ids
+        for task, state in self.client.follow(self.dag_id, self.records.run_id):
+            if step := steps.get(task):
+                yield step, _STATES.get(state, state), self.latest(step)
+
+    def latest(self, step: str) -> Attempt | None:
+        attempts = self.records.attempts(step)
+        return attempts[-1] if attempts else None
+
+    def state(self) -> str:
+        """Return succeeded, failed, or running."""
+        state = self.client.state(self.dag_id, self.records.run_id)
+        return _STATES.get(state, state)
+
+    def cancel(self, timeout_seconds: float = 30.0) -> None:
+        """Stop the run and its steps; return when no task of it runs any more. Its record says cancelled."""
+        self.client.fail(self.dag_id, self.records.run_id)
+        processes.wait_until(lambda: not self._running(), timeout_seconds)
+        if self.records.exists() and self.records.read().get("state") == "running":
+            self.records.finish("cancelled")
+
+    def _running(self) -> list[str]:
+        tasks = self.client.tasks(self.dag_id, self.records.run_id)
+        return [name for name, task in tasks.items() if task["state"] in ("running", "restarting", "queued")]
+
+
+def connect(stack: Stack) -> AirflowClient:
+    """Return a client with the stack's login. Raises ConfigurationError when the login cannot be read."""
+    service = stack.services["airflow"]
+    return AirflowClient(service.address, service.details["login"], airflow.password(service))
+
+
+def start(stack: Stack, settings: Settings, plan: Plan, parameters: Mapping[str, Any]) -> AirflowRun:
+    """Start a run of a pipeline of this project in the stack's Airflow.
+
+    Raises FleetMLError when Airflow cannot load the pipeline, InvalidParameter when it refuses a parameter.
+    """
+    client = connect(stack)
+    dag_id = plan.name.replace("-", "_")
+    client.wait_for_dag(dag_id)
+    try:
+        run_id = client.trigger(dag_id, parameters)
+    except KeyError as error:
+        raise FleetMLError(
+            f"Airflow's answer to a trigger of {dag_id} lacks {error}; see {stack.services['airflow'].log}"
+        ) from None
+    return AirflowRun(client, plan, dag_id, Run(settings.home, run_id))

@@ -50,7 +50,20 @@ def _compiled(source: Path) -> str:
 
         made = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(_pipeline_of(_imported(source), source), str(made))
-        return made.read_text()
+        return _canonical_text(made.read_text())
+
+
+def _canonical_text(text: str) -> str:
+    """Return the compiled documents under names and in an order that are the same each time."""
+    import yaml
+
+    from fleetml.pipeline.canonical import canonical
+
+    document, *others = yaml.safe_load_all(text)
+    spec, platforms = canonical(document, others[0]["platforms"] if others else {})
+    documents = [spec, {"platforms": platforms}] if platforms else [spec]
+    body = yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True, width=100)
+    return f"# Compiled by `fleetml compile`; do not edit.\n{body}"
 
 
 @contextlib.contextmanager

@@ -52,7 +52,8 @@ class Artifact:
 def arguments(executor_input: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Artifact]]]:
     """Return the keyword arguments for the function, and the output artifacts among them by name."""
     inputs, outputs = executor_input.get("inputs", {}), executor_input.get("outputs", {})
-    kwargs: dict[str, Any] = dict(inputs.get("parameterValues", {}))
+    # A KFP cluster also hands in the values that texts were made of ("pipelinechannel--x"); they are no arguments.
+    kwargs: dict[str, Any] = {n: v for n, v in inputs.get("parameterValues", {}).items() if "--" not in n}
     for name, entry in inputs.get("artifacts", {}).items():
         found = [_artifact(name, item) for item in entry.get("artifacts", [])]
         kwargs[name] = found if entry.get("isList") or len(found) != 1 else found[0]
@@ -103,7 +104,9 @@ def load(entry: str) -> Any:
 def _failure(error: BaseException) -> dict[str, Any]:
     """Describe the error and the innermost line of the user's own code (not a library's) it passed."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "site-packages" not in f.filename and f.filename != __file__ and os.path.isfile(f.filename)]
+    own = [
+        f for f in frames if "site-packages" not in f.filename and f.filename != __file__ and os.path.isfile(f.filename)
+    ]
     last = (own or list(frames))[-1:]
     return {
         "type": type(error).__name__,

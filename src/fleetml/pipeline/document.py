@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -50,8 +51,16 @@ def _parse(content: bytes) -> dict[str, Any]:
         raise InvalidPipeline(
             "the IR must be one mapping (a KFP PipelineSpec); compile it again with `fleetml compile`"
         )
-    json.dumps(documents[0], allow_nan=False)
+    _require_json(documents[0])
     return documents[0]
+
+
+def _require_json(document: dict[str, Any]) -> None:
+    """YAML knows dates, NaN and other keys than texts; the IR does not."""
+    try:
+        json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidPipeline(f"the IR must hold JSON values only: {error}; quote the value") from None
 
 
 def _yaml_documents(content: bytes) -> list[Any]:
@@ -72,4 +81,5 @@ def _keep(kept: Path, document: dict[str, Any]) -> None:
         aside.write_text(json.dumps(document))
         aside.replace(kept)
     except OSError:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()

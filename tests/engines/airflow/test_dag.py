@@ -1,0 +1,154 @@
+"""DAGs as Airflow's own DagBag sees them: no server is started here."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("airflow", reason="Airflow lives in the orchestrator environment")
+
+from airflow.sdk import DAG, TriggerRule
+from airflow.serialization.serialized_objects import DagSerialization
+
+from fleetml.engines.airflow import build_dag, load_dags
+from fleetml.errors import FleetMLError
+from fleetml.pipeline import Plan, load
+from fleetml.settings import Settings
+from fleetml.triggers import AssetTrigger, Emit, Triggers
+
+PIPELINES = Path(__file__).parents[2] / "pipelines"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/images.toml").touch()
+    return Settings.from_environment({"FLEETML_PROJECT": str(tmp_path)})
+
+
+def dag_of(name: str, settings: Settings, triggers: Triggers | None = None) -> tuple[Plan, DAG]:
+    path = PIPELINES / f"{name}.yaml"
+    plan = load(path)
+    return plan, build_dag(plan, path, triggers or Triggers(), settings)
+
+
+def test_every_step_is_a_task_between_parameters_and_record(settings: Settings) -> None:
+    plan, dag = dag_of("branches", settings)
+    assert {t.task_id for t in dag.tasks} == {"parameters", "record"} | {s.replace("/", ".") for s in plan.steps}
+    for name, step in plan.steps.items():
+        task = dag.get_task(name.replace("/", "."))
+        assert task.upstream_task_ids == ({s.replace("/", ".") for s in step.upstream} or {"parameters"})
+        assert "record" in task.downstream_task_ids
+    assert dag.get_task("record").is_teardown
+
+
+def test_task_groups_mirror_sub_dags(settings: Settings) -> None:
+    plan, dag = dag_of("nested", settings)
+    assert set(dag.task_group.get_task_group_dict()) - {None} == {g.replace("/", ".") for g in plan.groups}
+
+
+def test_a_step_that_cleans_up_runs_whatever_happened_before(settings: Settings) -> None:
+    plan, dag = dag_of("cleanup", settings)
+    for name, step in plan.steps.items():
+        wanted = TriggerRule.ALL_DONE if step.runs_after_failure else TriggerRule.NONE_FAILED
+        assert dag.get_task(name.replace("/", ".")).trigger_rule == wanted
+
+
+def test_parameters_become_typed_params(settings: Settings) -> None:
+    plan, dag = dag_of("types", settings)
+    json_types = {
+        "STRING": "string",
+        "NUMBER_INTEGER": "integer",
+        "NUMBER_DOUBLE": "number",
+        "BOOLEAN": "boolean",
+        "LIST": "array",
+        "STRUCT": "object",
+    }
+    for name, definition in plan.inputs.items():
+        schema = dag.params.get_param(name).schema
+        assert json_types[definition.type] in schema["type"]
+        assert ("null" in schema["type"]) != definition.required
+
+
+def test_defaults_of_the_triggers_go_before_those_of_the_ir(settings: Settings) -> None:
+    plan = load(PIPELINES / "types.yaml")
+    name = next(n for n, p in plan.inputs.items() if p.type == "STRING")
+    _, dag = dag_of("types", settings, Triggers(defaults={name: "mine"}))
+    assert dag.params[name] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("triggers", "kind"),
+    [
+        (Triggers(), "NullTimetable"),
+        (Triggers(schedule="0 3 * * 1"), "CronTriggerTimetable"),
+        (Triggers(assets=(AssetTrigger("fleetml://a"), AssetTrigger("fleetml://b"))), "AssetTriggeredTimetable"),
+        (Triggers(schedule="0 3 * * 1", assets=(AssetTrigger("fleetml://a"),)), "AssetOrTimeSchedule"),
+    ],
+)
+def test_schedule_and_assets_become_the_timetable(settings: Settings, triggers: Triggers, kind: str) -> None:
+    _, dag = dag_of("branches", settings, triggers)
+    assert type(dag.timetable).__name__ == kind
+    DagSerialization.to_dict(dag)  # what the DAG processor does with it
+
+
+def test_retries_come_from_the_ir_then_from_the_triggers(settings: Settings) -> None:
+    plan, dag = dag_of("branches", settings, Triggers(retries=4))
+    for name, step in plan.steps.items():
+        task = dag.get_task(name.replace("/", "."))
+        assert task.retries == (step.retry.count or 4)
+        assert task.retry_delay == timedelta(seconds=step.retry.delay)
+
+
+def test_an_emitting_step_has_the_asset_as_outlet(settings: Settings) -> None:
+    plan = load(PIPELINES / "branches.yaml")
+    name, step = next((n, s) for n, s in plan.steps.items() if s.output_parameters)
+    emit = Emit(name, next(iter(step.output_parameters)), "fleetml://drift/x")
+    _, dag = dag_of("branches", settings, Triggers(emits=(emit,)))
+    assert [asset.uri for asset in dag.get_task(name.replace("/", ".")).outlets] == ["fleetml://drift/x"]
+
+
+class TestLoadDags:
+    """A folder of pipelines, as `dags/fleetml_dags.py` hands it over."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        for name in ("branches", "nested"):
+            (tmp_path / "dags" / name).mkdir(parents=True)
+            shutil.copy(PIPELINES / f"{name}.yaml", tmp_path / "dags" / name / "pipeline.yaml")
+        return tmp_path / "dags"
+
+    def test_each_pipeline_is_a_dag(self, folder: Path, settings: Settings) -> None:
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace, settings)
+        names = {load(folder / n / "pipeline.yaml").name.replace("-", "_") for n in ("branches", "nested")}
+        assert set(namespace) == names
+
+    def test_a_stranger_s_single_file_is_one_too(self, folder: Path, settings: Settings) -> None:
+        shutil.copy(PIPELINES / "types.yaml", folder / "theirs.yaml")
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace, settings)
+        assert load(folder / "theirs.yaml").name.replace("-", "_") in namespace
+
+    def test_a_broken_one_leaves_the_others_and_is_named(self, folder: Path, settings: Settings) -> None:
+        (folder / "broken").mkdir()
+        (folder / "broken/pipeline.yaml").write_text("schemaVersion: 9.9.9\n")
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace, settings)
+        assert len(namespace) == 3
+        broken = namespace["broken"]
+        with pytest.raises(Exception, match="Failed to serialize") as raised:
+            DagSerialization.to_dict(broken)
+        assert isinstance(raised.value.__cause__, FleetMLError)
+        assert str(folder / "broken/pipeline.yaml") in str(raised.value.__cause__)
+        assert broken.relative_fileloc == str(folder / "broken/pipeline.yaml")
+
+    def test_triggers_that_name_what_the_pipeline_lacks_break_it(self, folder: Path, settings: Settings) -> None:
+        (folder / "nested/triggers.yaml").write_text("defaults: {no_such_parameter: 1}")
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace, settings)
+        assert "no_such_parameter" in namespace["nested"].description

@@ -1,0 +1,159 @@
+"""The serving folder: what deploy writes and the server watches. Standard library only.
+
+    deployment.json                        which version of each model is served
+    server.json                            what the running server has loaded, or why it refused
+    models/<name>/<version>/model.onnx     the graph, model.json (MASE, confidence, digest) and reference.parquet
+    predictions/model=<name>/date=…/       the prediction log
+
+Every file is written aside and renamed. Writers of ``deployment.json`` hold a lock, so that two models deployed at
+once do not lose each other.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fleetml import atomic
+from fleetml.errors import ConfigurationError, InvalidParameter
+
+POINTER = "deployment.json"
+STATUS = "server.json"
+GRAPH = "model.onnx"
+CARD = "model.json"
+REFERENCE = "reference.parquet"
+PREDICTIONS = "predictions"
+_FORMAT = "fleetml/deployment/1"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """One served version. `graph` is relative to the serving folder; `previous` is "" or the version before."""
+
+    version: str
+    graph: str
+    sha256: str
+    previous: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What deploy learnt of a version. `mase` on held-out windows, NaN: unknown; `metadata` is the model artifact's."""
+
+    name: str
+    version: str
+    sha256: str
+    mase: float | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def confidence(self) -> float:
+        """1 / (1 + MASE): 0.5 is as good as the seasonal naive forecast, 1 is perfect; 0 when the MASE is unknown."""
+        return 0.0 if self.mase is None else 1.0 / (1.0 + self.mase)
+
+
+def folder(root: Path, name: str, version: str) -> Path:
+    """Return the folder of one version. Raises InvalidParameter for a name or version that is no plain word."""
+    for what, value in (("model", name), ("version", version)):
+        if not _NAME.fullmatch(value):
+            raise InvalidParameter(
+                f"the {what} of a deployment consists of letters, digits, '.', '_' and '-', got {value!r}; rename it"
+            )
+    return root / "models" / name / version
+
+
+def read(root: Path) -> dict[str, Deployed]:
+    """Return what is served, by model name; nothing where nothing was deployed yet.
+
+    Raises ConfigurationError for a ``deployment.json`` that is none.
+    """
+    path = root / POINTER
+    try:
+        models = json.loads(path.read_text(encoding="utf-8"))["models"]
+        return {name: Deployed(**entry) for name, entry in models.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"{path} must be the deployment file that the deploy stage writes, got {error!r}; deploy a model again"
+        ) from error
+
+
+def install(root: Path, card: Card, files: Mapping[str, Path]) -> Path:
+    """Copy `files` (name → source) and the card into the version's folder at once; return the folder.
+
+    A folder left by an earlier attempt is replaced. Raises InvalidParameter (name, version), OSError.
+    """
+    target = folder(root, card.name, card.version)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{card.version}-", dir=target.parent) as scratch:
+        aside = Path(scratch) / "new"
+        aside.mkdir(mode=0o755)
+        for name, source in files.items():
+            shutil.copyfile(source, aside / name)
+        atomic.write_json(aside / CARD, asdict(card))
+        with contextlib.suppress(FileNotFoundError):
+            target.rename(Path(scratch) / "old")
+        aside.rename(target)
+    return target
+
+
+def card(graph: Path) -> Card | None:
+    """Return the card beside a graph; None where there is none that can be read."""
+    try:
+        return Card(**json.loads((graph.parent / CARD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def point(root: Path, name: str, version: str) -> Deployed | None:
+    """Serve `version` of model `name` from now on; return what was served before. Raises OSError."""
+    graph = folder(root, name, version) / GRAPH
+    with _writing(root) as models:
+        before = models.get(name)
+        previous = before.version if before and before.version != version else before.previous if before else ""
+        models[name] = Deployed(version, str(graph.relative_to(root)), digest(graph), previous)
+    return before
+
+
+def restore(root: Path, name: str, before: Deployed | None) -> None:
+    """Serve again what `point` said was served before. Raises OSError."""
+    with _writing(root) as models:
+        if before is None:
+            models.pop(name, None)
+        else:
+            models[name] = before
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def status(root: Path) -> dict[str, Any]:
+    """Return what the server said last of itself (`fleetml.serving.models.Models.status`); {}: nothing."""
+    try:
+        said = json.loads((root / STATUS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+@contextlib.contextmanager
+def _writing(root: Path) -> Iterator[dict[str, Deployed]]:
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".deployment.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        models = read(root)
+        yield models
+        document = {"format": _FORMAT, "models": {name: asdict(models[name]) for name in sorted(models)}}
+        atomic.write_json(root / POINTER, document)

@@ -1,0 +1,27 @@
+"""Generate the Python of ``ai_service.proto``: ``python -m fleetml.serving.proto [FOLDER]``.
+
+FOLDER (default: where this package lies) is the import root that the files are written under.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+PROTO = "fleetml/serving/proto/ai_service.proto"
+
+
+def generate(root: Path) -> None:
+    """Write ``ai_service_pb2.py``, ``.pyi`` and ``_pb2_grpc.py`` under the import root `root`.
+
+    Raises RuntimeError when the compiler refuses the contract; its reason stands on stderr.
+    """
+    from grpc_tools import protoc
+
+    root.mkdir(parents=True, exist_ok=True)
+    out = [f"--{kind}={root}" for kind in ("python_out", "pyi_out", "grpc_python_out")]
+    if protoc.main(["protoc", f"--proto_path={ROOT}", *out, PROTO]) != 0:
+        raise RuntimeError(f"the compiler refused {PROTO}")
+
+
+if __name__ == "__main__":
+    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)

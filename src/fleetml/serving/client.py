@@ -34,7 +34,12 @@ class Client:
         self.address = address
         self._timeout = timeout
         self._metadata = ((PROBE, "1"),) if probe else ()
-        options = [("grpc.max_receive_message_length", MESSAGE_BYTES), ("grpc.max_send_message_length", MESSAGE_BYTES)]
+        loopback = address.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
+        options = [
+            ("grpc.max_receive_message_length", MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MESSAGE_BYTES),
+            ("grpc.enable_http_proxy", 0 if loopback else 1),
+        ]
         self._channel = grpc.insecure_channel(address, options)
         self._ai = AIServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)

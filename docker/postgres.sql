@@ -1,0 +1,2 @@
+-- The database of Airflow is made by the image; MLflow has its own.
+CREATE DATABASE mlflow;

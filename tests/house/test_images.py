@@ -1,0 +1,105 @@
+"""Dockerfiles, compose file and configuration: what can be known of them without building."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILES = sorted((ROOT / "images").glob("*/Dockerfile"))
+COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+SECRETS = sorted(set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker" / "compose.yaml").read_text())))
+
+
+def _instructions(dockerfile: Path) -> list[tuple[str, str]]:
+    joined = re.sub(r"\\\n", " ", dockerfile.read_text())
+    lines = [line.strip() for line in joined.splitlines() if line.strip() and not line.startswith("#")]
+    return [tuple(line.split(None, 1)) for line in lines]
+
+
+def test_every_environment_has_a_dockerfile():
+    assert [file.parent.name for file in DOCKERFILES] == ["ml", "orchestrator"]
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda file: file.parent.name)
+class TestDockerfile:
+    def test_what_it_copies_is_there(self, dockerfile):
+        copied = [rest for name, rest in _instructions(dockerfile) if name == "COPY" and "--from" not in rest]
+        sources = [source for rest in copied for source in rest.split()[:-1]]
+        assert sources
+        assert [source for source in sources if not (ROOT / source).exists()] == []
+
+    def test_its_base_is_an_argument_with_a_pinned_default(self, dockerfile):
+        arguments = dict(rest.split("=", 1) for name, rest in _instructions(dockerfile) if name == "ARG")
+        assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+", arguments["BASE"])
+        stages = [rest.split()[0] for name, rest in _instructions(dockerfile) if name == "FROM"]
+        assert set(stages) <= {"${BASE}", "${ML}"}
+
+    def test_it_does_not_run_as_root(self, dockerfile):
+        users = [rest for name, rest in _instructions(dockerfile) if name == "USER"]
+        assert users == ["fleetml"]
+
+    def test_it_is_built_from_the_locks_of_its_environment(self, dockerfile):
+        table = (ROOT / "images" / "images.toml").read_text()
+        locks = re.findall(rf"images/{dockerfile.parent.name}/\w+\.txt", table)
+        text = dockerfile.read_text()
+        assert locks
+        assert [lock for lock in locks if f"-r {lock}" not in text] == []
+
+    def test_its_layout_is_the_checkouts(self, dockerfile):
+        assert f"/app/.venv/{dockerfile.parent.name}/bin" in dockerfile.read_text()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+class TestService:
+    def test_its_image_is_pinned_or_ours(self, name):
+        image = SERVICES[name]["image"]
+        assert re.fullmatch(r"\$\{FLEETML_\w+_IMAGE:-fleetml/\w+\}|[\w./-]+:[\w.-]*\d[\w.-]*", image)
+
+    def test_its_ports_are_on_loopback(self, name):
+        assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
+
+    def test_what_it_needs_is_declared(self, name):
+        service = SERVICES[name]
+        assert set(service.get("depends_on", {})) <= set(SERVICES)
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            known = (ROOT / "docker" / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+            assert known, volume
+
+    def test_its_secrets_come_from_the_environment_and_have_no_default(self, name):
+        for key, value in SERVICES[name].get("environment", {}).items():
+            if re.search(r"PASSWORD|SECRET|FERNET|ACCESS_KEY", key):
+                assert re.search(r"\$\{\w+:\?", str(value)), key
+
+
+def test_completion_is_waited_for_only_where_something_ends():
+    for service in SERVICES.values():
+        for needed, how in service.get("depends_on", {}).items():
+            if how["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[needed], needed
+
+
+@pytest.mark.skipif(
+    subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0
+    if shutil.which("docker")
+    else True,
+    reason="docker compose is not installed",
+)
+def test_docker_compose_accepts_it():
+    given = dict.fromkeys(SECRETS, "x")
+    command = ["docker", "compose", "-f", str(ROOT / "docker" / "compose.yaml"), "config", "--quiet"]
+    assert subprocess.run(command, env={**os.environ, **given}).returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_accepts_its_configuration():
+    checked = subprocess.run(
+        ["promtool", "check", "config", str(ROOT / "docker" / "prometheus.yml")], capture_output=True
+    )
+    assert checked.returncode == 0, checked.stderr

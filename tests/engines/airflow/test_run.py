@@ -1,0 +1,104 @@
+"""Pipelines run by Airflow's own task code (``DAG.test``, one process, a real database) with real step processes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("airflow", reason="Airflow lives in the orchestrator environment")
+
+from fleetml.records import Run
+from fleetml.settings import Settings
+
+PIPELINES = Path(__file__).parents[2] / "pipelines"
+DAG_FILE = """
+from pathlib import Path
+from fleetml.engines.airflow import load_dags
+load_dags(Path(__file__).parent, globals())  # airflow dag
+"""
+
+
+@pytest.fixture(scope="session")
+def project(airflow_home: Path) -> Path:
+    """Return a project whose one image is this very environment, its pipelines in Airflow's DAG folder."""
+    (airflow_home / "images").mkdir()
+    venv = Path(sys.prefix)
+    (airflow_home / "lock.txt").touch()
+    (airflow_home / "images/images.toml").write_text(
+        f'[images."fleetml/ml"]\nvenv = "{venv}"\nlocks = ["lock.txt"]\ncode = []\n'
+    )
+    for name in ("branches", "cleanup", "nested", "types"):
+        (airflow_home / "dags" / name).mkdir()
+        shutil.copy(PIPELINES / f"{name}.yaml", airflow_home / "dags" / name / "pipeline.yaml")
+    (airflow_home / "dags/dags.py").write_text(DAG_FILE)
+    return airflow_home
+
+
+@pytest.fixture
+def run(project: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that runs one pipeline with a conf: its DAG run, and the record of the run."""
+    monkeypatch.setenv("FLEETML_PROJECT", str(project))
+    settings = Settings.from_environment()
+
+    def go(name: str, triggers: str = "", **conf: Any) -> tuple[Any, Run]:
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+        place = project / "dags" / name / "triggers.yaml"
+        place.write_text(triggers)
+        bag = DagBag(str(project / "dags"), bundle_name="dags-folder", bundle_path=project / "dags")
+        assert not bag.import_errors
+        sync_bag_to_db(bag, "dags-folder", None)
+        dag = next(d for d in bag.dags.values() if d.dag_id.replace("_", "-") in (name, name.replace("_", "-")))
+        done = dag.test(run_conf=conf or None, use_executor=False)
+        return done, Run(settings.home, done.run_id)
+
+    return go
+
+
+def states(done: Any) -> dict[str, str]:
+    return {task.task_id: str(task.state) for task in done.get_task_instances()}
+
+
+def test_the_branch_that_holds_runs_and_the_others_are_skipped(run: Any) -> None:
+    done, record = run("branches", size=20, heads=False)
+    assert str(done.state) == "success"
+    latest = record.latest()
+    assert record.read()["state"] == "succeeded"
+    ran = {step for step, attempt in latest.items() if attempt.state == "succeeded"}
+    skipped = {step: attempt.reason for step, attempt in latest.items() if attempt.state == "skipped"}
+    assert any("big" in (latest[s].outcome or {})["parameters"].get("out", "") for s in ran)
+    assert skipped and all(reason for reason in skipped.values())
+    shown = states(done)
+    assert all(shown[step.replace("/", ".")] == "skipped" for step in skipped)
+
+
+def test_a_second_run_reuses_what_the_first_computed(run: Any) -> None:
+    run("nested")
+    _, record = run("nested")
+    cacheable = [a for a in record.latest().values() if a.state == "succeeded" and a.key]
+    assert cacheable and all(attempt.cached for attempt in cacheable)
+
+
+def test_a_failed_step_fails_the_run_and_what_follows(run: Any) -> None:
+    done, record = run("cleanup")
+    assert str(done.state) == "failed"
+    assert record.read()["state"] == "failed"
+    found = {attempt.state for attempt in record.latest().values()}
+    assert {"failed", "succeeded"} <= found  # the clean-up ran
+
+
+def test_parameters_of_the_wrong_type_start_no_step(run: Any) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError, match="size"):
+        run("branches", size="many")
+
+
+def test_what_is_given_by_hand_goes_before_the_triggers(run: Any) -> None:
+    _, record = run("branches", triggers="defaults: {size: 11, word: plain}", word="mine")
+    parameters = record.read()["parameters"]
+    assert (parameters["size"], parameters["word"]) == (11, "mine")

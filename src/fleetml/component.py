@@ -10,6 +10,7 @@ a user reads; a `fleetml.errors.FleetMLError` is printed as its message, without
 
 import importlib
 import json
+import logging
 import os
 import sys
 import traceback
@@ -123,6 +124,10 @@ def main(argv: list[str]) -> int:
         print("usage: python -m fleetml.component module:function EXECUTOR_INPUT_JSON", file=sys.stderr)
         return 2
     entry, executor_input = argv[0], json.loads(argv[1])
+    # The progress of a step: our own notes, and only what is worth a warning of the libraries'.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
+    for own in ("fleetml", "components"):
+        logging.getLogger(own).setLevel(logging.INFO)
     try:
         kwargs, made = arguments(executor_input)
         write_output(executor_input, load(entry)(**kwargs), made)

@@ -1,0 +1,1 @@
+"""Architecture search: which small network forecasts best within a latency limit."""

@@ -1,0 +1,166 @@
+"""The neural forecasters: torch modules that take a raw history and give a forecast in the target's unit.
+
+Everything a graph needs is in `forward`, so that what is trained is what is exported and served. A history
+is centred on the median of its last six hours and divided by its mean absolute deviation; the body sees
+a symmetric logarithm of that, which tames bursts of a thousand deviations and keeps INT8 ranges narrow. The
+forecast is a convex blend of robust naive forecasts (last value, medians, quantiles, the season before) whose
+weights the body chooses step by step, plus a residual. So an untrained body already gives a blend of them, and
+no burst can throw the forecast further than the residual reaches.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fleetml.errors import InvalidParameter
+from fleetml.learn.baselines import seasonal_steps
+from fleetml.learn.windows import Meta
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+MEDIANS = (12, 36, 72)  # steps
+SMOOTHING = 13  # steps, odd: the moving average of the season before
+PATCH = 24  # steps: two hours; a longer unrolling makes the export slow
+# The sum of deviations below which a history counts as constant, as a share of its level.
+FLOOR = 1e-3
+
+
+def symlog(values: Tensor) -> Tensor:
+    """sign(x) log(1 + |x|): near zero the identity, far away a logarithm."""
+    return torch.sign(values) * torch.log1p(values.abs())
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the search chooses: the family of the body (mlp, tcn or gru), its width, depth and dropout."""
+
+    family: str = "mlp"
+    width: int = 64
+    depth: int = 2
+    dropout: float = 0.0
+
+
+class NaiveForecasts(nn.Module):
+    """Robust forecasts of a history [batch, context]: [batch, horizon, count]; level and spread [batch, 1]."""
+
+    season_steps: Tensor
+
+    def __init__(self, meta: Meta) -> None:
+        super().__init__()
+        self.context, self.horizon = meta.context, meta.horizon
+        self.register_buffer("season_steps", torch.from_numpy(seasonal_steps(meta)), persistent=False)
+        self.medians = [n for n in MEDIANS if n < meta.context]
+        self.count = 2 + 1 + len(self.medians) + len(QUANTILES)
+
+    def forward(self, history: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ordered = torch.sort(history, dim=1).values
+        quantiles = [self._rank(ordered, self.context, q) for q in QUANTILES]
+        medians = [self._rank(torch.sort(history[:, -n:], dim=1).values, n, 0.5) for n in self.medians]
+        level = medians[-1] if medians else quantiles[2]
+        spread = (history - level).abs().mean(dim=1, keepdim=True) + FLOOR * level.abs() + 1e-6
+        flat = torch.cat([history[:, -1:], *medians, *quantiles], dim=1)
+        edge = SMOOTHING // 2
+        padded = torch.cat([history[:, :1].expand(-1, edge), history, history[:, -1:].expand(-1, edge)], dim=1)
+        smooth = nn.functional.avg_pool1d(padded.unsqueeze(1), SMOOTHING, stride=1).squeeze(1)
+        seasonal = torch.stack([history[:, self.season_steps], smooth[:, self.season_steps]], dim=2)
+        naive = torch.cat([seasonal, flat.unsqueeze(1).expand(-1, self.horizon, -1)], dim=2)
+        return naive, level, spread
+
+    @staticmethod
+    def _rank(ordered: Tensor, count: int, quantile: float) -> Tensor:
+        place = round(quantile * (count - 1))
+        return ordered[:, place : place + 1]
+
+
+class MLP(nn.Module):
+    """Dense layers over the whole history."""
+
+    def __init__(self, context: int, architecture: Architecture) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        wide = context
+        for _ in range(architecture.depth):
+            layers += [nn.Linear(wide, architecture.width), nn.ReLU(), nn.Dropout(architecture.dropout)]
+            wide = architecture.width
+        self.layers = nn.Sequential(*layers)
+        self.width = wide
+
+    def forward(self, series: Tensor) -> Tensor:
+        return self.layers(series)
+
+
+class TCN(nn.Module):
+    """Residual causal convolutions, dilated by powers of two, over patches of half an hour."""
+
+    STRIDE = 6
+    KERNEL = 3
+
+    def __init__(self, context: int, architecture: Architecture) -> None:
+        super().__init__()
+        width = architecture.width
+        self.stem = nn.Conv1d(1, width, self.STRIDE, stride=self.STRIDE)
+        self.trim = context % self.STRIDE
+        self.dilations = [2**i for i in range(architecture.depth)]
+        self.convolutions = nn.ModuleList(nn.Conv1d(width, width, self.KERNEL, dilation=d) for d in self.dilations)
+        self.dropout = nn.Dropout(architecture.dropout)
+        self.width = 2 * width
+
+    def forward(self, series: Tensor) -> Tensor:
+        hidden = self.stem(series[:, self.trim :].unsqueeze(1))
+        for dilation, convolution in zip(self.dilations, self.convolutions, strict=True):
+            past = nn.functional.pad(hidden, (dilation * (self.KERNEL - 1), 0))
+            hidden = hidden + self.dropout(torch.relu(convolution(past)))
+        return torch.cat([hidden[:, :, -1], hidden.mean(dim=2)], dim=1)
+
+
+class GRU(nn.Module):
+    """A gated recurrent network that reads the history two hours at a time."""
+
+    def __init__(self, context: int, architecture: Architecture) -> None:
+        super().__init__()
+        self.trim = context % PATCH
+        self.patches = context // PATCH
+        self.gru = nn.GRU(PATCH, architecture.width, batch_first=True)
+        self.dropout = nn.Dropout(architecture.dropout)
+        self.width = architecture.width
+
+    def forward(self, series: Tensor) -> Tensor:
+        patches = series[:, self.trim :].reshape(-1, self.patches, PATCH)
+        hidden, _ = self.gru(patches)
+        return self.dropout(hidden[:, -1])
+
+
+BODIES: dict[str, type[MLP] | type[TCN] | type[GRU]] = {"mlp": MLP, "tcn": TCN, "gru": GRU}
+
+
+class Network(nn.Module):
+    """history [batch, context], covariates [batch, C] (NaN: absent) → forecast [batch, horizon], never negative."""
+
+    def __init__(self, meta: Meta, architecture: Architecture) -> None:
+        super().__init__()
+        if architecture.family not in BODIES:
+            raise InvalidParameter(
+                f"a neural family must be one of {sorted(BODIES)}, got {architecture.family!r}; choose one of them"
+            )
+        self.family = architecture.family
+        self.naive = NaiveForecasts(meta)
+        self.body = BODIES[architecture.family](meta.context, architecture)
+        self.horizon = meta.horizon
+        wide = self.body.width + 2 * len(meta.covariates) + 2
+        self.mix = nn.Sequential(nn.Linear(wide, architecture.width), nn.ReLU())
+        self.blend = nn.Linear(architecture.width, meta.horizon * self.naive.count)
+        self.residual = nn.Linear(architecture.width, meta.horizon)
+        for head in (self.blend, self.residual):
+            nn.init.zeros_(head.bias)
+            nn.init.normal_(head.weight, std=1e-3)
+
+    def forward(self, history: Tensor, covariates: Tensor) -> Tensor:
+        naive, level, spread = self.naive(history)
+        body = self.body(symlog((history - level) / spread))
+        present = (~torch.isnan(covariates)).to(history.dtype)
+        known = symlog(torch.where(torch.isnan(covariates), torch.zeros_like(covariates), covariates))
+        size = torch.cat([torch.log1p(level.abs()), torch.log1p(spread)], dim=1)
+        hidden = self.mix(torch.cat([body, known * 0.1, present, size * 0.1], dim=1))
+        weights = torch.softmax(self.blend(hidden).reshape(-1, self.horizon, self.naive.count), dim=2)
+        forecast = (weights * naive).sum(dim=2) + self.residual(hidden) * spread
+        return torch.relu(forecast)

@@ -2,27 +2,38 @@
 
     run.json                            run_id, pipeline, digest, engine, parameters, state, started, finished,
                                         steps (names in order), cost (sums), pid
-    pipeline.json                       the IR that runs
+    pipeline.yaml                       the IR that runs, as it was read
     steps/<step>/attempt-<n>.json       one attempt: see `Attempt`
     steps/<step>/attempt-<n>.log        its output
 
-Times are seconds since the epoch, UTC.
+Times are seconds since the epoch, UTC. States of steps stand in their attempts only; `Run.states` collects them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from fleetml import atomic
+from fleetml.cost.estimate import total
+from fleetml.errors import ConfigurationError, InvalidParameter
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}\Z")
 
 
 @dataclass(frozen=True)
 class Attempt:
     """One attempt of a step, or the note of an engine that it did not run (skipped, upstream_failed).
 
-    `outcome` is the JSON of docs/adr/0001; `key` the cache key ("" when uncacheable), `parts` what it was made
-    of (digests by name); `inputs` the input parameters and artifact URIs; `figures` the first entries of its metrics.
+    `outcome` is the JSON of docs/adr/0001; `result` the name of its folder under results/; `key` the cache key ("" when
+    uncacheable) and `parts` the digests it was made of; `inputs` the parameters and the artifacts' URIs; `figures` the
+    first entries of its metrics.
     """
 
     step: str
@@ -41,29 +52,143 @@ class Attempt:
     figures: Mapping[str, Any] | None = None
     result: str = ""
 
+    @property
+    def cached(self) -> bool:
+        return bool(self.outcome and self.outcome.get("cached"))
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds so far, or in all."""
+        return max(0.0, (self.finished or time.time()) - self.started) if self.started else 0.0
+
 
 class Run:
-    """The records of one run. Any number of processes may write attempts of different steps at once."""
+    """The records of one run. Any number of processes may write attempts of different steps at once.
+
+    Raises InvalidParameter for a run id that is no file name.
+    """
 
     def __init__(self, home: Path, run_id: str) -> None:
-        raise NotImplementedError
+        if not _RUN_ID.match(run_id):
+            raise InvalidParameter(
+                f"a run id is letters, digits and any of _.:+- (at most 200), got '{run_id}'; choose another --run-id"
+            )
+        self.run_id = run_id
+        self.folder = home / "runs" / run_id
 
-    def start(self, document: Mapping[str, Any]) -> None:
-        """Write run.json with state running (an engine's first act). Raises InvalidParameter if the run exists."""
-        raise NotImplementedError
+    def start(self, document: Mapping[str, Any], pipeline: Path | None = None) -> None:
+        """Write run.json, state "running", and a copy of the IR at `pipeline`: an engine's first act. Raises OSError.
+
+        A run that exists (a resumed one) keeps when it was started.
+        """
+        started = self.read().get("started") if self.exists() else None
+        if pipeline is not None and pipeline != self.pipeline:
+            atomic.write_text(self.pipeline, pipeline.read_text(encoding="utf-8"))
+        now = {"run_id": self.run_id, "state": "running", "started": started or time.time(), "pid": os.getpid()}
+        atomic.write_json(self.folder / "run.json", {**document, **now})
 
     def finish(self, state: str) -> None:
         """Write the final state and the sums of all attempts' cost."""
-        raise NotImplementedError
+        costs = [
+            attempt.cost for step in self.read().get("steps", []) for attempt in self.attempts(step) if attempt.cost
+        ]
+        self.update(state=state, finished=time.time(), cost=total(costs))
+
+    def update(self, **entries: Any) -> None:
+        """Replace entries of run.json; only the engine that started the run does so."""
+        atomic.write_json(self.folder / "run.json", {**self.read(), **entries})
+
+    def exists(self) -> bool:
+        return (self.folder / "run.json").is_file()
+
+    def read(self) -> dict[str, Any]:
+        """Return run.json. Raises ConfigurationError when there is no such run or the file is damaged."""
+        try:
+            found = json.loads((self.folder / "run.json").read_bytes())
+        except FileNotFoundError:
+            raise ConfigurationError(
+                f"no run '{self.run_id}' in {self.folder.parent}; `fleetml status` lists them"
+            ) from None
+        except ValueError as error:
+            raise ConfigurationError(f"{self.folder / 'run.json'} is damaged: {error}; start a new run") from error
+        return dict(found)
+
+    @property
+    def pipeline(self) -> Path:
+        """The IR that this run runs."""
+        return self.folder / "pipeline.yaml"
+
+    def step_folder(self, step: str) -> Path:
+        """Raises InvalidParameter for a name that would leave the run's folder."""
+        parts = PurePosixPath(step).parts
+        if not parts or step.startswith("/") or ".." in parts:
+            raise InvalidParameter(f"a step's name is a path inside its run, got '{step}'")
+        return self.folder.joinpath("steps", *parts)
 
     def begin(self, step: str) -> tuple[int, Path]:
-        """Claim the next attempt of a step: its number, and its (empty) log file."""
-        raise NotImplementedError
+        """Claim the next attempt of a step: its number, and its (empty) log file. Raises OSError."""
+        folder = self.step_folder(step)
+        folder.mkdir(parents=True, exist_ok=True)
+        number = len(_numbers(folder, "log")) + 1
+        while True:
+            log = folder / f"attempt-{number}.log"
+            try:
+                log.open("x").close()
+            except FileExistsError:
+                number += 1
+            else:
+                return number, log
 
     def write(self, attempt: Attempt) -> Path:
-        """Write an attempt's record; also how an engine notes a step that it skipped."""
-        raise NotImplementedError
+        """Write an attempt's record and return its place. Raises OSError."""
+        place = self.step_folder(attempt.step) / f"attempt-{attempt.number}.json"
+        atomic.write_json(place, asdict(attempt))
+        return place
+
+    def note(self, step: str, state: str, reason: str) -> Attempt:
+        """Record that an engine did not run a step: state "skipped" or "upstream_failed", and why."""
+        number, _ = self.begin(step)
+        now = time.time()
+        outcome = {"state": state, "cached": False, "parameters": {}, "artifacts": {}}
+        attempt = Attempt(step, number, state, now, now, reason, outcome)
+        self.write(attempt)
+        return attempt
 
     def attempts(self, step: str) -> list[Attempt]:
-        """All attempts of a step, oldest first."""
-        raise NotImplementedError
+        """All recorded attempts of a step, oldest first."""
+        folder = self.step_folder(step)
+        return [_read_attempt(folder / f"attempt-{number}.json") for number in _numbers(folder, "json")]
+
+    def latest(self) -> dict[str, Attempt]:
+        """The last attempt of each step that has one, in the order of the run's steps."""
+        found = {step: self.attempts(step) for step in self.read().get("steps", [])}
+        return {step: attempts[-1] for step, attempts in found.items() if attempts}
+
+    def log(self, step: str, number: int | None = None) -> Path | None:
+        """The log of one attempt, of the last one by default; None when there is none."""
+        folder = self.step_folder(step)
+        numbers = _numbers(folder, "log")
+        wanted = number or (numbers[-1] if numbers else 0)
+        return folder / f"attempt-{wanted}.log" if wanted in numbers else None
+
+
+def _numbers(folder: Path, suffix: str) -> list[int]:
+    found = (re.fullmatch(rf"attempt-(\d+)\.{suffix}", path.name) for path in folder.glob(f"attempt-*.{suffix}"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def _read_attempt(path: Path) -> Attempt:
+    known = {field.name for field in fields(Attempt)}
+    document = json.loads(path.read_bytes())
+    return replace(Attempt("", 0, ""), **{name: value for name, value in document.items() if name in known})
+
+
+def runs(home: Path) -> Iterator[dict[str, Any]]:
+    """Yield the run.json of every run, latest start first; damaged ones are left out."""
+    found = []
+    for path in (home / "runs").glob("*/run.json"):
+        try:
+            found.append(json.loads(path.read_bytes()))
+        except (OSError, ValueError):
+            continue
+    yield from sorted(found, key=lambda run: run.get("started", 0), reverse=True)

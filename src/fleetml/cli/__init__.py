@@ -6,22 +6,50 @@ imported, so that a run of cache hits loads nothing else.
 
 from __future__ import annotations
 
+import argparse
+import importlib
+import sys
+
+from fleetml.errors import FleetMLError
+
 # name -> (module, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "up": ("fleetml.cli.up", "start Airflow, MLflow and the gRPC server of this checkout"),
-    "train": ("fleetml.cli.train", "run a pipeline in the stack's Airflow and show what came out"),
-    "down": ("fleetml.cli.down", "stop everything this checkout started"),
+    "train": ("fleetml.cli.train", "start the stack, run a pipeline in its Airflow, show what came out"),
+    "up": ("fleetml.cli.up", "start the embedded stack: Airflow, MLflow, the gRPC server"),
+    "down": ("fleetml.cli.down", "stop the embedded stack"),
     "compile": ("fleetml.cli.compile", "compile pipelines written in the KFP DSL to their IR"),
     "run": ("fleetml.cli.run", "run a pipeline on this machine"),
     "resume": ("fleetml.cli.resume", "go on with a run where it stopped"),
     "status": ("fleetml.cli.status", "list runs, or show one step by step"),
     "logs": ("fleetml.cli.logs", "print the log of a step"),
-    "report": ("fleetml.cli.report", "write the HTML report of a run"),
     "costs": ("fleetml.cli.costs", "show what runs cost: time, energy, money, CO2"),
+    "report": ("fleetml.cli.report", "write the HTML report of a run"),
     "submit": ("fleetml.cli.submit", "submit a pipeline to a Kubeflow Pipelines cluster"),
 }
+INTERRUPTED = 130
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit status (0 done, 1 failed, 2 wrong usage, 130 interrupted)."""
-    raise NotImplementedError
+    argv = sys.argv[1:] if argv is None else argv
+    name = argv[0] if argv and argv[0] in COMMANDS else ""
+    parser = argparse.ArgumentParser(prog="fleetml", description="Keeps the models of a fleet of machines fresh.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command, (module, line) in COMMANDS.items():
+        subparser = commands.add_parser(command, help=line, description=line)
+        if command == name:
+            chosen = importlib.import_module(module)
+            chosen.add_arguments(subparser)
+    args = parser.parse_args(argv)
+    from fleetml.settings import Settings
+
+    try:
+        return int(chosen.run(args, Settings.from_environment()))
+    except FleetMLError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `fleetml logs … | head`
+        sys.stderr.close()
+        return 0

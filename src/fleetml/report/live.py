@@ -1,7 +1,8 @@
 """The steps of a run while it goes on: a table that changes on a terminal, a line per change in a pipe."""
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -98,3 +99,10 @@ class Steps:
             shown = text.seconds(seconds) if row.state in ("running", "succeeded", "cached", "failed") else ""
             table.add_row(Text(f"{sign} {row.label}", style), Text(row.state, style), shown, Text(row.note))
         yield table
+
+
+@contextlib.contextmanager
+def live(labels: Mapping[str, str]) -> Iterator[Callable[[str, str, Attempt | None], None]]:
+    """Show the steps on standard output; yields what tells the new state of a step."""
+    with Steps(labels, Console(highlight=False)) as steps:
+        yield steps.update

@@ -5,6 +5,7 @@ A runner is a value with one method; each lives in one file and passes ``tests/c
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from fleetml.errors import InvalidPipeline
 from fleetml.images import Image
 
 __all__ = ["Command", "Exit", "Limits", "Runner", "Usage"]
@@ -24,6 +26,28 @@ class Limits:
     cpus: float | None = None
     memory: int | None = None
     seconds: float | None = None
+
+    @classmethod
+    def parse(cls, cpu: str, memory: str, place: str) -> Limits:
+        """Return the limits of Kubernetes quantities ("500m", "2", "1.5Gi", "" for none).
+
+        Raises InvalidPipeline naming `place` for what is no quantity.
+        """
+        return cls(_quantity(cpu, place), int(found) if (found := _quantity(memory, place)) is not None else None)
+
+
+# Suffixes of https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+_SUFFIXES = {"m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+def _quantity(text: str, place: str) -> float | None:
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]{0,2})", text)
+    suffix = {"K": "k"}.get(found[2], found[2]) if found else ""
+    if found is None or suffix not in _SUFFIXES:
+        raise InvalidPipeline(f"{place}: a limit is a number with a suffix such as 500m or 2Gi, got {text!r}; mend it")
+    return float(found[1]) * _SUFFIXES[suffix]
 
 
 @dataclass(frozen=True)

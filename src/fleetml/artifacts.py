@@ -1,0 +1,100 @@
+"""Artifacts on disk: content hashes, and the immutable folders that hold what steps made."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+NOTHING = "none"  # the digest of an artifact that is metadata only (a system.Metrics without a file)
+
+
+def local_path(uri: str) -> Path | None:
+    """Return the file or folder that a URI means on this machine, None for a remote one."""
+    plain = uri.removeprefix("file://")
+    return Path(plain) if plain.startswith("/") else None
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file's bytes, or of a folder: the names, kinds and contents of all in it.
+
+    Raises OSError when it is missing or cannot be read.
+    """
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    total = hashlib.sha256(b"folder\n")
+    for name, kind, content in sorted(_entries(path, "")):
+        total.update(f"{name}\0{kind}\0{content}\n".encode(errors="surrogateescape"))
+    return total.hexdigest()
+
+
+def _entries(folder: Path, prefix: str) -> Iterator[tuple[str, str, str]]:
+    for entry in os.scandir(folder):
+        name = prefix + entry.name
+        if entry.is_symlink():
+            yield name, "link", str(Path(entry.path).readlink())
+        elif entry.is_dir():
+            yield name, "folder", ""
+            yield from _entries(Path(entry.path), f"{name}/")
+        else:
+            yield name, "file", digest(Path(entry.path))
+
+
+def intact(entry: dict[str, Any]) -> bool:
+    """Say whether an artifact entry (uri, digest) still means the bytes that were hashed when it was made."""
+    if entry["digest"] == NOTHING:
+        return True
+    path = local_path(entry["uri"])
+    try:
+        return path is not None and digest(path) == entry["digest"]
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True)
+class ResultFolder:
+    """Where one attempt writes its outputs: `aside` while it runs, `final` once published; never changed after."""
+
+    aside: Path
+    final: Path
+
+    @classmethod
+    def create(cls, results: Path, name: str) -> ResultFolder:
+        """Make an empty folder below `results`; `name` only helps people to find it. Raises OSError."""
+        readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[-60:]
+        result = f"{readable}-{secrets.token_hex(8)}"
+        made = cls(results / f".{result}.partial", results / result)
+        made.aside.mkdir(parents=True)
+        return made
+
+    def publish(self) -> None:
+        """Make the files read-only and put the folder in its final place. Raises OSError."""
+        for folder, _, files in os.walk(self.aside):
+            for file in files:
+                path = Path(folder, file)
+                if not path.is_symlink():
+                    path.chmod(path.stat().st_mode & 0o555)
+        self.aside.rename(self.final)
+
+    def discard(self) -> None:
+        """Remove what a failed attempt left."""
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self.aside)
+
+    def relocated(self, value: Any) -> Any:
+        """Return a JSON value with every path into `aside` turned into the path it has once published."""
+        if isinstance(value, str):
+            return value.replace(str(self.aside), str(self.final))
+        if isinstance(value, list):
+            return [self.relocated(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self.relocated(item) for key, item in value.items()}
+        return value

@@ -1,0 +1,132 @@
+"""The cache of results: what a step would compute, as a key, and where that was computed before.
+
+The key of a step is the SHA-256 of the canonical JSON of all that its result may depend on; names, ids, URIs,
+resources and retries are left out. Entries only point at immutable results (``fleetml.artifacts``); a hit
+hashes them again, so a damaged or deleted result is a miss. Any number of engines may use one cache at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fleetml import artifacts, atomic
+from fleetml.images import Image
+from fleetml.pipeline import Inputs, Step
+from fleetml.pipeline.model import ArtifactDefinition, Parameter
+from fleetml.pipeline.values import digest
+
+FORMAT = 1
+_ENTRY_MODULE = "fleetml.component"
+
+
+@dataclass(frozen=True)
+class Key:
+    """The key, and the digest of each part it was made of: what differs tells why a step was no hit."""
+
+    digest: str
+    parts: Mapping[str, str]
+
+
+def key(step: Step, inputs: Inputs, image: Image) -> Key | None:
+    """Return the key of a step with its inputs in an environment, None where no result may be reused.
+
+    None: compiled with caching off, depends on run placeholders, or reads an artifact whose content is not known.
+    """
+    contents = {name: [_content(item) for item in items] for name, items in inputs.artifacts.items()}
+    if not step.cacheable or any(item is None for items in contents.values() for item in items):
+        return None
+    container = step.container
+    document = {
+        "format": FORMAT,
+        "command": {"command": container.command, "args": container.args, "env": container.env},
+        "definitions": _definitions(step),
+        "parameters": inputs.parameters,
+        "artifacts": contents,
+        "environment": image.environment_digest(),
+        "code": image.code_digest(entry(step)),
+    }
+    plain = json.loads(json.dumps(document, default=dict))
+    parts = {name: value if isinstance(value, str) else digest(value) for name, value in plain.items()}
+    return Key(digest(plain), {name: part for name, part in parts.items() if name != "format"})
+
+
+def _content(item: Mapping[str, Any]) -> dict[str, Any] | None:
+    if not item.get("digest"):
+        return None
+    return {"type": item.get("type", ""), "digest": item["digest"], "metadata": item.get("metadata", {})}
+
+
+def _definitions(step: Step) -> dict[str, Any]:
+    """The interface: names, types and what is optional; descriptions change nothing."""
+    ports: dict[str, Mapping[str, Parameter] | Mapping[str, ArtifactDefinition]] = {
+        "input_parameters": step.input_parameters,
+        "input_artifacts": step.input_artifacts,
+        "output_parameters": step.output_parameters,
+        "output_artifacts": step.output_artifacts,
+    }
+    return {kind: {name: [port.type, port.optional] for name, port in found.items()} for kind, found in ports.items()}
+
+
+def entry(step: Step) -> str:
+    """Return "module:function" of a step that runs ``python -m fleetml.component``, "" for any other."""
+    words = [*step.container.command, *step.container.args]
+    for flag, module, target in zip(words, words[1:], words[2:], strict=False):
+        if flag == "-m" and module == _ENTRY_MODULE and isinstance(target, str):
+            return target
+    return ""
+
+
+def code_digest(step: Step, image: Image) -> str:
+    """Return the SHA-256 of the environment and the code of a step: what a model's lineage names."""
+    return digest([image.environment_digest(), image.code_digest(entry(step))])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a step made, as it stands in its immutable folder; `usage` is what making it took."""
+
+    parameters: Mapping[str, Any]
+    artifacts: Mapping[str, list[dict[str, Any]]]
+    usage: Mapping[str, float]
+
+    @property
+    def storable(self) -> bool:
+        """Only artifacts whose bytes can be hashed again may serve another run."""
+        return all(item["digest"] for items in self.artifacts.values() for item in items)
+
+
+def write_result(folder: Path, result: Result) -> None:
+    """Put ``result.json`` into a folder that is about to be published. Raises OSError."""
+    atomic.write_json(folder / "result.json", asdict(result))
+
+
+def store(home: Path, key: Key, result: Path) -> None:
+    """Let `key` point at a published result. The last of several writers wins; all are right. Raises OSError."""
+    content = (result / "result.json").read_bytes()
+    pointer = {
+        "result": result.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "parts": dict(key.parts),
+        "created": time.time(),
+    }
+    atomic.write_json(home / "cache" / f"{key.digest}.json", pointer)
+
+
+def lookup(home: Path, key: Key) -> tuple[str, Result] | None:
+    """Return the name of the result and the result, None when there is none or it is not what was stored."""
+    try:
+        pointer = json.loads((home / "cache" / f"{key.digest}.json").read_bytes())
+        content = (home / "results" / pointer["result"] / "result.json").read_bytes()
+        if hashlib.sha256(content).hexdigest() != pointer["sha256"]:
+            return None
+        result = Result(**json.loads(content))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    sound = all(artifacts.intact(item) for items in result.artifacts.values() for item in items)
+    return (pointer["result"], result) if sound else None

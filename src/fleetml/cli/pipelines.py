@@ -1,0 +1,55 @@
+"""What the commands that take a pipeline share: where its IR lies, and its parameters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fleetml.errors import ConfigurationError, InvalidParameter
+from fleetml.pipeline import Plan
+from fleetml.settings import Settings
+from fleetml.triggers import FILE, Triggers, load
+
+
+def pipeline_file(given: str) -> Path:
+    """Return the IR file of a pipeline folder or file. Raises ConfigurationError when there is none."""
+    path = Path(given)
+    path = path / "pipeline.yaml" if path.is_dir() else path
+    if not path.is_file():
+        raise ConfigurationError(f"a pipeline is an IR file or a folder with a pipeline.yaml, {path} is not there; compile it")
+    return path.absolute()
+
+
+def triggers_of(path: Path, plan: Plan, settings: Settings) -> Triggers:
+    """Return the triggers beside an IR, held against its plan."""
+    place = path.with_name(FILE if path.stem == "pipeline" else f"{path.stem}.{FILE}")
+    triggers = load(place, settings)
+    triggers.check(plan, place)
+    return triggers
+
+
+def given(texts: Sequence[str], file: str | None, plan: Plan) -> dict[str, Any]:
+    """Return parameters from a JSON or YAML file and ``NAME=VALUE`` texts (which win). Raises InvalidParameter."""
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidParameter(f"a parameter is NAME=VALUE, got {text!r}; write e.g. -p {name or 'seed'}=1")
+        pairs[name] = value
+    return {**_of_file(file), **plan.parse(pairs)}
+
+
+def _of_file(file: str | None) -> Mapping[str, Any]:
+    if file is None:
+        return {}
+    import yaml
+
+    try:
+        found = yaml.safe_load(Path(file).read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidParameter(f"parameters must stand in a readable YAML or JSON file, {file}: {error}") from None
+    if not isinstance(found, dict):
+        raise InvalidParameter(f"{file} must hold a mapping of parameters, got {json.dumps(found, default=str)[:80]}")
+    return found

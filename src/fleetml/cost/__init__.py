@@ -1,0 +1,1 @@
+"""What runs cost: time, energy, money, CO2."""

@@ -1,0 +1,201 @@
+"""One attempt of a step, from its inputs to its record."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import IO, Any
+
+from fleetml import artifacts, cache
+from fleetml.cost.estimate import Rates, estimate
+from fleetml.errors import FleetMLError, InvalidParameter, StepFailed, Unavailable
+from fleetml.events import Listener, StepEnded, StepLine, StepStarted, ignore
+from fleetml.images import Image
+from fleetml.pipeline import Inputs, Step
+from fleetml.pipeline.placeholders import render_command, render_env
+from fleetml.records import Attempt, Run
+from fleetml.runners import Command, Exit, Limits, Runner
+from fleetml.step import exchange
+from fleetml.step.failure import Failure, of_process, shown_inputs
+from fleetml.step.outcome import RunContext, StepOutcome
+
+
+def run(
+    step: Step,
+    inputs: Inputs,
+    context: RunContext,
+    runner: Runner,
+    notify: Listener = ignore,
+    cancel: threading.Event | None = None,
+) -> StepOutcome:
+    """Run one attempt of `step` and return how it ended; a failed step is a returned outcome, not an exception.
+
+    `inputs` are `Plan.resolve`'s. The attempt's record and log are written under the run's folder whatever happens.
+    Setting `cancel` stops the step and its children. Raises Unavailable only where not even the record can be written.
+    """
+    records = Run(context.settings.home, context.run_id)
+    try:
+        number, log = records.begin(step.name)
+        attempt = _Attempt(step, inputs, context, runner, notify, cancel or threading.Event(), number, log)
+        outcome = attempt.run()
+        records.write(attempt.record(outcome))
+    except OSError as error:
+        raise Unavailable(
+            f"a run's records must be writable, {records.folder} is not: {error.strerror or error}; free the disk and resume"
+        ) from error
+    notify(StepEnded(step.name, outcome))
+    return outcome
+
+
+class _Attempt:
+    """The state of one attempt while it goes on."""
+
+    def __init__(
+        self,
+        step: Step,
+        inputs: Inputs,
+        context: RunContext,
+        runner: Runner,
+        notify: Listener,
+        cancel: threading.Event,
+        number: int,
+        log: Path,
+    ) -> None:
+        self.step, self.inputs, self.context, self.runner = step, inputs, context, runner
+        self.notify, self.cancel, self.number, self.log = notify, cancel, number, log
+        self.started = time.time()
+        self.key: cache.Key | None = None
+        self.result = ""
+        self.exit = Exit(0)
+
+    def run(self) -> StepOutcome:
+        """Return the outcome; whatever goes wrong is a failed one."""
+        home = self.context.settings.home
+        try:
+            image = self.context.images.resolve(self.step.container.image)
+            self.key = cache.key(self.step, self.inputs, image)
+            if self.key and self.context.caching and (hit := cache.lookup(home, self.key)):
+                self.result, found = hit
+                outcome = self._ended("succeeded", cached=True, parameters=found.parameters, artifacts=found.artifacts)
+            else:
+                outcome = self._execute(image)
+        except FleetMLError as error:
+            outcome = self._failed(type(error).__name__, str(error), user_error=True)
+        except OSError as error:
+            outcome = self._failed("Unavailable", _system_error(error), user_error=True)
+        except Exception as error:  # a mistake of ours is a failed step, never a step without a state
+            outcome = self._failed(type(error).__name__, f"{error} (an internal error of FleetML, see the log)")
+            with self.log.open("a", encoding="utf-8") as stream:
+                traceback.print_exc(file=stream)
+        return outcome
+
+    def _execute(self, image: Image) -> StepOutcome:
+        folder = artifacts.ResultFolder.create(self.context.settings.home / "results", self.step.name)
+        try:
+            exchange.prepare(self.step, folder.aside)
+            command = self._command(image, folder.aside)
+            self.notify(StepStarted(self.step.name, self.number, self.log))
+            with self.log.open("a", encoding="utf-8", buffering=1) as stream:
+                self.exit = self.runner.run(command, self._listener(stream), self.cancel)
+            if self.exit.ended == "cancelled":
+                return self._ended("cancelled")
+            if not self.exit.succeeded:
+                return self._failed(**of_process(folder.aside, self.log, str(self.exit)))
+            return self._keep(folder)
+        finally:
+            folder.discard()
+
+    def _listener(self, stream: IO[str]) -> Callable[[str], None]:
+        def take(line: str) -> None:
+            stream.write(line + "\n")
+            self.notify(StepLine(self.step.name, line))
+
+        return take
+
+    def _command(self, image: Image, folder: Path) -> Command:
+        executor_input = exchange.executor_input(self.step, self.inputs, folder)
+        names = self.context.names(self.step.name)
+        argv = render_command(self.step.container, executor_input, names)
+        for word in argv:
+            if len(word.encode()) > exchange.LARGEST:
+                raise InvalidParameter(
+                    f"an argument of a command is at most {exchange.LARGEST:,} bytes, step '{self.step.name}' has one of "
+                    f"{len(word.encode()):,} ({word[:40]}…); hand the value over as an artifact"
+                )
+        env = render_env(self.step.container, executor_input, names)
+        env["FLEETML_CODE_DIGEST"] = cache.code_digest(self.step, image)  # a model's lineage wants it
+        resources = self.inputs.resources
+        limits = Limits.parse(resources.cpu_limit, resources.memory_limit, f"step '{self.step.name}'")
+        readable = {
+            path
+            for items in self.inputs.artifacts.values()
+            for item in items
+            if (path := artifacts.local_path(item["uri"]))
+        }
+        return Command(tuple(argv), image, env, limits, tuple(sorted(readable)), (folder,))
+
+    def _keep(self, folder: artifacts.ResultFolder) -> StepOutcome:
+        """Check and hash what the step made, publish it, and let the cache point at it."""
+        parameters, made = exchange.read_outputs(self.step, folder.aside)
+        result = cache.Result(folder.relocated(parameters), folder.relocated(made), asdict(self.exit.usage))
+        cache.write_result(folder.aside, result)
+        folder.publish()
+        self.result = folder.final.name
+        if self.key and result.storable:
+            cache.store(self.context.settings.home, self.key, folder.final)
+        return self._ended("succeeded", parameters=result.parameters, artifacts=result.artifacts)
+
+    def _failed(self, type: str, message: str, **known: Any) -> StepOutcome:
+        uris = {name: ", ".join(item["uri"] for item in items) for name, items in self.inputs.artifacts.items()}
+        failure = Failure(
+            step=self.step.name,
+            type=type,
+            message=message,
+            inputs=shown_inputs({**self.inputs.parameters, **uris}),
+            log=str(self.log),
+            resume=self.context.resume,
+            **known,
+        )
+        return replace(self._ended("failed"), failure=failure)
+
+    def _ended(self, state: Any, **known: Any) -> StepOutcome:
+        usage = self.exit.usage
+        rates = Rates.of(self.context.settings.cost)
+        cost = asdict(estimate(usage.cpu_seconds, usage.wall_seconds, usage.max_rss_bytes, rates))
+        return StepOutcome(
+            state, usage=usage, cost=cost, seconds=time.time() - self.started, attempt=self.number, **known
+        )
+
+    def record(self, outcome: StepOutcome) -> Attempt:
+        inputs = {
+            "parameters": self.inputs.parameters,
+            "artifacts": {name: [item["uri"] for item in items] for name, items in self.inputs.artifacts.items()},
+        }
+        return Attempt(
+            step=self.step.name,
+            number=self.number,
+            state=outcome.state,
+            started=self.started,
+            finished=self.started + outcome.seconds,
+            outcome=outcome.to_json(),
+            failure=asdict(outcome.failure) if outcome.failure else None,
+            usage=asdict(outcome.usage),
+            cost=outcome.cost,
+            key=self.key.digest if self.key else "",
+            parts=self.key.parts if self.key else None,
+            inputs=inputs,
+            figures=outcome.figures,
+            result=self.result,
+        )
+
+
+def _system_error(error: OSError) -> str:
+    place = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"a step needs room for its outputs and its log, the disk is full: {error.strerror}{place}; free some and resume"
+    return f"a step needs its folders and files, the system says: {error.strerror or error}{place}"

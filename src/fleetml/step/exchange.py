@@ -1,0 +1,159 @@
+"""The executor contract of KFP v2, seen from outside the step: what goes in, what must come out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fleetml import artifacts
+from fleetml.errors import InvalidParameter, StepFailed
+from fleetml.pipeline import Inputs, Step
+from fleetml.pipeline.model import ArtifactDefinition
+from fleetml.pipeline.values import cast, parse_parameter
+
+LARGEST = 131_071  # bytes; Linux takes no longer argument (MAX_ARG_STRLEN), so no runner does
+
+# These hold their figures in their metadata; a file is theirs to leave out.
+_METADATA_ONLY = ("system.Metrics", "system.ClassificationMetrics", "system.SlicedClassificationMetrics")
+_NUMBERS_JSON_LACKS = {"NaN": "NaN", "Infinity": "Infinity", "-Infinity": "-Infinity"}  # as protojson writes them
+
+
+def executor_input(step: Step, inputs: Inputs, folder: Path) -> dict[str, Any]:
+    """Return the executor input of a step that writes its outputs below `folder`.
+
+    Raises InvalidParameter when its JSON would be larger than any runner passes on.
+    """
+    document = {
+        "inputs": {
+            "parameterValues": inputs.parameters,
+            "artifacts": {
+                name: {"artifacts": [_given(item, step.input_artifacts[name]) for item in items]}
+                for name, items in inputs.artifacts.items()
+            },
+        },
+        "outputs": {
+            "parameters": {name: {"outputFile": str(_parameter_file(folder, name))} for name in step.output_parameters},
+            "artifacts": {
+                name: {"artifacts": [_wanted(definition, folder / name)]}
+                for name, definition in step.output_artifacts.items()
+            },
+            "outputFile": str(folder / "executor_output.json"),
+        },
+    }
+    _refuse_large(step, document)
+    return document
+
+
+def _parameter_file(folder: Path, name: str) -> Path:
+    return folder / ".parameters" / name
+
+
+def _given(item: Mapping[str, Any], definition: ArtifactDefinition) -> dict[str, Any]:
+    return {
+        "name": item.get("name", definition.name),
+        "type": {"schemaTitle": item.get("type", definition.type), "schemaVersion": definition.version},
+        "uri": item["uri"],
+        "metadata": item.get("metadata", {}),
+    }
+
+
+def _wanted(definition: ArtifactDefinition, path: Path) -> dict[str, Any]:
+    kind = {"schemaTitle": definition.type, "schemaVersion": definition.version}
+    return {"name": definition.name, "type": kind, "uri": str(path), "metadata": {}}
+
+
+def _size(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode())
+
+
+def _refuse_large(step: Step, document: Mapping[str, Any]) -> None:
+    size = _size(document)
+    if size <= LARGEST:
+        return
+    values = {f"input parameter '{name}'": value for name, value in document["inputs"]["parameterValues"].items()}
+    for name, entry in document["inputs"]["artifacts"].items():
+        values[f"metadata of input artifact '{name}'"] = entry
+    largest = max(values, key=lambda name: _size(values[name]), default="its outputs")
+    raise InvalidParameter(
+        f"the executor input of a step is at most {LARGEST:,} bytes, step '{step.name}' has {size:,}, most of it in "
+        f"{largest} ({_size(values.get(largest, '')):,} bytes); hand it over as an artifact"
+    )
+
+
+def prepare(step: Step, folder: Path) -> None:
+    """Make the folders that a step may expect to be there. Raises OSError."""
+    if step.output_parameters:
+        _parameter_file(folder, "").mkdir(parents=True, exist_ok=True)
+
+
+def read_outputs(step: Step, folder: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """Return what a step that ended well left: parameters, and artifact entries with their content hashes.
+
+    Raises StepFailed when a declared output is missing or is not what was declared, OSError when it cannot be read.
+    """
+    written = _document(step, folder)
+    parameters = dict(_parameters(step, folder, written.get("parameterValues") or {}))
+    made = {
+        name: [_artifact(step, definition, folder, (written.get("artifacts") or {}).get(name) or {})]
+        for name, definition in step.output_artifacts.items()
+    }
+    return parameters, made
+
+
+def _document(step: Step, folder: Path) -> dict[str, Any]:
+    try:
+        text = (folder / "executor_output.json").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        found = json.loads(text, parse_constant=_NUMBERS_JSON_LACKS.__getitem__)
+    except ValueError as error:
+        raise StepFailed(
+            f"executor_output.json must be JSON, step '{step.name}' wrote {text[:80]!r}: {error}"
+        ) from error
+    if not isinstance(found, dict):
+        raise StepFailed(f"executor_output.json must be a JSON object, step '{step.name}' wrote {text[:80]!r}")
+    return found
+
+
+def _parameters(step: Step, folder: Path, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The executor output's value, else the output parameter's own file; cast by declared type."""
+    for name, parameter in step.output_parameters.items():
+        place = f"output parameter '{name}' of step '{step.name}'"
+        file = _parameter_file(folder, name)
+        try:
+            if name in values and values[name] is not None:
+                yield name, cast(values[name], parameter.type, place)
+            elif file.is_file():
+                yield name, parse_parameter(file.read_text(encoding="utf-8"), parameter.type, place)
+            elif not parameter.optional:
+                raise StepFailed(f"a step writes every output it declares, {place} was not written; return or write it")
+        except InvalidParameter as error:
+            raise StepFailed(str(error)) from error
+
+
+def _artifact(step: Step, definition: ArtifactDefinition, folder: Path, written: Mapping[str, Any]) -> dict[str, Any]:
+    """The artifact's entry: as asked for, with what the step said of it and the hash of what it wrote."""
+    said = (written.get("artifacts") or [{}])[0]
+    uri = said.get("uri") or str(folder / definition.name)
+    path = artifacts.local_path(uri)
+    if path is None:  # a remote store: nobody knows its content, so nothing that reads it is cached
+        content = ""
+    elif path.exists():
+        content = artifacts.digest(path)
+    elif definition.type in _METADATA_ONLY or definition.optional:
+        content = artifacts.NOTHING
+    else:
+        raise StepFailed(
+            f"a step writes every output it declares, output artifact '{definition.name}' of step '{step.name}' "
+            f"was not written to its path; write it, or declare it a system.Metrics if it is metadata only"
+        )
+    return {
+        "name": said.get("name") or definition.name,
+        "type": definition.type,
+        "uri": uri,
+        "digest": content,
+        "metadata": said.get("metadata") or {},
+    }

@@ -1,0 +1,90 @@
+"""Why a step failed, found where the step left it and told in at most ten lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_WIDTH = 400  # characters of a message that are shown; the log has all of it
+_FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_RAISED = re.compile(r"(?P<type>[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning)): (?P<message>.*)")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a step failed. `file` and `line` point into the user's code, "" and 0 when unknown.
+
+    `user_error`: the message is meant for the user as it stands (a `FleetMLError`). `tail`: the last lines of
+    the log, where nothing better is known. `inputs`: the step's inputs, shortened, for people.
+    """
+
+    step: str
+    type: str
+    message: str
+    file: str = ""
+    line: int = 0
+    user_error: bool = False
+    tail: tuple[str, ...] = ()
+    inputs: str = ""
+    log: str = ""
+    resume: str = ""
+
+    def report(self) -> list[str]:
+        """Return at most ten lines for a person: step, message, place, inputs, log, how to resume."""
+        what = self.message if self.user_error or not self.type else f"{self.type}: {self.message}"
+        lines = [f"step '{self.step}' failed: {_short(what)}"]
+        lines += (
+            [f"  at      {self.file}:{self.line}"] if self.file else [f"  | {_short(line)}" for line in self.tail[-4:]]
+        )
+        lines += [f"  inputs  {_short(self.inputs)}"] if self.inputs else []
+        lines += [f"  log     {self.log}"] if self.log else []
+        lines += [f"  resume  {self.resume}"] if self.resume else []
+        return lines
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _WIDTH else flat[: _WIDTH - 1] + "…"
+
+
+def of_process(folder: Path, log: Path, ended: str) -> dict[str, Any]:
+    """Return type, message, file, line, user_error, tail of a failed process.
+
+    Known from the ``failure.json`` that `fleetml.component` leaves in `folder`, else from the end of the log;
+    `ended` says how the process ended.
+    """
+    try:
+        found = json.loads((folder / "failure.json").read_text(encoding="utf-8"))
+        return {name: found[name] for name in ("type", "message", "file", "line", "user_error")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return _of_log(log, ended)
+
+
+def _of_log(log: Path, ended: str) -> dict[str, Any]:
+    try:
+        with log.open(encoding="utf-8", errors="replace") as lines:
+            tail = [line.rstrip("\n") for line in deque(lines, maxlen=40) if line.strip()]
+    except OSError:
+        tail = []
+    raised = _RAISED.fullmatch(tail[-1].strip()) if tail and ended.startswith("exit status") else None
+    if raised is None:
+        return {"type": "", "message": ended, "tail": tuple(tail)}
+    frames = [match for match in map(_FRAME.match, tail) if match]
+    own = [frame for frame in frames if "site-packages" not in frame["file"] and "<" not in frame["file"]]
+    place = {"file": own[-1]["file"], "line": int(own[-1]["line"])} if own else {"tail": tuple(tail)}
+    return {"type": raised["type"], "message": raised["message"], **place}
+
+
+def shown_inputs(inputs: Mapping[str, Any]) -> str:
+    """Return inputs as one line: ``alpha=0.3, train=/…/train``; long values shortened."""
+    return ", ".join(f"{name}={_brief(value)}" for name, value in inputs.items())
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:40] + "…" + text[-16:]

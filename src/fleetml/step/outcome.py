@@ -1,0 +1,90 @@
+"""The values around a step: the run it belongs to, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from fleetml.images import Images
+from fleetml.runners import Usage
+from fleetml.settings import Settings
+from fleetml.step.failure import Failure
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """The run a step belongs to, as every engine knows it.
+
+    `run_id` was minted by whoever started the run, `created` is when [s since the epoch], `scheduled` for when
+    (the end of its data interval; 0: the same). `caching` False: reuse nothing, but still store results.
+    `resume` is the command a user is told after a failure.
+    """
+
+    run_id: str
+    pipeline: str
+    settings: Settings
+    images: Images
+    created: float
+    scheduled: float = 0.0
+    caching: bool = True
+    resume: str = ""
+
+    def names(self, step: str) -> dict[str, str]:
+        """Return the values of the run placeholders for `step`; `Plan.resolve` wants them too."""
+        return {
+            "pipeline_job_name": self.pipeline,
+            "pipeline_job_uuid": self.run_id,
+            "pipeline_job_resource_name": self.run_id,
+            "pipeline_job_create_time_utc": _rfc3339(self.created),
+            "pipeline_job_schedule_time_utc": _rfc3339(self.scheduled or self.created),
+            "pipeline_task_name": step.rsplit("/", 1)[-1],
+            "pipeline_task_uuid": f"{self.run_id}/{step}",
+            "pipeline_root": str(self.settings.home / "results"),
+        }
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """How a step ended. `to_json()` is what travels between engine tasks (docs/adr/0001), the rest is for display.
+
+    `seconds` of wall time with everything around the process; `cost` as in `fleetml.cost.estimate.Cost`.
+    """
+
+    state: Literal["succeeded", "failed", "cancelled"]
+    cached: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    failure: Failure | None = None
+    usage: Usage = field(default_factory=Usage)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    attempt: int = 0
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The first three entries of the metadata of its metrics artifact."""
+        return figures(self.artifacts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return state, cached, parameters, artifacts."""
+        return {
+            "state": self.state,
+            "cached": self.cached,
+            "parameters": dict(self.parameters),
+            "artifacts": dict(self.artifacts),
+        }
+
+
+def figures(artifacts: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Return the first three entries of the metadata of the first ``system.Metrics`` that has any."""
+    for items in artifacts.values():
+        for item in items:
+            if item["type"] == "system.Metrics" and item["metadata"]:
+                return dict(list(item["metadata"].items())[:3])
+    return {}

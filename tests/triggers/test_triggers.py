@@ -120,7 +120,7 @@ def test_cron_as_it_is_written(tmp_path: Path, settings: Settings, schedule: str
         (Triggers(defaults={"nothing": 1}), "parameter 'nothing', which watch lacks; it has needed, end"),
         (Triggers(assets=(AssetTrigger("x://y", {"nothing": "k"}),)), "parameter 'nothing'"),
         (Triggers(data_interval_end="nothing"), "parameter 'nothing'"),
-        (Triggers(data_interval_end="needed"), "is no text"),
+        (Triggers(data_interval_end="needed"), "is not a text"),
         (Triggers(defaults={"needed": "three"}), "'needed' must be an integer, got 'three'"),
         (
             Triggers(emits=(Emit("no/step", "event", "x://y"),)),

@@ -9,10 +9,11 @@ from fleetml.errors import ConfigurationError, InvalidPipeline
 
 pytest.importorskip("kfp")
 PIPELINES = Path(__file__).parent / "pipelines"
-SOURCES = sorted(path for path in PIPELINES.glob("*.py") if path.stem != "parts")
+DAGS = Path(__file__).parents[1] / "dags"
+SOURCES = sorted(path for path in PIPELINES.glob("*.py") if path.stem != "parts") + sorted(DAGS.glob("*/pipeline.py"))
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_committed_ir_is_what_compiling_gives(source):
     target, differs = compile_pipeline(source, check=True)
     assert target == source.with_suffix(".yaml")
@@ -67,6 +68,17 @@ def test_nested_pipelines_belong_to_the_one_that_calls_them(tmp_path):
     source.write_text(HEAD + "@dsl.pipeline\ndef inner():\n    one()\n\n@dsl.pipeline\ndef outer():\n    inner()\n")
     target, _ = compile_pipeline(source)
     assert "name: outer" in target.read_text()
+
+
+def test_a_pipeline_finds_its_project_from_anywhere(tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "images.toml").write_text("")
+    (tmp_path / "mine_alone.py").write_text(HEAD)
+    source = tmp_path / "dags" / "pipeline.py"
+    source.parent.mkdir()
+    source.write_text("from kfp import dsl\nfrom mine_alone import one\n\n@dsl.pipeline\ndef p():\n    one()\n")
+    monkeypatch.chdir("/")
+    assert compile_pipeline(source) == (source.with_suffix(".yaml"), True)
 
 
 def test_a_missing_source(tmp_path):

@@ -105,7 +105,7 @@ def _imported(source: Path) -> ModuleType:
         raise InvalidPipeline(f"{source} must be a Python file; give the path of a pipeline.py")
     module = importlib.util.module_from_spec(spec)
     before = list(sys.path)
-    sys.path[:0] = [str(Path.cwd()), str(source.resolve().parent)]
+    sys.path[:0] = [str(_project(source)), str(source.resolve().parent)]
     sys.modules[_MODULE] = module  # kfp reads the source of lightweight components through it
     try:
         spec.loader.exec_module(module)
@@ -113,6 +113,12 @@ def _imported(source: Path) -> ModuleType:
         sys.path[:] = before
         del sys.modules[_MODULE]
     return module
+
+
+def _project(source: Path) -> Path:
+    """Return the project the source belongs to (it holds images/images.toml), or the current folder."""
+    around = (folder for folder in source.resolve().parents if (folder / "images" / "images.toml").is_file())
+    return next(around, Path.cwd())
 
 
 def _pipeline_of(module: ModuleType, source: Path) -> Any:

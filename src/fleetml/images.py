@@ -143,6 +143,14 @@ class Images:
             )
         return image
 
+    def reference(self, name: str) -> str:
+        """Return "registry@digest" of the image's container; "" where it was not pushed.
+
+        Raises ConfigurationError for a name the table does not know.
+        """
+        row = self._rows[self._logical(name)]
+        return f"{row['registry']}@{row['digest']}" if row.get("registry") and row.get("digest") else ""
+
     def _logical(self, name: str) -> str:
         if name in self._rows:
             return name

@@ -17,6 +17,7 @@ from fleetml.pipeline import Plan, document, load
 from fleetml.pipeline.values import digest
 
 # What a KFP cluster replaces by the time a recurring run was due, as RFC 3339 in UTC (a Go time layout).
+# Some 2.x servers hand it on as it stands (kubeflow/pipelines #12494); the first step then refuses it as a date.
 SCHEDULED_TIME = "[[ScheduledTime.2006-01-02T15:04:05Z]]"
 
 

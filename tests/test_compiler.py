@@ -10,7 +10,9 @@ from fleetml.errors import ConfigurationError, InvalidPipeline
 pytest.importorskip("kfp")
 PIPELINES = Path(__file__).parent / "pipelines"
 DAGS = Path(__file__).parents[1] / "dags"
-SOURCES = sorted(path for path in PIPELINES.glob("*.py") if path.stem != "parts") + sorted(DAGS.glob("*/pipeline.py"))
+SOURCES = sorted(path for path in PIPELINES.glob("*.py") if path.stem != "parts") + sorted(
+    path.with_suffix(".py") for path in DAGS.glob("*/pipeline.yaml")
+)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -1,0 +1,98 @@
+"""What every engine must make of a pipeline: final states and outputs, from KFP's semantics and not from our output.
+
+Steps are named as in the plan. A step that is not named must have succeeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PIPELINES = Path(__file__).parents[1] / "pipelines"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run: its final state, the steps that did not succeed, and output parameters of steps that did."""
+
+    name: str
+    pipeline: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    state: str = "succeeded"
+    others: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        return PIPELINES / f"{self.pipeline}.yaml"
+
+
+_BIG = ("condition-branches-1/condition-2/echo", "condition-branches-1/condition-2/draw")
+_QUOTE = ("condition-branches-1/condition-3/echo-2", "condition-branches-1/condition-3/draw-2")
+_OTHER = ("condition-branches-1/condition-4/echo-3", "condition-branches-1/condition-4/draw-3")
+_HEADS = ("condition-5/echo-5", "condition-5/condition-6/echo-6")
+_TAILS = ("condition-7/echo-7",)
+
+
+def _skipped(*groups: tuple[str, ...]) -> dict[str, str]:
+    return {step: "skipped" for group in groups for step in group}
+
+
+CASES = [
+    Case(
+        "if: the first branch holds",
+        "branches",
+        {"size": 11},
+        others=_skipped(_QUOTE, _OTHER, _TAILS),
+        outputs={"condition-branches-1/condition-2/echo.out": "big", "echo-4.out": "big", "read.out": "big"},
+    ),
+    Case(
+        "elif: a text with a quote",
+        "branches",
+        others=_skipped(_BIG, _OTHER, _TAILS),
+        outputs={"echo-4.out": "quote", "read.out": "quote", "flip.result": True},
+    ),
+    Case(
+        "else, and the name of the run's pipeline",
+        "branches",
+        {"word": "plain"},
+        others=_skipped(_BIG, _QUOTE, _TAILS),
+        outputs={"echo-4.out": "branches", "read.out": "other"},
+    ),
+    Case(
+        "a condition on a step's output that does not hold skips nested conditions too",
+        "branches",
+        {"heads": False},
+        others=_skipped(_BIG, _OTHER, _HEADS),
+        outputs={"condition-7/echo-7.out": "tails"},
+    ),
+    Case(
+        "an inner condition that does not hold skips only what is in it",
+        "branches",
+        {"floor": 0.1},
+        others=_skipped(_BIG, _OTHER, _TAILS, (_HEADS[1],)),
+        outputs={"condition-5/echo-5.out": "heads"},
+    ),
+    Case(
+        "sub-pipelines: an absent value takes the inner default, a skip inside skips nothing after it",
+        "nested",
+        others=_skipped(("inner/condition-1/echo-2", "middle/inner/condition-1/echo-2")),
+        outputs={"middle/inner/echo.out": "<w>", "echo-2.out": "<w>+plain"},
+    ),
+    Case(
+        "a condition inside a sub-pipeline on a parameter handed in",
+        "nested",
+        {"times": 6, "word": "v"},
+        others=_skipped(("middle/inner/condition-1/echo-2",)),
+        outputs={"echo-2.out": "<v>+plain", "inner/condition-1/echo-2.out": "often"},
+    ),
+    Case("every type of parameter and artifact", "types"),
+    Case(
+        "a failed step fails the run; what ignores failures still runs",
+        "cleanup",
+        state="failed",
+        others={"fail": "failed", "echo": "upstream_failed"},
+    ),
+]

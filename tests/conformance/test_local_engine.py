@@ -1,0 +1,25 @@
+"""The local engine holds every case."""
+
+import pytest
+
+from fleetml.engines import local
+from fleetml.pipeline import load
+from fleetml.records import Run
+from fleetml.settings import Settings
+from tests.conformance.cases import CASES, Case
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_case(case: Case, project: Settings) -> None:
+    plan = load(case.path)
+    job = local.Job(plan, case.path, plan.bind(case.parameters), "run")
+    assert local.run(job, project) == case.state
+    latest = Run(project.home, "run").latest()
+    assert {step: attempt.state for step, attempt in latest.items()} == {
+        step: case.others.get(step, "succeeded") for step in plan.steps
+    }
+    for place, value in case.outputs.items():
+        step, _, output = place.rpartition(".")
+        assert latest[step].outcome is not None
+        assert latest[step].outcome["parameters"][output] == value
+    assert Run(project.home, "run").read()["state"] == case.state

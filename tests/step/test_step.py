@@ -1,0 +1,182 @@
+"""One step as every engine runs it: what it hands over, what it keeps, what it says when it fails."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetml.images import Images
+from fleetml.pipeline import Inputs, Step
+from fleetml.pipeline.model import ArtifactDefinition, Container, Parameter
+from fleetml.records import Run
+from fleetml.runners.subprocess import SubprocessRunner
+from fleetml.settings import Settings
+from fleetml.step import RunContext, StepOutcome, run
+
+GOOD = """
+def work(n, data, metrics):
+    data.path.write_text("x" * n)
+    data.metadata["n"] = n
+    metrics.log(size=n, twice=2 * n, thrice=3 * n, more=4)
+    return {"double": 2 * n}
+"""
+
+
+def step(entry: str, **changed: Any) -> Step:
+    known: dict[str, Any] = {
+        "name": "group/work",
+        "label": "Work",
+        "component": "comp-work",
+        "container": Container("fleetml/ml", ("python", "-m", "fleetml.component", entry), ("{{$}}",)),
+        "input_parameters": {"n": Parameter("n", "NUMBER_INTEGER")},
+        "output_parameters": {"double": Parameter("double", "NUMBER_INTEGER")},
+        "output_artifacts": {
+            "data": ArtifactDefinition("data", "system.Dataset"),
+            "metrics": ArtifactDefinition("metrics", "system.Metrics"),
+        },
+    }
+    return Step(**{**known, **changed})
+
+
+@pytest.fixture
+def go(project: Settings, stage: Callable[[str], str]) -> Callable[..., StepOutcome]:
+    """Return a function that runs one step with this code, each time as a run of its own."""
+    count = iter(range(100))
+
+    def go(code: str = GOOD, n: Any = 3, caching: bool = True, **changed: Any) -> StepOutcome:
+        entry = f"{stage(code)}:work"
+        context = RunContext(
+            f"run-{next(count)}", "p", project, Images(project.project), time.time(), caching=caching, resume="again"
+        )
+        return run(step(entry, **changed), Inputs({"n": n}, {}), context, SubprocessRunner())
+
+    return go
+
+
+def test_outputs_are_kept_with_digest_and_metadata(go: Callable[..., StepOutcome], project: Settings) -> None:
+    outcome = go()
+    assert (outcome.state, outcome.cached, outcome.parameters) == ("succeeded", False, {"double": 6})
+    (data,) = outcome.artifacts["data"]
+    assert Path(data["uri"]).read_text() == "xxx"
+    assert data["metadata"] == {"n": 3}
+    assert data["type"] == "system.Dataset"
+    assert outcome.figures == {"size": 3, "twice": 6, "thrice": 9}
+    record = Run(project.home, "run-0").attempts("group/work")[0]
+    assert record.outcome == outcome.to_json()
+    assert record.cost["cpu_seconds"] > 0
+
+
+def test_the_same_step_again_is_a_hit(go: Callable[..., StepOutcome]) -> None:
+    first, second = go(), go()
+    assert (first.cached, second.cached) == (False, True)
+    assert second.to_json()["artifacts"] == first.to_json()["artifacts"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"n": 4}, {"code": GOOD + "# changed"}, {"caching": False}, {"cacheable": False}],
+    ids=["parameter", "code", "run without cache", "step without cache"],
+)
+def test_what_may_change_the_result_is_no_hit(go: Callable[..., StepOutcome], change: dict[str, Any]) -> None:
+    go()
+    assert not go(**change).cached
+
+
+def test_a_name_or_label_changes_nothing(go: Callable[..., StepOutcome]) -> None:
+    go()
+    assert go(name="other", label="Other", component="comp-other").cached
+
+
+def test_a_damaged_result_is_no_hit(go: Callable[..., StepOutcome]) -> None:
+    place = Path(go().artifacts["data"][0]["uri"])
+    place.parent.chmod(0o755)
+    place.chmod(0o644)
+    place.write_text("tampered")
+    again = go()
+    assert not again.cached
+    assert Path(again.artifacts["data"][0]["uri"]).read_text() == "xxx"
+
+
+def test_shared_code_and_lock_are_part_of_the_key(go: Callable[..., StepOutcome], project: Settings) -> None:
+    go()
+    (project.project / "shared.py").write_text("new = 1")
+    assert not go().cached
+
+
+def test_an_exception_is_told_with_file_and_line(go: Callable[..., StepOutcome], project: Settings) -> None:
+    outcome = go("def work(n, data, metrics):\n    return {}[n]\n")
+    assert outcome.state == "failed"
+    assert outcome.failure is not None
+    report = outcome.failure.report()
+    assert len(report) <= 10
+    assert "KeyError: 3" in report[0]
+    assert "components/stage/work.py:2" in report[1]
+    assert any("n=3" in line for line in report)
+    assert any("again" in line for line in report)
+    assert not list((project.home / "results").glob("work*/data"))
+
+
+def test_a_user_s_mistake_has_no_traceback(go: Callable[..., StepOutcome]) -> None:
+    outcome = go("from fleetml.errors import InvalidData\ndef work(n, data, metrics):\n    raise InvalidData('column x')\n")
+    assert outcome.failure is not None
+    assert outcome.failure.user_error
+    assert "Traceback" not in Path(outcome.failure.log).read_text()
+    assert outcome.failure.report()[0].endswith("column x")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def work(n, data, metrics):\n    return {'double': 1}\n", "data"),
+        ("def work(n, data, metrics):\n    data.path.write_text('')\n", "double"),
+        ("def work(n, data, metrics):\n    data.path.write_text('')\n    return {'double': 'two'}\n", "double"),
+        ("import os\ndef work(n, data, metrics):\n    os._exit(0)\n", "double"),
+        ("import os\ndef work(n, data, metrics):\n    os.kill(os.getpid(), 9)\n", "SIGKILL"),
+    ],
+    ids=["no artifact", "no parameter", "wrong type", "no output at all", "killed"],
+)
+def test_a_step_that_did_not_do_its_work_failed(go: Callable[..., StepOutcome], code: str, said: str) -> None:
+    outcome = go(code)
+    assert outcome.state == "failed"
+    assert outcome.failure is not None
+    assert said in " ".join(outcome.failure.report())
+
+
+def test_an_input_too_large_for_a_command_line_names_the_largest_value(go: Callable[..., StepOutcome]) -> None:
+    outcome = go(n="x" * 140_000, input_parameters={"n": Parameter("n", "STRING")})
+    assert outcome.failure is not None
+    assert "131,071" in outcome.failure.message
+    assert "artifact" in outcome.failure.message
+
+
+def test_an_unknown_image_is_refused_by_name(go: Callable[..., StepOutcome]) -> None:
+    outcome = go(container=Container("strange/image", ("true",)))
+    assert outcome.failure is not None
+    assert "strange/image" in outcome.failure.message
+
+
+def test_a_full_disk_fails_the_step_and_leaves_nothing(go: Callable[..., StepOutcome], project: Settings) -> None:
+    code = (
+        "import resource\n"
+        "def work(n, data, metrics):\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "    import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "    data.path.write_text('x' * 100_000)\n"
+        "    return {'double': 1}\n"
+    )
+    outcome = go(code)
+    assert outcome.state == "failed"
+    assert outcome.failure is not None
+    assert "File too large" in outcome.failure.report()[0]
+    assert [p for p in (project.home / "results").iterdir() if not p.name.startswith(".")] == []
+
+
+def test_records_of_a_run_are_json_and_readable_by_others(go: Callable[..., StepOutcome], project: Settings) -> None:
+    go()
+    place = project.home / "runs/run-0/steps/group/work/attempt-1.json"
+    assert json.loads(place.read_text())["state"] == "succeeded"

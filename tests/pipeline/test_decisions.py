@@ -169,3 +169,18 @@ def test_a_condition_on_a_leaf_task_and_on_a_missing_value(ir):
         plan.decide("save", {"a": 1}, {"add": {"state": "succeeded", "parameters": {}}})
     with pytest.raises(InvalidPipeline, match="must be an integer, got 'x'"):
         plan.decide("save", {"a": 1}, {"add": {"state": "succeeded", "parameters": {"Output": "x"}}})
+
+
+def test_a_pipeline_parameter_that_is_not_given_leaves_the_nested_pipelines_default(ir):
+    document = ir("nested")
+    document["root"]["inputDefinitions"]["parameters"]["maybe"] = {
+        "parameterType": "NUMBER_INTEGER",
+        "isOptional": True,
+    }
+    given = document["root"]["dag"]["tasks"]["middle"]["inputs"]["parameters"]
+    given["again"] = {"componentInputParameter": "maybe"}
+    plan = plan_of(document)
+    _, _, reasons = walk(plan)
+    assert reasons["middle/inner/condition-1/echo-2"] == "int(times) > 5 is false: times = 3"
+    _, outcomes, _ = walk(plan, {"maybe": 6})
+    assert "middle/inner/condition-1/echo-2" in states(outcomes)

@@ -52,7 +52,9 @@ def start(settings: Settings, port: int) -> Service:
 
 def _finish(migration: Process, home: Path, log: Path) -> None:
     if not processes.wait_until(lambda: not migration.alive(), _MIGRATION) or not (home / "airflow.db").exists():
-        raise Unavailable(f"Airflow's database in {home} must be migrated within {_MIGRATION:.0f} s, it was not; read {log}")
+        raise Unavailable(
+            f"Airflow's database in {home} must be migrated within {_MIGRATION:.0f} s, it was not; read {log}"
+        )
 
 
 def environment(settings: Settings, home: Path, port: int) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 import urllib.error
 import urllib.parse
@@ -37,17 +38,23 @@ class AirflowClient:
                 if errors := [error for error in self.import_errors() if dag_id in error.replace("-", "_")]:
                     raise FleetMLError(f"Airflow cannot load {dag_id}: {errors[0]}") from None
                 time.sleep(_PAUSE)
-        raise Unavailable(f"Airflow at {self.address} does not know the DAG {dag_id} after {seconds:.0f} s; see its log")
+        raise Unavailable(
+            f"Airflow at {self.address} does not know the DAG {dag_id} after {seconds:.0f} s; see its log"
+        )
 
     def import_errors(self) -> list[str]:
         """Return the messages of DAG files that cannot be loaded."""
         return [entry["stack_trace"] for entry in self.call("GET", "importErrors")["import_errors"]]
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
-        """Unpause the DAG, start a run and return its id. Raises InvalidParameter for what the form would refuse."""
+        """Unpause the DAG, start a run and return its id, which is that of its records too.
+
+        Raises InvalidParameter for what the form would refuse.
+        """
+        run_id = f"{dag_id}__{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
         self.call("PATCH", f"dags/{dag_id}", {"is_paused": False})
-        run = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf)})
-        return str(run["dag_run_id"])
+        self.call("POST", f"dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)})
+        return run_id
 
     def state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run: queued, running, success, failed."""
@@ -84,11 +91,16 @@ class AirflowClient:
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the answer's JSON. Raises InvalidParameter for a refused body, Unavailable for any other failure."""
         if not self._token:
-            self._token = self._send("POST", "/auth/token", {"username": self.user, "password": self.password})["access_token"]
+            self._token = self._send("POST", "/auth/token", {"username": self.user, "password": self.password})[
+                "access_token"
+            ]
         return self._send(method, f"/api/v2/{path}", body)
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self._token}"} if self._token else {})}
+        headers = {
+            "Content-Type": "application/json",
+            **({"Authorization": f"Bearer {self._token}"} if self._token else {}),
+        }
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self.address + path, data, headers, method=method)  # noqa: S310 - our own stack
         try:
@@ -100,7 +112,9 @@ class AirflowClient:
                 raise InvalidParameter(f"Airflow refused {method} {path}: {said}") from None
             raise Unavailable(f"Airflow at {self.address} answered {error.code} to {method} {path}: {said}") from None
         except OSError as error:
-            raise Unavailable(f"Airflow at {self.address} does not answer: {error}; start the stack: fleetml up") from None
+            raise Unavailable(
+                f"Airflow at {self.address} does not answer: {error}; start the stack: fleetml up"
+            ) from None
 
 
 def _said(error: urllib.error.HTTPError) -> str:

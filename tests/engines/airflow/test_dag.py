@@ -140,15 +140,15 @@ class TestLoadDags:
         namespace: dict[str, Any] = {}
         load_dags(folder, namespace, settings)
         assert len(namespace) == 3
-        broken = namespace["broken"]
+        broken = namespace["broken_broken"]
         with pytest.raises(Exception, match="Failed to serialize") as raised:
             DagSerialization.to_dict(broken)
         assert isinstance(raised.value.__cause__, FleetMLError)
         assert str(folder / "broken/pipeline.yaml") in str(raised.value.__cause__)
-        assert broken.relative_fileloc == str(folder / "broken/pipeline.yaml")
+        assert broken.relative_fileloc == str(folder / "broken")
 
     def test_triggers_that_name_what_the_pipeline_lacks_break_it(self, folder: Path, settings: Settings) -> None:
         (folder / "nested/triggers.yaml").write_text("defaults: {no_such_parameter: 1}")
         namespace: dict[str, Any] = {}
         load_dags(folder, namespace, settings)
-        assert "no_such_parameter" in namespace["nested"].description
+        assert "no_such_parameter" in namespace["broken_nested"].description

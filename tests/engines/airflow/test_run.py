@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("airflow", reason="Airflow lives in the orchestrator environment")
 
+from fleetml.engines.airflow.source import record_id
 from fleetml.records import Run
 from fleetml.settings import Settings
 
@@ -54,7 +55,7 @@ def run(project: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         sync_bag_to_db(bag, "dags-folder", None)
         dag = next(d for d in bag.dags.values() if d.dag_id.replace("_", "-") in (name, name.replace("_", "-")))
         done = dag.test(run_conf=conf or None, use_executor=False)
-        return done, Run(settings.home, done.run_id)
+        return done, Run(settings.home, record_id(done.dag_id, done.run_id))
 
     return go
 
@@ -71,7 +72,8 @@ def test_the_branch_that_holds_runs_and_the_others_are_skipped(run: Any) -> None
     ran = {step for step, attempt in latest.items() if attempt.state == "succeeded"}
     skipped = {step: attempt.reason for step, attempt in latest.items() if attempt.state == "skipped"}
     assert any("big" in (latest[s].outcome or {})["parameters"].get("out", "") for s in ran)
-    assert skipped and all(reason for reason in skipped.values())
+    assert skipped
+    assert all(reason for reason in skipped.values())
     shown = states(done)
     assert all(shown[step.replace("/", ".")] == "skipped" for step in skipped)
 
@@ -80,7 +82,8 @@ def test_a_second_run_reuses_what_the_first_computed(run: Any) -> None:
     run("nested")
     _, record = run("nested")
     cacheable = [a for a in record.latest().values() if a.state == "succeeded" and a.key]
-    assert cacheable and all(attempt.cached for attempt in cacheable)
+    assert cacheable
+    assert all(attempt.cached for attempt in cacheable)
 
 
 def test_a_failed_step_fails_the_run_and_what_follows(run: Any) -> None:

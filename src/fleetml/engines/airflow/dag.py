@@ -10,15 +10,9 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, TaskGroup, TriggerRule
 
-from fleetml.engines.airflow.operators import (
-    PARAMETERS,
-    RECORD,
-    ParametersOperator,
-    RecordOperator,
-    Source,
-    StepOperator,
-)
+from fleetml.engines.airflow.operators import PARAMETERS, RECORD, ParametersOperator, RecordOperator, StepOperator
 from fleetml.engines.airflow.params import params
+from fleetml.engines.airflow.source import Source
 from fleetml.errors import UnsupportedConstruct
 from fleetml.pipeline import Plan, Step
 from fleetml.settings import Settings
@@ -38,7 +32,9 @@ def build_dag(plan: Plan, path: Path, triggers: Triggers, settings: Settings) ->
     Raises UnsupportedConstruct for a step named like one of the two tasks that every DAG has.
     """
     if taken := {PARAMETERS, RECORD} & set(plan.steps):
-        raise UnsupportedConstruct(f"{path}: on Airflow '{taken.pop()}' is a task of every run; name the step otherwise")
+        raise UnsupportedConstruct(
+            f"{path}: on Airflow '{taken.pop()}' is a task of every run; name the step otherwise"
+        )
     source = Source(plan, path, triggers, settings)
     with DAG(
         dag_id(plan.name),
@@ -49,7 +45,7 @@ def build_dag(plan: Plan, path: Path, triggers: Triggers, settings: Settings) ->
         start_date=_START,
         catchup=False,
         max_active_runs=1,  # the champion is one: two runs would judge against a moving one
-        params=params(plan, triggers.defaults),
+        params=params(plan, triggers),
         tags=["fleetml"],
         default_args={"owner": triggers.owner},
     ) as dag:

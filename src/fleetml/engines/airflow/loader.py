@@ -1,17 +1,17 @@
-"""Folders of IRs as DAGs. Airflow parses the file that calls this for every task, so only the DAG asked for is built."""
+"""Folders of IRs as DAGs. Airflow parses the calling file again for every task: only the DAG asked for is built."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, get_parsing_context
 
 from fleetml.engines.airflow.dag import build_dag, dag_id
-from fleetml.errors import FleetMLError
-from fleetml.pipeline import load
+from fleetml.errors import ConfigurationError, FleetMLError
+from fleetml.pipeline import document, load
 from fleetml.settings import Settings
 from fleetml.triggers import FILE
 from fleetml.triggers import load as load_triggers
@@ -21,6 +21,8 @@ class BrokenPipeline(DAG):
     """Stands for an IR that cannot run: Airflow lists its message as an import error of that IR, other DAGs load on.
 
     Only what fails to serialise is listed under a file of its own; what fails earlier takes the whole DAG file down.
+    When it lists the DAG folder anew (``refresh_interval``), Airflow forgets errors of files it does not parse; the
+    next parse tells them again.
     """
 
     place = ""
@@ -32,42 +34,66 @@ class BrokenPipeline(DAG):
 
 
 def load_dags(folder: str | Path, namespace: MutableMapping[str, Any], settings: Settings | None = None) -> None:
-    """Put the DAG of each pipeline below `folder` into `namespace` (a DAG file's ``globals()``).
+    """Put the DAG of each pipeline in `folder` into `namespace` (a DAG file's ``globals()``).
 
-    A pipeline is a folder with a triggers.yaml or a pipeline.yaml, or a single IR file (.yaml, .json) in `folder`.
+    A pipeline is a sub-folder with a triggers.yaml or a pipeline.yaml, or an IR (.yaml, .json) in `folder` itself,
+    whose triggers may stand in ``<name>.triggers.yaml``. An IR that cannot run is an import error of its own.
+    Raises ConfigurationError when `folder` is missing, or lies in no project (see `Settings.from_environment`).
     """
     folder = Path(folder).absolute()
+    if not folder.is_dir():
+        raise ConfigurationError(f"pipelines are loaded from a folder, {folder} is none; correct the DAG file")
     settings = settings or Settings.from_environment(os.environ, folder)
     wanted = get_parsing_context().dag_id
-    for path, triggers in _pipelines(folder):
-        if wanted and wanted not in (dag_id(path.parent.name), dag_id(path.stem)) and _named(path, settings) != wanted:
+    places: dict[str, Path] = {}
+    for place, triggers_file in _pipelines(folder):
+        dag = _dag(place, triggers_file, settings, wanted)
+        if dag is None:
             continue
-        dag = _dag(path, triggers, settings)
+        if (taken := places.setdefault(dag.dag_id, place)) != place:
+            message = f"{place}: a pipeline's name is its DAG's id, '{dag.dag_id}' is that of {taken} too; rename one"
+            dag = _broken(place, message)
         namespace[dag.dag_id] = dag
 
 
-def _pipelines(folder: Path) -> list[tuple[Path, Path]]:
-    """Return the IR and the triggers file (which may be missing) of each pipeline."""
-    found = [(child / "pipeline.yaml", child / FILE) for child in sorted(folder.iterdir()) if (child / "pipeline.yaml").is_file()]
-    single = [file for file in sorted(folder.iterdir()) if file.suffix in (".yaml", ".json") and file.is_file()]
-    return found + [(file, file.with_name(f"{file.stem}.{FILE}")) for file in single if not file.name.endswith(FILE)]
+def _pipelines(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the place (a folder, or an IR file) and the triggers file (which may be missing) of each pipeline."""
+    for child in sorted(folder.iterdir()):
+        if child.is_dir():
+            if (child / FILE).is_file() or (child / "pipeline.yaml").is_file():
+                yield child, child / FILE
+        elif child.suffix in (".yaml", ".yml", ".json") and not child.name.endswith(FILE) and _is_ir(child):
+            yield child, child.with_name(f"{child.stem}.{FILE}")
 
 
-def _named(path: Path, settings: Settings) -> str:
+def _is_ir(file: Path) -> bool:
+    """Say whether a file in a team's DAG folder is meant as an IR, sound or not."""
+    return b"pipelineInfo" in file.read_bytes()
+
+
+def _dag(place: Path, triggers_file: Path, settings: Settings, wanted: str | None) -> DAG | None:
+    """Return the pipeline's DAG, None if another one is wanted."""
     try:
-        return dag_id(load(path, settings.home / "ir").name)
-    except FleetMLError:
-        return ""
-
-
-def _dag(path: Path, triggers_path: Path, settings: Settings) -> DAG:
-    try:
+        triggers = load_triggers(triggers_file, settings)
+        path = place / triggers.pipeline if place.is_dir() else place
+        if wanted and dag_id(_name(path, settings)) != wanted:
+            return None
         plan = load(path, settings.home / "ir")
-        triggers = load_triggers(triggers_path, settings)
-        triggers.check(plan, triggers_path)
+        triggers.check(plan, triggers_file)
         return build_dag(plan, path, triggers, settings)
     except FleetMLError as error:
-        name = path.parent.name if path.stem == "pipeline" else path.stem
-        broken = BrokenPipeline(dag_id(name), schedule=None, description=str(error))
-        broken.place = str(path)
-        return broken
+        return _broken(place, str(error))
+    except Exception as error:  # Airflow refuses a name, a parameter, a URI: that is this pipeline's affair alone
+        return _broken(place, f"{place}: Airflow cannot take it as a DAG: {type(error).__name__}: {error}")
+
+
+def _name(path: Path, settings: Settings) -> str:
+    """Return a pipeline's name without expanding it."""
+    info = document.read(path, settings.home / "ir").get("pipelineInfo")
+    return str(info.get("name", "")) if isinstance(info, dict) else ""
+
+
+def _broken(place: Path, message: str) -> BrokenPipeline:
+    dag = BrokenPipeline(dag_id(f"broken-{place.stem}"), schedule=None, description=message)
+    dag.place = str(place)
+    return dag

@@ -1,51 +1,35 @@
-"""The three kinds of tasks in a DAG of ours: the run's parameters, a step, and the record of how it ended."""
+"""The three kinds of tasks in a DAG of ours: the run's parameters, a step, and the record of how the run ended."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+from fleetml.engines.airflow.source import Source, task_id
 from fleetml.errors import FleetMLError
 from fleetml.events import Event, StepLine
-from fleetml.images import Images
-from fleetml.pipeline import Plan
-from fleetml.records import Run
+from fleetml.pipeline import Inputs
 from fleetml.runners.subprocess import SubprocessRunner
-from fleetml.settings import Settings
-from fleetml.step import RunContext, StepOutcome
+from fleetml.step import StepOutcome
 from fleetml.step import run as run_step
-from fleetml.triggers import Triggers
 
 PARAMETERS, RECORD = "parameters", "record"
+_GRACE = 3.0  # s a step has to end after a kill; Airflow kills the task itself 5 s after it asked
 
-
-@dataclass(frozen=True)
-class Source:
-    """What every task of one DAG knows: its plan, where the IR lies, its triggers, the settings."""
-
-    plan: Plan
-    path: Path
-    triggers: Triggers
-    settings: Settings
-
-
-def task_id(step: str) -> str:
-    """Return the Airflow task id of a step: its groups' ids and its own, joined by dots."""
-    return step.replace("/", ".")
+# Airflow's states -> those of docs/adr/0001
+_STATES = {"success": "succeeded", "removed": "skipped"}
 
 
 class ParametersOperator(BaseOperator):
-    """Resolves the run's parameters once, shows them, and opens the run's record.
+    """Resolves the run's parameters once, shows them, and opens the run's record; its XCom are the parameters.
 
-    From lowest to highest: the IR's defaults, triggers.yaml, the end of a scheduled run's data interval, the payload of the
-    asset event that started the run, what was given by hand.
+    From lowest to highest: the IR's defaults, triggers.yaml, the end of a scheduled run's data interval, the payload of
+    the asset event that started the run, what was given by hand.
     """
 
     ui_color = "#e8f0fe"
@@ -55,48 +39,40 @@ class ParametersOperator(BaseOperator):
         self.source = source
 
     def execute(self, context: Any) -> dict[str, Any]:
-        plan, run = self.source.plan, context["dag_run"]
+        run = context["dag_run"]
         given = {name: value for name, value in dict(context["params"]).items() if value is not None}
-        for name, value in {**_interval(self.source, run), **_payload(self.source, context)}.items():
+        for name, value in {**self._interval(run), **self._payload(context)}.items():
             if name not in (run.conf or {}):
                 given[name] = value
+        for name in run.conf or {}:  # what is no parameter passes Airflow's own check
+            given.setdefault(name, run.conf[name])
         try:
-            bound = plan.bind(given)
-            Run(self.source.settings.home, run.run_id).start(
-                {
-                    "pipeline": plan.name,
-                    "digest": plan.digest,
-                    "engine": "airflow",
-                    "dag_id": run.dag_id,
-                    "parameters": bound,
-                    "steps": list(plan.steps),
-                },
-                self.source.path,
-            )
+            bound = self.source.plan.bind(given)
         except FleetMLError as error:
             raise AirflowFailException(str(error)) from None
+        self.source.start(run, bound)
         for name, value in bound.items():
             self.log.info("%s = %r", name, value)
         return bound
 
+    def _interval(self, run: Any) -> dict[str, str]:
+        name = self.source.triggers.data_interval_end
+        if not name or run.run_type not in ("scheduled", "backfill") or run.data_interval_end is None:
+            return {}
+        return {name: run.data_interval_end.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
-def _interval(source: Source, run: Any) -> dict[str, str]:
-    name = source.triggers.data_interval_end
-    if not name or str(run.run_type) not in ("scheduled", "backfill") or run.data_interval_end is None:
-        return {}
-    return {name: run.data_interval_end.strftime("%Y-%m-%dT%H:%M:%SZ")}
-
-
-def _payload(source: Source, context: Any) -> dict[str, Any]:
-    """Return the parameters that the latest event of each triggering asset carries."""
-    found: dict[str, Any] = {}
-    events = context.get("triggering_asset_events") or {}
-    for asset in source.triggers.assets:
-        for key, happened in events.items():
-            if getattr(key, "uri", key) == asset.uri and happened:
-                extra = happened[-1].extra or {}
-                found |= {name: extra[key] for name, key in asset.parameters.items() if key in extra}
-    return found
+    def _payload(self, context: Any) -> dict[str, Any]:
+        """Return the parameters that the latest event of each triggering asset carries."""
+        found: dict[str, Any] = {}
+        events = context.get("triggering_asset_events") or {}
+        for trigger in self.source.triggers.assets:
+            asset = Asset(name=trigger.uri, uri=trigger.uri)
+            happened = [event for key, list_ in events.items() if key.uri == asset.uri for event in list_]
+            for event in sorted(happened, key=lambda event: event.timestamp):
+                extra = event.extra or {}
+                self.log.info("started by an event of %s at %s: %r", asset.uri, event.timestamp, extra)
+                found |= {name: extra[key] for name, key in trigger.parameters.items() if key in extra}
+        return found
 
 
 class StepOperator(BaseOperator):
@@ -111,27 +87,50 @@ class StepOperator(BaseOperator):
         self._cancel = threading.Event()
 
     def execute(self, context: Any) -> dict[str, Any]:
-        plan, run = self.source.plan, context["dag_run"]
-        step = plan.steps[self.step]
+        run = context["dag_run"]
         bound = context["ti"].xcom_pull(task_ids=PARAMETERS)
-        outcomes = _outcomes(context, step.reads or step.upstream)
-        around = _context(self.source, run)
-        try:
-            decision = plan.decide(self.step, bound, outcomes)
-            if decision.action != "run":
-                state = "skipped" if decision.action == "skip" else decision.action
-                Run(self.source.settings.home, run.run_id).note(self.step, state, decision.reason)
-                raise AirflowSkipException(decision.reason)
-            inputs = plan.resolve(self.step, bound, outcomes, around.names(self.step))
-        except FleetMLError as error:
-            raise AirflowFailException(str(error)) from None
-        runner = SubprocessRunner(passed=self.source.settings.step_variables)
-        outcome = run_step(step, inputs, around, runner, self._hear, self._cancel)
+        if bound is None:
+            raise AirflowFailException(f"step '{self.step}' needs the run's parameters, task '{PARAMETERS}' failed")
+        self._reopen(run)
+        inputs = self._inputs(context, bound)
+        runner = SubprocessRunner(passed=self.source.settings.step_variables, grace=_GRACE)
+        step = self.source.plan.steps[self.step]
+        outcome = run_step(step, inputs, self.source.context(run), runner, self._hear, self._cancel)
+        if outcome.state != "succeeded":
+            raise self._error(outcome)
         self._emit(context, outcome)
-        return self._ended(outcome)
+        figures = ", ".join(f"{name} {value}" for name, value in outcome.figures.items())
+        done = "reused" if outcome.cached else "done"
+        self.log.info("%s in %.1f s%s", done, outcome.seconds, figures and f": {figures}")
+        return outcome.to_json()
 
     def on_kill(self) -> None:
+        """Stop the step's process and all it started; `execute` returns then."""
         self._cancel.set()
+
+    def _reopen(self, run: Any) -> None:
+        """A cleared step of a finished run makes it a running one again."""
+        records = self.source.records(run)
+        if records.read()["state"] != "running":
+            records.update(state="running")
+
+    def _inputs(self, context: Any, bound: Mapping[str, Any]) -> Inputs:
+        """Return the step's inputs. Raises AirflowSkipException where the plan says skip, AirflowFailException."""
+        plan, run = self.source.plan, context["dag_run"]
+        names = self.source.context(run).names(self.step)
+        outcomes = _outcomes(context, plan.steps[self.step].reads)
+        try:
+            decision = plan.decide(self.step, bound, outcomes)
+            if decision.action == "run":
+                return plan.resolve(self.step, bound, outcomes, names)
+        except FleetMLError as error:
+            self.source.records(run).note(self.step, "failed", str(error))
+            raise AirflowFailException(str(error)) from None
+        if decision.action == "skip":
+            self.source.records(run).note(self.step, "skipped", decision.reason)
+            raise AirflowSkipException(decision.reason)
+        self.source.records(run).note(self.step, decision.action, decision.reason)
+        raise AirflowFailException(f"step '{self.step}' cannot run: {decision.reason}")
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, StepLine):
@@ -139,53 +138,18 @@ class StepOperator(BaseOperator):
 
     def _emit(self, context: Any, outcome: StepOutcome) -> None:
         for emit in self.source.triggers.emits:
-            if emit.step == self.step and outcome.state == "succeeded":
-                payload = outcome.parameters[emit.output]
-                context["outlet_events"][Asset(name=emit.asset, uri=emit.asset)].extra = dict(payload)
+            if emit.step == self.step:
+                asset = Asset(name=emit.asset, uri=emit.asset)
+                context["outlet_events"][asset].extra = dict(outcome.parameters[emit.output])
 
-    def _ended(self, outcome: StepOutcome) -> dict[str, Any]:
-        """Return the outcome of a step that succeeded; raise the report of one that did not."""
-        if outcome.state == "succeeded":
-            figures = ", ".join(f"{name} {value}" for name, value in outcome.figures.items())
-            self.log.info("%s in %.1f s%s", "reused" if outcome.cached else "done", outcome.seconds, figures and f": {figures}")
-            return outcome.to_json()
+    def _error(self, outcome: StepOutcome) -> AirflowException:
+        """Show the report of a step that did not succeed; a user's mistake stays one however often it is tried."""
         if outcome.failure is None:
-            raise AirflowException(f"step '{self.step}' was {outcome.state}")
+            return AirflowException(f"step '{self.step}' was {outcome.state}")
         report = outcome.failure.report()
         for line in report:
             self.log.error("%s", line)
-        # A user's mistake stays one however often it is tried.
-        raise (AirflowFailException if outcome.failure.user_error else AirflowException)(report[0])
-
-
-def _context(source: Source, run: Any) -> RunContext:
-    created = run.start_date.timestamp() if run.start_date else run.run_after.timestamp()
-    return RunContext(
-        run_id=run.run_id,
-        pipeline=source.plan.name,
-        settings=source.settings,
-        images=Images(source.settings.project),
-        created=created,
-        scheduled=run.data_interval_end.timestamp() if run.data_interval_end else 0.0,
-        resume=f"fleetml resume '{run.run_id}'",
-    )
-
-
-def _outcomes(context: Any, steps: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
-    """Return the outcomes of steps: their XCom, or for those that left none their state in Airflow."""
-    pulled = {step: context["ti"].xcom_pull(task_ids=task_id(step)) for step in steps}
-    missing = [step for step, value in pulled.items() if value is None]
-    states = _states(context) if missing else {}
-    without = {step: {"state": states.get(task_id(step), "pending"), "parameters": {}, "artifacts": {}} for step in missing}
-    return {step: value if value is not None else without[step] for step, value in pulled.items()}
-
-
-def _states(context: Any) -> dict[str, str]:
-    """Return the run's task states by task id, in the words of docs/adr/0001."""
-    run = context["dag_run"]
-    found = RuntimeTaskInstance.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id]).get(run.run_id, {})
-    words = {"success": "succeeded", "removed": "skipped"}
-    return {task: words.get(str(state), str(state)) for task, state in found.items()}
+        return (AirflowFailException if outcome.failure.user_error else AirflowException)(report[0])
 
 
 class RecordOperator(BaseOperator):
@@ -198,15 +162,47 @@ class RecordOperator(BaseOperator):
         self.source = source
 
     def execute(self, context: Any) -> str:
-        records = Run(self.source.settings.home, context["dag_run"].run_id)
+        records = self.source.records(context["dag_run"])
+        if not records.exists():
+            return "refused"  # its parameters were: no step has run
         states = _states(context)
-        if not records.exists():  # its parameters were refused: there was no run
-            return "refused"
-        known = records.latest()
+        known = {step: attempt.state for step, attempt in records.latest().items()}
         for step in self.source.plan.steps:
             state = states.get(task_id(step), "pending")
-            if step not in known and state in ("skipped", "upstream_failed"):
-                records.note(step, state, "a step before it failed" if state == "upstream_failed" else "skipped by Airflow")
-        bad = [task for task, state in states.items() if state in ("failed", "upstream_failed")]
-        records.finish("failed" if bad else "succeeded")
-        return "failed" if bad else "succeeded"
+            if state in _UNSEEN and known.get(step) not in (state, "cancelled"):
+                records.note(step, state, _UNSEEN[state])
+                known[step] = state
+        ended = _ended(set(known.values()))
+        records.finish(ended)
+        return ended
+
+
+# States of tasks whose operator never came to write them, and why.
+_UNSEEN = {
+    "upstream_failed": "a step before it failed",
+    "skipped": "skipped in Airflow",
+    "failed": "its task was killed, or marked failed in Airflow",
+}
+
+
+def _ended(states: set[str]) -> str:
+    if states & {"failed", "upstream_failed"}:
+        return "failed"
+    return "cancelled" if "cancelled" in states else "succeeded"
+
+
+def _outcomes(context: Any, steps: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
+    """Return the outcomes of steps: their XCom, or for those that left none their state in Airflow."""
+    pulled = {step: context["ti"].xcom_pull(task_ids=task_id(step)) for step in steps}
+    states = _states(context) if None in pulled.values() else {}
+    for step, value in pulled.items():
+        if value is None:
+            pulled[step] = {"state": states.get(task_id(step), "pending"), "parameters": {}, "artifacts": {}}
+    return pulled
+
+
+def _states(context: Any) -> dict[str, str]:
+    """Return the run's task states by task id, in the words of docs/adr/0001."""
+    run = context["dag_run"]
+    found = RuntimeTaskInstance.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id]).get(run.run_id, {})
+    return {task: _STATES.get(str(state), str(state)) for task, state in found.items()}

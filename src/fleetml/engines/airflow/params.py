@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import Param
 
 from fleetml.pipeline import Parameter, Plan
 from fleetml.pipeline.values import ABSENT
+from fleetml.triggers import Triggers
 
 _JSON_TYPE = {
     "STRING": "string",
@@ -20,19 +20,25 @@ _JSON_TYPE = {
 }
 
 
-def params(plan: Plan, defaults: Mapping[str, Any]) -> dict[str, Param]:
-    """Return one Param per pipeline input; `defaults` (of triggers.yaml) go before those of the IR."""
-    bound = {name: value for name, value in defaults.items() if name in plan.inputs}
-    return {name: _param(definition, bound.get(name, definition.default)) for name, definition in plan.inputs.items()}
+def params(plan: Plan, triggers: Triggers) -> dict[str, Param]:
+    """Return one Param per pipeline input; the defaults of triggers.yaml go before those of the IR.
+
+    What a schedule or an asset event fills in may stay empty in the form; the task `parameters` has the last word.
+    """
+    made = {}
+    for name, definition in plan.inputs.items():
+        default = triggers.defaults.get(name, definition.default)
+        made[name] = _param(definition, default, nullable=not definition.required or name in triggers.filled)
+    return made
 
 
-def _param(definition: Parameter, default: Any) -> Param:
-    # The form sends null for a field left empty: allowed wherever the pipeline can do without a value.
+def _param(definition: Parameter, default: Any, nullable: bool) -> Param:
+    # The form sends null for a field left empty: allowed wherever the run can do without a value.
     schema: dict[str, Any] = {"type": _JSON_TYPE[definition.type]}
-    if not definition.required:
+    if nullable:
         schema["type"] = [schema["type"], "null"]
     if definition.literals:
-        schema["enum"] = [*definition.literals, *([] if definition.required else [None])]
-    if default is ABSENT and definition.required:
+        schema["enum"] = [*definition.literals, *([None] if nullable else [])]
+    if default is ABSENT and not nullable:
         return Param(description=definition.description, **schema)
     return Param(None if default is ABSENT else default, description=definition.description, **schema)

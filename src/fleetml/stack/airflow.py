@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from fleetml.errors import ConfigurationError, Unavailable
+from fleetml import atomic
+from fleetml.errors import ConfigurationError, FleetMLError, Unavailable
+from fleetml.images import Image, Images
 from fleetml.runners.subprocess import PASSED
 from fleetml.settings import Settings
 from fleetml.stack import ports, processes
+from fleetml.stack.airflow_client import AirflowClient
 from fleetml.stack.processes import Process, Service
 
 USER = "admin"
 _PASSWORDS = "simple_auth_manager_passwords.json.generated"
 _MIGRATION = 120.0  # s; 5 on an idle machine
-
 
 # The log servers of scheduler and triggerer listen on every interface; on one machine the API server reads the files.
 COMMANDS = (
@@ -28,39 +32,42 @@ COMMANDS = (
 
 
 def start(settings: Settings, port: int) -> Service:
-    """Migrate the database, spawn Airflow's four processes; the login exists once it is ready.
+    """Migrate the database where that is needed, spawn Airflow's four processes.
 
-    Raises ConfigurationError without its venv, Unavailable when the database cannot be migrated.
+    Raises ConfigurationError without its environment, Unavailable when the database cannot be migrated.
     """
-    program = settings.project / ".venv" / "orchestrator" / "bin" / "airflow"
-    if not program.exists():
-        raise ConfigurationError(f"the stack needs {program}, which is not there; run `make setup`")
+    image = Images(settings.project).resolve("fleetml/orchestrator")
     home = settings.home / "airflow"
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)  # the login and Airflow's keys stand in it
     log = settings.home / "logs" / "airflow.log"
-    env = environment(settings, home, port)
+    env = environment(settings, image, home, port)
+    airflow = [str(image.python), str(image.venv / "bin" / "airflow")]  # a path with spaces is no shebang
 
     def spawn(*command: str) -> Process:
-        python = str(program.with_name("python"))  # a path with spaces is no shebang
-        return processes.spawn([python, str(program), *command], home=settings.home, log=log, env=env, cwd=home)
+        return processes.spawn(command, home=settings.home, log=log, env=env, cwd=home)
 
-    _finish(spawn("db", "migrate"), home, log)
-    started = tuple(spawn(*command) for command in COMMANDS)
+    _write_password(home / _PASSWORDS)
+    done = home / f"migrated-{image.lock_digest[:16]}"
+    if not done.exists():
+        if not any(home.glob("migrated-*")):
+            (home / "airflow.db").unlink(missing_ok=True)  # a first migration that was cut off cannot be gone on with
+        migration = spawn("sh", "-c", '"$@" && touch "$0"', str(done), *airflow, "db", "migrate")
+        if not processes.wait_until(lambda: not migration.alive(), _MIGRATION) or not done.exists():
+            raise Unavailable(f"Airflow's database in {home} could not be migrated; its reason stands in {log}")
+    started = tuple(spawn(*airflow, *command) for command in COMMANDS)
     details = {"login": USER, "password_file": str(home / _PASSWORDS), "home": str(home)}
     return Service("airflow", f"http://{ports.HOST}:{port}", started, str(log), details)
 
 
-def _finish(migration: Process, home: Path, log: Path) -> None:
-    if not processes.wait_until(lambda: not migration.alive(), _MIGRATION) or not (home / "airflow.db").exists():
-        raise Unavailable(
-            f"Airflow's database in {home} must be migrated within {_MIGRATION:.0f} s, it was not; read {log}"
-        )
+def _write_password(place: Path) -> None:
+    """Choose the login once; Airflow would print the one that it generates into its log."""
+    if not place.exists():
+        atomic.write_json(place, {USER: secrets.token_urlsafe(12)})
 
 
-def environment(settings: Settings, home: Path, port: int) -> dict[str, str]:
+def environment(settings: Settings, image: Image, home: Path, port: int) -> dict[str, str]:
     """Return the whole environment of the embedded Airflow, and so of the steps' operators in it."""
     base = f"http://{ports.HOST}:{port}"
-    venv = settings.project / ".venv" / "orchestrator" / "bin"
     own = {name: value for name in (*PASSED, *settings.step_variables) if (value := os.environ.get(name)) is not None}
     config = {
         "CORE__DAGS_FOLDER": str(settings.project / "dags"),
@@ -74,7 +81,9 @@ def environment(settings: Settings, home: Path, port: int) -> dict[str, str]:
         "API__BASE_URL": base,
         "API__WORKERS": "1",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",  # of all settings the one that decides latency
-        "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        "WORKERS__MIN_HEARTBEAT_INTERVAL": "2",  # how soon a task learns that it was cleared or marked failed
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",  # a run whose machine died ends, and the next can start
+        "DAG_PROCESSOR__REFRESH_INTERVAL": "60",  # see `fleetml.engines.airflow.loader.BrokenPipeline`
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
         "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
@@ -84,7 +93,7 @@ def environment(settings: Settings, home: Path, port: int) -> dict[str, str]:
         **fleetml,
         **{f"AIRFLOW__{name}": value for name, value in config.items()},
         "AIRFLOW_HOME": str(home),
-        "PATH": f"{venv}:/usr/local/bin:/usr/bin:/bin",
+        "PATH": f"{image.venv / 'bin'}:/usr/local/bin:/usr/bin:/bin",
         "NO_PROXY": f"{ports.HOST},localhost",
         "no_proxy": f"{ports.HOST},localhost",
     }
@@ -112,6 +121,16 @@ def password(service: Service) -> str:
 
 
 def stop(service: Service) -> None:
-    """End Airflow and all it started."""
-    for process in reversed(service.processes):
-        processes.stop(process)
+    """End Airflow and all it started; runs that are active end as failed, for nothing would go on with them."""
+    if service.alive():
+        _fail_active_runs(service)
+    with ThreadPoolExecutor(len(service.processes) or 1) as pool:
+        list(pool.map(processes.stop, service.processes))
+
+
+def _fail_active_runs(service: Service) -> None:
+    try:
+        client = AirflowClient(service.address, service.details["login"], password(service))
+        client.fail_active()
+    except FleetMLError:
+        return  # it does not answer any more: its processes are ended all the same

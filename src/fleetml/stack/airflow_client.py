@@ -16,6 +16,7 @@ from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 
 FINAL = {"success", "failed"}
 _PAUSE = 0.5  # s between looks at a run
+_PATIENCE = 60.0  # s without an answer
 
 
 @dataclass
@@ -66,11 +67,22 @@ class AirflowClient:
         return {task["task_id"]: task for task in found["task_instances"]}
 
     def follow(self, dag_id: str, run_id: str) -> Iterator[tuple[str, str]]:
-        """Yield (task id, state) as states change, until the run is over and its record is written."""
+        """Yield (task id, state) as states change, until the run is over and its record is written.
+
+        Raises Unavailable when Airflow does not answer for a minute.
+        """
         known: dict[str, str] = {}
+        answered = time.monotonic()
         while True:
-            over = self.state(dag_id, run_id) in FINAL
-            tasks = self.tasks(dag_id, run_id)
+            try:
+                over = self.state(dag_id, run_id) in FINAL
+                tasks = self.tasks(dag_id, run_id)
+                answered = time.monotonic()
+            except Unavailable:  # a busy machine, a database that is locked for a moment
+                if time.monotonic() - answered > _PATIENCE:
+                    raise
+                time.sleep(_PAUSE)
+                continue
             for task, found in tasks.items():
                 state = found["state"] or "pending"
                 if known.get(task) != state:
@@ -80,9 +92,28 @@ class AirflowClient:
                 return
             time.sleep(_PAUSE)
 
+    def log(self, dag_id: str, run_id: str, task: str, attempt: int = 1) -> list[str]:
+        """Return the messages in the log of one try of a task."""
+        found = self.call("GET", f"dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task}/logs/{attempt}")
+        return [str(entry["event"]) for entry in found["content"]]
+
+    def emit(self, uri: str, payload: Mapping[str, Any]) -> None:
+        """Tell Airflow of an event of an asset. Raises Unavailable when no DAG knows the asset."""
+        found = self.call("GET", f"assets?uri_pattern={_quoted(uri)}")["assets"]
+        assets = [asset["id"] for asset in found if asset["uri"] == uri]
+        if not assets:
+            raise Unavailable(f"no pipeline in Airflow at {self.address} knows {uri}; add it to a triggers.yaml")
+        self.call("POST", "assets/events", {"asset_id": assets[0], "extra": dict(payload)})
+
     def fail(self, dag_id: str, run_id: str) -> None:
         """Mark a run failed, which stops its tasks."""
         self.call("PATCH", f"dags/{dag_id}/dagRuns/{_quoted(run_id)}", {"state": "failed"})
+
+    def fail_active(self) -> None:
+        """Mark every active run failed."""
+        runs = self.call("GET", "dags/~/dagRuns?state=running&state=queued&limit=100")["dag_runs"]
+        for run in runs:
+            self.fail(run["dag_id"], run["dag_run_id"])
 
     def link(self, dag_id: str, run_id: str) -> str:
         """Return the address of a run in the UI."""

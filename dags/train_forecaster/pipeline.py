@@ -136,10 +136,12 @@ def train_forecaster(
         served = deploy(
             model=decision.outputs["model"],
             test=made.outputs["test"],
+            train=made.outputs["train"],
             version=registered.outputs["version"],
             model_name=target,
             serving_dir=serving_dir,
             address=serving_address,
+            registry=registry,
         ).after(stored)
         served.set_caching_options(False).set_display_name("Deploy")
         batch_predict(

@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from fleetml.errors import Unavailable
+from fleetml.serving import deployment
 from fleetml.serving.contract import MESSAGE_BYTES, SERVICE
 from fleetml.serving.models import Models
 from fleetml.serving.online import Absent, Covariates, Feast
@@ -86,6 +87,7 @@ async def running(options: Options) -> AsyncIterator[str]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await predictions.flush()
+        (options.root / deployment.STATUS).unlink(missing_ok=True)
         executor.shutdown()
 
 

@@ -1,0 +1,1 @@
+"""Deploy: the server serves a version once it answers for it over gRPC."""

@@ -1,0 +1,110 @@
+"""Bring one version into service: install, point, ask over gRPC, and go back if anything is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.deploy import smoke
+from fleetml.component import Artifact
+from fleetml.data.schema import aside
+from fleetml.errors import ConfigurationError, FleetMLError, InvalidData
+from fleetml.learn import windows
+from fleetml.learn.forecaster import Forecaster
+from fleetml.learn.windows import Windows
+from fleetml.serving import deployment, features
+from fleetml.serving.deployment import Card
+from fleetml.serving.registry import Registry
+
+REFERENCE_ROWS = 20_000
+"""Training windows kept at most for the monitor to compare with; evenly spread over the table when there are more."""
+
+
+def deploy(
+    model: Artifact,
+    test: Artifact,
+    train: Artifact,
+    metrics: Artifact,
+    model_name: str,
+    version: str,
+    serving_dir: str,
+    address: str,
+    registry: str,
+) -> dict[str, Any]:
+    """Serve `version`; return where.
+
+    With an `address` its server must load the version and answer a test window as the graph itself does; else
+    what was served before is served again, the registry's title goes back with it, and the step fails. Without one
+    a server of the step's own is asked before the serving folder points at the version.
+    Raises InvalidData for a version that does not fit, Unavailable when the server does not answer.
+    """
+    if not serving_dir or not version:
+        raise ConfigurationError(
+            f"deploy needs serving_dir and version, got {serving_dir!r} and {version!r}; give both"
+        )
+    try:
+        figures, endpoint = _deploy(model, test, train, model_name, version, Path(serving_dir), address)
+    except BaseException as error:
+        if registry:
+            _demote(registry, model_name, version, error)
+        raise
+    metrics.log(**figures)
+    return {"endpoint": endpoint}
+
+
+def _deploy(
+    model: Artifact, test: Artifact, train: Artifact, name: str, version: str, root: Path, address: str
+) -> tuple[dict[str, Any], str]:
+    held_out = windows.load(test.path)
+    forecaster = Forecaster(model.path)
+    if forecaster.meta.target != name:
+        raise InvalidData(
+            f"model {name} must forecast {name}, got a graph that forecasts {forecaster.meta.target}; "
+            "give the model the name of its target"
+        )
+    mase = held_out_mase(forecaster, held_out)
+    card = Card(name, version, deployment.digest(model.path), mase, model.metadata)
+    folder = deployment.install(root, card, {deployment.GRAPH: model.path})
+    write_reference(windows.load(train.path), folder / deployment.REFERENCE)
+    if not address:
+        found = smoke.alone(root, card, forecaster, held_out)
+        deployment.point(root, name, version)
+        endpoint = f"not running; start it: python -m fleetml.serving --dir {root}"
+    else:
+        before = deployment.point(root, name, version)
+        try:
+            found = smoke.live(root, address, card, forecaster, held_out)
+        except BaseException:
+            deployment.restore(root, name, before)
+            raise
+        endpoint = address
+    return {**found, "confidence": card.confidence, "held_out_mase": mase or "unknown", "version": version}, endpoint
+
+
+def _demote(registry: str, name: str, version: str, cause: BaseException) -> None:
+    """Let the champion be what is served again; a registry that does not answer must not hide the cause."""
+    try:
+        Registry(registry).demote(name, version)
+    except FleetMLError as error:
+        cause.add_note(f"the registry still calls version {version} the champion: {error}")
+
+
+def held_out_mase(forecaster: Forecaster, held_out: Windows) -> float | None:
+    """Return the mean over windows of MAE / scale; None where no window can be scored (docs/adr/0002)."""
+    error = np.abs(forecaster.forecast(held_out) - held_out.target).astype(np.float64)
+    scored = ~np.isnan(error).all(axis=1) & (held_out.scale > 0)
+    if not scored.any():
+        return None
+    return float((np.nanmean(error[scored], axis=1) / held_out.scale[scored]).mean())
+
+
+def write_reference(train: Windows, path: Path) -> None:
+    """Write vm_id and the features of the training windows: what live traffic is compared with."""
+    if len(train) > REFERENCE_ROWS:
+        train = train[np.linspace(0, len(train) - 1, REFERENCE_ROWS).astype(np.intp)]
+    made = features.values(train.history, train.covariates)
+    columns = dict(zip(features.columns(train.meta.covariates), made.T, strict=True))
+    with aside(path) as temporary:
+        pq.write_table(pa.table({"vm_id": train.vm_id.tolist(), **columns}), temporary, compression="zstd")

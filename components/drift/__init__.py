@@ -1,0 +1,1 @@
+"""Drift: does the live traffic still look like the windows that the served model was trained on?"""

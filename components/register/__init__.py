@@ -1,0 +1,1 @@
+"""Register: the champion of a model, and a new version with its lineage."""

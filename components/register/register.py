@@ -1,0 +1,151 @@
+"""What the registry is told: scores, parameters and the lineage of a version."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fleetml.component import Artifact
+from fleetml.errors import InvalidData
+from fleetml.serving.registry import Entry, Registry
+
+_SHOWN = ("mase", "mae", "size_bytes", "latency_ms_p50", "latency_ms_p99")
+_CODE = ("components", "src/fleetml/learn", "src/fleetml/data", "feature_repo")
+
+
+def champion(model: Artifact, metrics: Artifact, registry: str, model_name: str) -> dict[str, Any]:
+    """Write the champion's graph to `model` and return its version.
+
+    Without a champion the version is "", the file is empty and the metadata say ``absent``.
+    Raises Unavailable when the registry does not answer.
+    """
+    known = Registry(registry)
+    version = known.champion(model_name)
+    if version:
+        lineage = known.fetch(model_name, version, model.path)
+        model.log(**lineage.get("model", {}).get("metadata", {}), version=version)
+    else:
+        model.path.write_bytes(b"")
+        model.log(absent=True)
+    metrics.log(champion=f"version {version}" if version else "none yet")
+    return {"version": version}
+
+
+def register(
+    model: Artifact,
+    scores: Artifact,
+    data: Artifact,
+    train: Artifact,
+    metrics: Artifact,
+    registry: str,
+    model_name: str,
+    run_id: str,
+) -> dict[str, Any]:
+    """Record `model` as a new version and as the champion; return the version.
+
+    Raises InvalidData for scores that are none, Unavailable when the registry does not answer.
+    """
+    judged = _scores(scores.path)
+    lineage = {
+        "run_id": run_id,
+        "data": _dataset("data", data),
+        "train": _dataset("train", train),
+        "code_sha256": model.metadata.get("code_digest") or code_digest(),
+        "model": {"sha256": _digest(model.path), "metadata": model.metadata},
+        "target": judged.get("target", model_name),
+        "champion_before": judged.get("champion_version", ""),
+    }
+    known = Registry(registry)
+    version = known.add(
+        model_name,
+        Entry(
+            graph=model.path,
+            run_name=run_id or model_name,
+            params=_params(model, judged),
+            metrics=_figures(judged),
+            tags=_tags(lineage, model),
+            lineage=lineage,
+            datasets=(lineage["data"], lineage["train"]),
+            files={"scores.json": scores.path},
+        ),
+    )
+    before = judged.get("champion_version", "")
+    metrics.log(version=version, replaces=before or "nothing", model=model_name, code_sha256=lineage["code_sha256"])
+    return {"version": version}
+
+
+def code_digest() -> str:
+    """Return the SHA-256 of the code that trains: names and contents of its Python files, in order."""
+    root = Path(__file__).parents[2]
+    files = sorted(file for part in _CODE for file in (root / part).rglob("*.py"))
+    content = hashlib.sha256()
+    for file in files:
+        content.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes() + b"\0")
+    return content.hexdigest()
+
+
+def _scores(path: Path) -> dict[str, Any]:
+    try:
+        judged = json.loads(path.read_text(encoding="utf-8"))
+        return judged if isinstance(judged["candidates"], dict) else {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidData(
+            f"scores must be the JSON that the evaluate stage writes, got {path} ({error!r}); run evaluate again"
+        ) from error
+
+
+def _dataset(name: str, artifact: Artifact) -> dict[str, Any]:
+    import pyarrow.parquet as pq
+
+    rows = pq.read_metadata(artifact.path).num_rows
+    return {
+        "name": name,
+        "uri": artifact.uri,
+        "sha256": _digest(artifact.path),
+        "rows": rows,
+        "metadata": artifact.metadata,
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _params(model: Artifact, judged: Mapping[str, Any]) -> dict[str, Any]:
+    """What was trained, and how: family, windows, then the hyperparameters under their own names."""
+    params = {"family": model.metadata.get("family", "")}
+    params |= {key: judged[key] for key in ("target", "horizon", "step_seconds", "windows") if key in judged}
+    hyper = model.metadata.get("hyperparameters") or {}
+    return params | {_key(f"hyperparameter.{key}"): value for key, value in hyper.items()}
+
+
+def _figures(judged: Mapping[str, Any]) -> dict[str, float]:
+    """The scores of every candidate as ``<figure>.<candidate>``; what is no number is left out."""
+    return {
+        _key(f"{figure}.{name}"): float(found[figure])
+        for name, found in judged["candidates"].items()
+        for figure in _SHOWN
+        if isinstance(found.get(figure), int | float)
+    }
+
+
+def _tags(lineage: Mapping[str, Any], model: Artifact) -> dict[str, str]:
+    data, train = lineage["data"], lineage["train"]
+    return {
+        "fleetml.run_id": lineage["run_id"],
+        "fleetml.code_sha256": lineage["code_sha256"],
+        "fleetml.data_uri": data["uri"],
+        "fleetml.data_sha256": data["sha256"],
+        "fleetml.data_rows": str(data["rows"]),
+        "fleetml.train_sha256": train["sha256"],
+        "fleetml.train_windows": str(train["rows"]),
+        "fleetml.model_sha256": lineage["model"]["sha256"],
+        "fleetml.model_metadata": json.dumps(model.metadata, default=str),
+    }
+
+
+def _key(text: str) -> str:
+    """MLflow's keys hold letters, digits and a few signs."""
+    return "".join(c if c.isalnum() or c in "_-./ " else "_" for c in text)

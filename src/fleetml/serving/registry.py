@@ -1,0 +1,242 @@
+"""The model registry: versions of a model, and by alias which of them is the champion (MLflow 3).
+
+A version is a folder that ``mlflow.onnx.load_model("models:/<name>@champion")`` loads: the graph as it was trained,
+byte for byte, and ``lineage.json``. The alias ``previous`` is the champion before, for the way back.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fleetml import atomic
+from fleetml.errors import ConfigurationError, Unavailable
+
+CHAMPION, PREVIOUS = "champion", "previous"
+LINEAGE = "lineage.json"
+_GRAPH = "model.onnx"
+_LONGEST = {"param": 6000, "tag": 5000}  # characters MLflow takes
+_TRIES = 6
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is recorded of a new version. `files` (name → file) are kept beside the graph's folder.
+
+    `lineage` is stored whole as ``lineage.json``, `tags` make it searchable on the version and its run.
+    """
+
+    graph: Path
+    run_name: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    lineage: Mapping[str, Any]
+    datasets: tuple[Mapping[str, Any], ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Registry:
+    """The registry at an MLflow URI: ``http://host:port`` or ``sqlite:////folder/mlflow.db``, artifacts beside it.
+
+    Methods raise Unavailable when it does not answer.
+    """
+
+    def __init__(self, uri: str) -> None:
+        if not uri:
+            raise ConfigurationError(
+                "a registry needs a URI, got an empty one; give sqlite:////folder/mlflow.db or http://host:port"
+            )
+        self.uri = uri
+        self._database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+    @property
+    def _client(self) -> Any:
+        if "client" not in self.__dict__:
+            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # else minutes until a dead server is noticed
+            os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+            from mlflow import MlflowClient
+
+            if self._database:
+                self._database.parent.mkdir(parents=True, exist_ok=True)
+            self.__dict__["client"] = MlflowClient(self.uri, self.uri)
+        return self.__dict__["client"]
+
+    def champion(self, name: str) -> str:
+        """Return the champion's version; "" when there is none, or no registry yet."""
+        if self._database and not self._database.exists():
+            return ""
+        return self._alias(name, CHAMPION)
+
+    def fetch(self, name: str, version: str, graph: Path) -> dict[str, Any]:
+        """Copy a version's graph to `graph` and return its lineage."""
+        found = self._ask(self._client.get_model_version, name, version)
+        with tempfile.TemporaryDirectory(dir=graph.parent) as scratch:
+            self._ask(_download, found.source, scratch, self.uri)
+            lineage = Path(scratch) / LINEAGE
+            known: dict[str, Any] = json.loads(lineage.read_text()) if lineage.exists() else {}
+            shutil.move(Path(scratch) / _GRAPH, graph)
+        return known
+
+    def add(self, name: str, entry: Entry) -> str:
+        """Record a new version with its run and make it the champion; return it.
+
+        A run that fails half-way is marked failed and leaves no version.
+        """
+        with self._alone():
+            run = self._ask(self._client.create_run, self._experiment(name), run_name=entry.run_name).info
+            try:
+                version = self._record(name, entry, run)
+            except BaseException:
+                self._client.set_terminated(run.run_id, "FAILED")
+                raise
+            self._ask(self._client.set_terminated, run.run_id)
+        return version
+
+    def demote(self, name: str, version: str) -> str:
+        """Take the title from `version`: the previous champion has it again. Return the champion's version now."""
+        with self._alone():
+            if self._alias(name, CHAMPION) != version:
+                return self._alias(name, CHAMPION)
+            previous = self._alias(name, PREVIOUS)
+            if previous:
+                self._ask(self._client.set_registered_model_alias, name, CHAMPION, previous)
+                self._ask(self._client.delete_registered_model_alias, name, PREVIOUS)
+            else:
+                self._ask(self._client.delete_registered_model_alias, name, CHAMPION)
+        return previous
+
+    def _record(self, name: str, entry: Entry, run: Any) -> str:
+        tags = {key: str(value)[: _LONGEST["tag"]] for key, value in entry.tags.items()}
+        self._log(run.run_id, entry, tags)
+        with tempfile.TemporaryDirectory() as scratch:
+            _write(Path(scratch) / "model", entry)
+            for file, content in entry.files.items():
+                shutil.copyfile(content, Path(scratch) / file)
+            self._ask(self._client.log_artifacts, run.run_id, scratch)
+        self._ensure(name)
+        source = f"{run.artifact_uri}/model"
+        made = self._ask(self._client.create_model_version, name, source, run.run_id, tags=tags)
+        version = str(made.version)
+        before = self._alias(name, CHAMPION)
+        if before:
+            self._ask(self._client.set_registered_model_alias, name, PREVIOUS, before)
+        self._ask(self._client.set_registered_model_alias, name, CHAMPION, version)
+        return version
+
+    def _log(self, run_id: str, entry: Entry, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+        now = int(time.time() * 1000)
+        self._ask(
+            self._client.log_batch,
+            run_id,
+            metrics=[Metric(key, float(value), now, 0) for key, value in entry.metrics.items()],
+            params=[Param(key, str(value)[: _LONGEST["param"]]) for key, value in entry.params.items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    d["name"],
+                    d["sha256"][:36],
+                    "local",
+                    json.dumps({"uri": d["uri"]}),
+                    profile=json.dumps({"rows": d["rows"]}),
+                ),
+                [InputTag("mlflow.data.context", d["name"])],
+            )
+            for d in entry.datasets
+        ]
+        self._ask(self._client.log_inputs, run_id, inputs)
+
+    def _experiment(self, name: str) -> str:
+        """Return the id of the model's experiment, made if need be; with SQLite artifacts lie beside the database."""
+        if found := self._ask(self._client.get_experiment_by_name, name):
+            return str(found.experiment_id)
+        place = (self._database.parent / "artifacts").as_uri() if self._database else None
+        return str(self._ask(self._client.create_experiment, name, artifact_location=place))
+
+    def _ensure(self, name: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._ask(self._client.create_registered_model, name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _alias(self, name: str, alias: str) -> str:
+        """Return the version an alias points at; "" for none."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self._ask(self._client.get_model_version_by_alias, name, alias).version)
+        except MlflowException as error:
+            # an unknown model, a known one without this alias
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return ""
+            raise
+
+    def _ask(self, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+        """Call MLflow; try again while another process holds SQLite's lock, and say in our words that it is down."""
+        from mlflow.exceptions import MlflowException
+
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return call(*args, **kwargs)
+            except MlflowException as error:
+                reason = str(error)
+                if "database is locked" not in reason:
+                    if "API request to" in reason and "failed with exception" in reason:
+                        raise Unavailable(
+                            f"the registry must answer at {self.uri}, and does not ({reason[-200:]}); start it"
+                        ) from error
+                    raise
+                if attempt == _TRIES:
+                    raise Unavailable(
+                        f"the registry {self.uri} is locked by another process; try again later"
+                    ) from error
+                time.sleep(0.2 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one step at a time write a SQLite registry; a server orders its clients itself."""
+        if self._database is None:
+            yield
+            return
+        self._database.parent.mkdir(parents=True, exist_ok=True)
+        with self._database.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _write(folder: Path, entry: Entry) -> None:
+    """Write the folder of a version: MLflow's own description, the graph's very bytes, the lineage."""
+    import mlflow.onnx
+    import onnx
+    import onnxruntime
+
+    needs = [f"onnx=={onnx.__version__}", f"onnxruntime=={onnxruntime.__version__}"]
+    mlflow.onnx.save_model(
+        onnx.load(entry.graph), folder, pip_requirements=needs, onnx_execution_providers=["CPUExecutionProvider"]
+    )
+    shutil.copyfile(entry.graph, folder / _GRAPH)
+    atomic.write_json(folder / LINEAGE, entry.lineage)
+
+
+def _download(source: str, folder: str, uri: str) -> None:
+    from mlflow.artifacts import download_artifacts
+
+    for name in (_GRAPH, LINEAGE):
+        download_artifacts(artifact_uri=f"{source}/{name}", dst_path=folder, tracking_uri=uri)

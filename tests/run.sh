@@ -1,12 +1,24 @@
 #!/bin/sh
-# Every test, each in the environment it belongs to; then the coverage of both together.
-set -eu
+# Every test, each in the environment it belongs to; then the coverage of both together, and the sum of both.
+set -u
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=2
+results=.cache/tests
+rm -rf "$results" && mkdir -p "$results"
 .venv/ml/bin/coverage erase
-.venv/ml/bin/coverage run -m pytest tests --ignore tests/engines/airflow
-if [ -d tests/engines/airflow ]; then
-  .venv/orchestrator/bin/coverage run -m pytest tests/engines/airflow
-fi
-.venv/ml/bin/coverage combine -q
-.venv/ml/bin/coverage report
+status=0
+.venv/orchestrator/bin/coverage run -m pytest --junitxml "$results/orchestrator.xml" tests/engines/airflow || status=1
+.venv/ml/bin/coverage run -m pytest --junitxml "$results/ml.xml" --ignore tests/engines/airflow tests || status=1
+.venv/ml/bin/coverage combine -q && .venv/ml/bin/coverage report || status=1
+.venv/ml/bin/python - "$results"/*.xml <<'END' || status=1
+import sys
+import xml.etree.ElementTree as tree
+
+suites = [suite for path in sys.argv[1:] for suite in tree.parse(path).iter("testsuite")]
+tests, bad, skipped = (
+    sum(int(suite.get(name, 0)) for suite in suites for name in names)
+    for names in (("tests",), ("failures", "errors"), ("skipped",))
+)
+print(f"{tests - bad - skipped} passed, {bad} failed, {skipped} skipped")
+END
+exit $status

@@ -28,13 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Train; return 0 if every step succeeded, 1 if one failed. An interrupt stops what this command started."""
+    from fleetml.cli.pipelines import pipeline_file
     from fleetml.pipeline import load
     from fleetml.report.terminal import Terminal
     from fleetml.stack.interrupts import interruptible
     from fleetml.stack.up import up
 
     terminal = Terminal()
-    plan = load(pipeline_file(args.pipeline, settings.project), settings.home / "ir")
+    place = Path(args.pipeline) if Path(args.pipeline).exists() else settings.project / args.pipeline
+    plan = load(pipeline_file(str(place)), settings.home / "ir")
     given = parameters(args, plan)
     with interruptible():
         stack = up(settings, terminal.news)
@@ -51,9 +53,9 @@ def _train(terminal: Terminal, stack: Up, settings: Settings, plan: Plan, given:
     try:
         going = runs.start(stack.stack, settings, plan, given)
         terminal.say(f"run {going.records.run_id}: {going.link}")
-        with Steps(labels, terminal.console) as shown:
+        with Steps(labels, terminal.console) as tell:
             for step, state, attempt in going.follow():
-                shown.update(step, state, attempt)
+                tell(step, state, attempt)
         return terminal.finished(going, stack.stack, labels)
     except KeyboardInterrupt:
         _break_off(terminal, stack, settings, going)
@@ -79,33 +81,13 @@ def _break_off(terminal: Terminal, stack: Up, settings: Settings, going: Airflow
             terminal.say("the stack was running before and stays up; `fleetml down` stops it")
 
 
-def pipeline_file(name: str, project: Path) -> Path:
-    """Return the IR of a pipeline given as folder or file, relative to here or to the project.
-
-    Raises InvalidParameter when there is none.
-    """
-    for place in (Path(name), project / name):
-        file = place / "pipeline.yaml" if place.is_dir() else place
-        if file.is_file():
-            return file.absolute()
-    raise InvalidParameter(
-        f"a pipeline is a folder with a pipeline.yaml, '{name}' is none; `fleetml compile` writes it"
-    )
-
-
 def parameters(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     """Return the run's parameters, checked against the plan before anything is started. Raises InvalidParameter."""
-    texts = {}
-    for pair in args.parameter:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise InvalidParameter(f"a parameter is given as NAME=VALUE, got '{pair}'; write -p {pair}=…")
-        texts[name] = value
-    if args.target:
-        texts["target"] = args.target
-    if args.data:
-        texts["source"] = args.data
-    given = plan.parse(texts)
+    from fleetml.cli.pipelines import given as parsed
+
+    named = {"source": args.data, "target": args.target}
+    texts = [*args.parameter, *(f"{name}={value}" for name, value in named.items() if value)]
+    given = parsed(texts, None, plan)
     for name in ("source", "mapping"):
         if given.get(name):
             given[name] = existing(given[name])

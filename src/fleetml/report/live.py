@@ -1,8 +1,7 @@
 """The steps of a run while it goes on: a table that changes on a terminal, a line per change in a pipe."""
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -39,7 +38,10 @@ class _Row:
 
 @dataclass
 class Steps:
-    """Shows the steps of one run on a console; use it as a context. `labels` are all steps in order."""
+    """Shows the steps of one run on a console: a context that gives the function to tell of changes.
+
+    `labels` are the names for people of all steps, in order.
+    """
 
     labels: Mapping[str, str]
     console: Console
@@ -47,13 +49,13 @@ class Steps:
     _live: Live | None = None
     _began: float = 0.0
 
-    def __enter__(self) -> "Steps":
+    def __enter__(self) -> Callable[[str, str, Attempt | None], None]:
         self._rows = {step: _Row(label) for step, label in self.labels.items()}
         self._began = time.monotonic()
         if self.console.is_terminal:
             self._live = Live(self, console=self.console, refresh_per_second=4)
             self._live.start()
-        return self
+        return self.update
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -101,8 +103,6 @@ class Steps:
         yield table
 
 
-@contextlib.contextmanager
-def live(labels: Mapping[str, str]) -> Iterator[Callable[[str, str, Attempt | None], None]]:
-    """Show the steps on standard output; yields what tells the new state of a step."""
-    with Steps(labels, Console(highlight=False)) as steps:
-        yield steps.update
+def live(labels: Mapping[str, str]) -> Steps:
+    """Return the steps of a run on standard output."""
+    return Steps(labels, Console(highlight=False))

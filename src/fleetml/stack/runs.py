@@ -57,15 +57,20 @@ class AirflowRun:
         return _STATES.get(state, state)
 
     def cancel(self, timeout_seconds: float = 30.0) -> None:
-        """Stop the run and its steps; return when no task of it runs any more. Its record says cancelled."""
+        """Stop the run and its steps; return when no step runs any more. Its record says cancelled.
+
+        Airflow calls a task failed at once, its process learns of it with the next heartbeat: the step's record
+        is what tells that it is over.
+        """
         self.client.fail(self.dag_id, self.records.run_id)
-        processes.wait_until(lambda: not self._running(), timeout_seconds)
+        processes.wait_until(lambda: not self._unrecorded(), timeout_seconds)
         if self.records.exists() and self.records.read().get("state") == "running":
             self.records.finish("cancelled")
 
-    def _running(self) -> list[str]:
-        tasks = self.client.tasks(self.dag_id, self.records.run_id)
-        return [name for name, task in tasks.items() if task["state"] in ("running", "restarting", "queued")]
+    def _unrecorded(self) -> list[str]:
+        """Return the steps that have begun an attempt whose record is not written yet."""
+        begun = {step: len(self.records.attempts(step)) + 1 for step in self.plan.steps}
+        return [step for step, number in begun.items() if self.records.log(step, number)]
 
 
 def connect(stack: Stack) -> AirflowClient:

@@ -75,11 +75,11 @@ def build(project: Path, environment: Environment, uv: Path, dev: bool) -> bool:
     if had:
         (project / environment.venv / STAMP).unlink()
     else:
-        _call(uv, project, "venv", "--quiet", "--clear", "--python", sys.executable, str(environment.venv))
+        _call(uv, project, "venv", "--clear", "--python", sys.executable, str(environment.venv))
     python = ["--python", str(environment.python)]
     torch = _torch(_pip_settings()) if any(lock.name == "torch.txt" for lock in locks) else []
     _call(uv, project, "pip", "sync", "--compile-bytecode", *python, *torch, *map(str, locks))
-    _call(uv, project, "pip", "install", "--quiet", "--no-deps", *python, "--editable", ".")
+    _call(uv, project, "pip", "install", "--no-deps", *python, "--editable", ".")
     _write(project / environment.venv / STAMP, wanted)
     _say(f"environment {environment.venv}: ready after {time.monotonic() - began:.0f} s")
     return True
@@ -149,8 +149,8 @@ def _version(uv: str) -> tuple[int, ...]:
 
 
 def _call(uv: Path, project: Path, *arguments: str) -> None:
-    quiet = [] if sys.stderr.isatty() else ["--quiet"]
-    command = [str(uv), *arguments, *quiet]
+    shown = arguments[1] == "sync" and sys.stderr.isatty()  # the one that takes minutes
+    command = [str(uv), *([] if shown else ["--quiet"]), *arguments]
     done = subprocess.run(command, cwd=project, env=_uv_environment(), stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise Unavailable(

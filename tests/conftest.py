@@ -1,14 +1,21 @@
-"""What tests of several parts share: projects whose one image is the environment that the tests run in."""
+"""What tests of several parts share: projects with one image, small forecasters and windows, a model server."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fleetml.settings import Settings
+
+if TYPE_CHECKING:
+    from fleetml.learn.windows import Meta, Windows
 
 IMAGE_TABLE = """[images."fleetml/ml"]
 venv = "{venv}"
@@ -42,3 +49,89 @@ def stage(project: Settings) -> Callable[[str], str]:
         return "components.stage.work"
 
     return write
+
+
+@pytest.fixture
+def meta() -> Meta:
+    """Short windows with one covariate."""
+    from fleetml.learn.windows import Meta
+
+    return Meta(context=12, horizon=4, season=6, covariates=("vm_metrics:cpu_usage",))
+
+
+@pytest.fixture
+def graph(tmp_path: Path, meta: Meta) -> Callable[..., Path]:
+    """Return a function that writes a forecaster: the last value, plus `add`, plus its covariates where there are any."""
+    from fleetml.learn.builder import Builder
+    from fleetml.learn.graph import finish
+
+    def write(add: float = 0.0, meta: Meta = meta, name: str = "graph.onnx") -> Path:
+        graph = Builder()
+        known = graph.op("Where", graph.op("IsNaN", "covariates"), graph.constant([0.0]), "covariates")
+        last = graph.op("Add", graph.last("history", 1), graph.op("ReduceSum", known, graph.integers(1)))
+        moved = graph.op("Relu", graph.op("Add", last, graph.constant([add])))
+        graph.op("Expand", moved, graph.integers(1, meta.horizon), name="forecast")
+        inputs = {"history": ["batch", meta.context], "covariates": ["batch", len(meta.covariates)]}
+        model = graph.model(inputs, {"forecast": ["batch", meta.horizon]}, "test")
+        path = tmp_path / name
+        path.write_bytes(finish(model, meta, "test", {"add": add}).SerializeToString())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def windows(meta: Meta) -> Callable[..., Windows]:
+    """Return a function that makes `count` windows of ten VMs, whose levels lie far apart."""
+    import numpy as np
+
+    from fleetml.learn.windows import Windows
+
+    def make(count: int = 40, meta: Meta = meta, seed: int = 0, factor: float = 1.0) -> Windows:
+        random = np.random.default_rng(seed)
+        vm = np.arange(count) % 10
+        level = 10.0 ** (1 + vm / 3)[:, None] * factor
+        values = (level * random.lognormal(0, 0.3, (count, meta.context + meta.horizon))).astype(np.float32)
+        return Windows(
+            vm_id=np.array([f"vm-{number}" for number in vm]),
+            origin=np.datetime64("2026-01-01", "us") + np.arange(count) * np.timedelta64(meta.step_seconds, "s"),
+            history=values[:, : meta.context],
+            covariates=random.uniform(20, 40, (count, len(meta.covariates))).astype(np.float32),
+            target=values[:, meta.context :],
+            scale=(level[:, 0] / 4).astype(np.float32),
+            meta=meta,
+        )
+
+    return make
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., str]]:
+    """Return a function that runs a model server on a serving folder, in this process, and returns its address."""
+    from fleetml.serving.server import Options, running
+
+    ends: list[Callable[[], None]] = []
+
+    def start(root: Path, **options: Any) -> str:
+        started: Future[str] = Future()
+
+        async def run() -> None:
+            end, loop = asyncio.Event(), asyncio.get_running_loop()
+            try:
+                async with running(Options(root, port=0, **options)) as address:
+                    ends.append(lambda: loop.call_soon_threadsafe(end.set))
+                    started.set_result(address)
+                    await end.wait()
+            except Exception as error:
+                started.set_exception(error)
+
+        thread = threading.Thread(target=lambda: asyncio.run(run()))
+        thread.start()
+        address = started.result(60)
+        end = ends.pop()
+        ends.append(lambda: (end(), thread.join(60)))
+        return address
+
+    yield start
+    for end in ends:
+        end()

@@ -72,7 +72,9 @@ def test_a_mistake_is_one_line(
     assert "Traceback" not in err
 
 
-def test_parameters_from_a_file_and_from_triggers(fleetml: Callable[..., int], project: Settings, tmp_path: Path) -> None:
+def test_parameters_from_a_file_and_from_triggers(
+    fleetml: Callable[..., int], project: Settings, tmp_path: Path
+) -> None:
     folder = tmp_path / "pipeline"
     folder.mkdir()
     (folder / "pipeline.yaml").write_text(Path(BRANCHES).read_text())
@@ -89,9 +91,7 @@ def test_a_run_id_is_used_once(fleetml: Callable[..., int], capsys: pytest.Captu
     assert "fleetml resume x" in capsys.readouterr().err
 
 
-def test_status_logs_and_costs_read_the_record(
-    fleetml: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_status_logs_and_costs_read_the_record(fleetml: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     fleetml("run", PIPELINES / "cleanup.yaml", "--run-id", "c")
     capsys.readouterr()
     assert fleetml("status") == 0

@@ -122,7 +122,9 @@ def test_an_exception_is_told_with_file_and_line(go: Callable[..., StepOutcome],
 
 
 def test_a_user_s_mistake_has_no_traceback(go: Callable[..., StepOutcome]) -> None:
-    outcome = go("from fleetml.errors import InvalidData\ndef work(n, data, metrics):\n    raise InvalidData('column x')\n")
+    outcome = go(
+        "from fleetml.errors import InvalidData\ndef work(n, data, metrics):\n    raise InvalidData('column x')\n"
+    )
     assert outcome.failure is not None
     assert outcome.failure.user_error
     assert "Traceback" not in Path(outcome.failure.log).read_text()

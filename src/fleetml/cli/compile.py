@@ -25,5 +25,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         source = place / "pipeline.py" if place.is_dir() else place
         target, changed = compile_pipeline(source, check=args.check)
         stale |= changed
-        _say(f"{target}: {('differs from its pipeline.py; run: make compile' if args.check else 'written') if changed else 'unchanged'}")
+        _say(
+            f"{target}: {('differs from its pipeline.py; run: make compile' if args.check else 'written') if changed else 'unchanged'}"
+        )
     return int(stale and args.check)

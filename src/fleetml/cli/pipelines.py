@@ -18,7 +18,9 @@ def pipeline_file(given: str) -> Path:
     path = Path(given)
     path = path / "pipeline.yaml" if path.is_dir() else path
     if not path.is_file():
-        raise ConfigurationError(f"a pipeline is an IR file or a folder with a pipeline.yaml, {path} is not there; compile it")
+        raise ConfigurationError(
+            f"a pipeline is an IR file or a folder with a pipeline.yaml, {path} is not there; compile it"
+        )
     return path.absolute()
 
 

@@ -84,7 +84,9 @@ class _Lines:
 
     def tell(self, step: str, state: str, attempt: Any) -> None:
         state = "cached" if attempt and attempt.cached else state
-        figures = ", ".join(f"{name} {_short(value)}" for name, value in (attempt.figures or {}).items()) if attempt else ""
+        figures = (
+            ", ".join(f"{name} {_short(value)}" for name, value in (attempt.figures or {}).items()) if attempt else ""
+        )
         taken = f"{attempt.seconds:.1f} s" if attempt and state != "skipped" else ""
         note = figures or (attempt.reason if attempt else "")
         _say(f"{time.monotonic() - self.began:6.1f} s  {step:<{self.width}}  {state:<15} {taken:>8}  {note}".rstrip())

@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image", action="append", default=[], metavar="NAME=REFERENCE@DIGEST", help="instead of images.toml's digest"
     )
-    parser.add_argument("--schedule", action="store_true", help="create the recurring run of triggers.yaml, run nothing now")
+    parser.add_argument(
+        "--schedule", action="store_true", help="create the recurring run of triggers.yaml, run nothing now"
+    )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -48,6 +48,33 @@ def from_torch(network: "Network", meta: Meta, hyperparameters: dict[str, Any]) 
     return finish(simplify(exported), meta, network.family, hyperparameters)
 
 
+def from_estimator(
+    estimator: Any, meta: Meta, family: str, hyperparameters: dict[str, Any], features: int
+) -> onnx.ModelProto:
+    """Return the finished forecaster graph of a fitted tabular estimator: rows, estimator, forecasts in one."""
+    from fleetml.learn import tabular, tabular_rows
+
+    head = tabular_rows.graph(meta)
+    body = onnx.compose.add_prefix(tabular.convert(family, estimator, features), "model_")
+    tail = onnx.compose.add_prefix(tabular_rows.forecasts(meta), "tail_")
+    said = body.graph.output[0].name
+    kept = [info.name for info in head.graph.output if info.name != "rows"]
+    middle = onnx.compose.merge_models(head, body, io_map=[("rows", "model_rows")], outputs=[said, *kept])
+    links = [(said, "tail_transformed"), *((name, f"tail_{name}") for name in kept)]
+    model = onnx.compose.merge_models(middle, tail, io_map=links)
+    return finish(_renamed(model, "tail_forecast", "forecast"), meta, family, hyperparameters)
+
+
+def _renamed(model: onnx.ModelProto, old: str, new: str) -> onnx.ModelProto:
+    """Return the model with its one output renamed."""
+    for node in model.graph.node:
+        for place, name in enumerate(node.output):
+            if name == old:
+                node.output[place] = new
+    model.graph.output[0].name = new
+    return model
+
+
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """Fold constants and drop what has no effect, by ONNX Runtime's basic (standard operators only) optimizer."""
     options = ort.SessionOptions()

@@ -18,7 +18,7 @@ from fleetml.stack.processes import Service
 
 
 def start(settings: Settings, port: int) -> Service:
-    """Spawn the server; its database is made or migrated on the first start. Raises ConfigurationError without its venv."""
+    """Spawn the server; the first start makes its database. Raises ConfigurationError without its venv."""
     python = settings.project / ".venv" / "ml" / "bin" / "python"
     if not python.exists():
         raise ConfigurationError(f"the stack needs {python}, which is not there; run `make setup`")

@@ -1,0 +1,1 @@
+"""AutoML: which tabular family forecasts best."""

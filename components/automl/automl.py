@@ -1,0 +1,27 @@
+"""AutoML: linear, random forest, XGBoost, LightGBM and MLP under a budget of trials and seconds."""
+
+from fleetml.component import Artifact
+from fleetml.learn import search, windows
+
+
+def automl(
+    train: Artifact,
+    val: Artifact,
+    trials: int,
+    timeout_seconds: float,
+    seed: int,
+    model: Artifact,
+    leaderboard: Artifact,
+    metrics: Artifact,
+) -> None:
+    """Search a tabular forecaster; write the best graph and the leaderboard.
+
+    Raises InvalidParameter for an empty budget, InvalidData for windows that cannot be scored, SearchFailed when nothing
+    could be trained.
+    """
+    search.check_budget(trials, timeout_seconds)
+    from fleetml.learn.tabular_trainer import TabularTrainer
+
+    trainer = TabularTrainer(windows.load(train.path), windows.load(val.path), seed)
+    result = search.search(trainer, trainer.families, trials, timeout_seconds, seed)
+    search.publish(result, model, leaderboard, metrics)

@@ -1,0 +1,1 @@
+"""Batch prediction: forecasts of the whole fleet as a table."""

@@ -1,0 +1,1 @@
+"""Compression: an INT8 graph that loses no more than allowed."""

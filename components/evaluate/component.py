@@ -1,0 +1,44 @@
+"""The KFP edges of evaluate and gate."""
+
+from kfp import dsl
+
+from components.edge import step
+
+
+@dsl.container_component
+def evaluate(
+    test: dsl.Input[dsl.Dataset],
+    automl_model: dsl.Input[dsl.Model],
+    nas_model: dsl.Input[dsl.Model],
+    hpo_model: dsl.Input[dsl.Model],
+    compressed_model: dsl.Input[dsl.Model],
+    champion_model: dsl.Input[dsl.Model],
+    scores: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+    metrics: dsl.Output[dsl.Metrics],
+    champion_version: str = "",
+) -> dsl.ContainerSpec:
+    """Judge the candidates, the naive forecasts and the champion on the same held-out windows."""
+    return step("components.evaluate.evaluate:evaluate")
+
+
+@dsl.container_component
+def gate(
+    scores: dsl.Input[dsl.Artifact],
+    test: dsl.Input[dsl.Dataset],
+    automl_model: dsl.Input[dsl.Model],
+    nas_model: dsl.Input[dsl.Model],
+    hpo_model: dsl.Input[dsl.Model],
+    compressed_model: dsl.Input[dsl.Model],
+    champion_model: dsl.Input[dsl.Model],
+    promote: dsl.OutputPath(bool),
+    winner: dsl.OutputPath(str),
+    reason: dsl.OutputPath(str),
+    model: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    champion_version: str = "",
+    latency_budget_ms: float = 5.0,
+    size_budget_mb: float = 20.0,
+) -> dsl.ContainerSpec:
+    """Let the best candidate within the budget pass if it beats the champion."""
+    return step("components.evaluate.gate:gate")

@@ -1,0 +1,89 @@
+"""Every candidate is judged as the graph it would be served as, on windows that none has seen."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import numpy as np
+
+from components.evaluate import candidates, page
+from fleetml.component import Artifact
+from fleetml.data import schema
+from fleetml.errors import InvalidData
+from fleetml.learn import metrics as errors
+from fleetml.learn import windows
+from fleetml.learn.forecaster import Forecaster, latency
+from fleetml.learn.graph import InvalidGraph
+from fleetml.learn.windows import Floats, Windows
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(
+    test: Artifact,
+    scores: Artifact,
+    report: Artifact,
+    metrics: Artifact,
+    champion_version: str = "",
+    **models: Artifact,
+) -> None:
+    """Write the scores (docs/adr/0002) and a page with plots; `models` are the inputs ``<candidate>_model``.
+
+    A champion that these windows do not fit (trained for another context, horizon or target) is left out, and said so.
+    Raises InvalidData when no window can be scored.
+    """
+    held_out = windows.load(test.path)
+    if not (held_out.scale > 0).any():
+        raise InvalidData(
+            f"held-out windows must have a positive scale to be scored, none of {len(held_out)} has: the target is constant "
+            "on the training span of every VM; give VMs that vary"
+        )
+    found: dict[str, dict[str, Any]] = {}
+    steps: dict[str, Floats] = {}
+    for name, graph in candidates.graphs(held_out.meta, models, champion_version).items():
+        try:
+            found[name], steps[name] = judge(held_out, graph)
+        except InvalidGraph as error:
+            if name != candidates.CHAMPION:
+                raise
+            log.warning("the champion cannot be judged on these windows and is left out: %s", error)
+    meta = held_out.meta
+    document = {
+        "target": meta.target,
+        "windows": len(held_out),
+        "vms": len(np.unique(held_out.vm_id)),
+        "step_seconds": meta.step_seconds,
+        "horizon": meta.horizon,
+        "candidates": found,
+        "champion_version": champion_version,
+    }
+    with schema.aside(scores.path) as temporary:
+        temporary.write_text(json.dumps(document))
+    with schema.aside(report.path) as temporary:
+        temporary.write_text(page.render(document, steps))
+    best = min(found, key=lambda name: found[name]["mase"])
+    metrics.log(
+        best=f"{best} {found[best]['mase']:.3f}",
+        seasonal_naive=round(found["seasonal_naive"]["mase"], 4),
+        last_value=round(found["last_value"]["mase"], 4),
+        **{f"mase_{name}": round(entry["mase"], 4) for name, entry in found.items()},
+    )
+
+
+def judge(held_out: Windows, graph: bytes) -> tuple[dict[str, Any], Floats]:
+    """Return the scores of one graph, and its error at each step of the horizon in units of the scale."""
+    forecaster = Forecaster(graph)
+    forecast = forecaster.forecast(held_out)
+    p50, p99 = latency(graph)
+    entry = {
+        "family": forecaster.description.family,
+        "mase": errors.mase(held_out, forecast),
+        "mae": errors.mae(held_out, forecast),
+        "per_vm": errors.per_vm(held_out, forecast),
+        "size_bytes": len(graph),
+        "latency_ms_p50": p50,
+        "latency_ms_p99": p99,
+    }
+    return entry, errors.per_step(held_out, forecast)

@@ -1,0 +1,79 @@
+"""The page that evaluate writes: one HTML file, tables and SVG inside."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fleetml.learn.windows import Floats
+
+_STYLE = (
+    "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:60rem;color:#222}"
+    "table{border-collapse:collapse}td,th{padding:.3rem .8rem;border-bottom:1px solid #ddd;text-align:right}"
+    "td:first-child,th:first-child,td:nth-child(2){text-align:left}svg{max-width:100%}"
+)
+
+
+def render(scores: Mapping[str, Any], steps: Mapping[str, Floats]) -> str:
+    """Return the page of a scores document; `steps` are each candidate's errors by step of the horizon."""
+    ranked = sorted(scores["candidates"].items(), key=lambda item: item[1]["mase"])
+    rows = "".join(_row(name, entry) for name, entry in ranked)
+    return (
+        f"<!doctype html><meta charset=utf-8><title>Candidates</title><style>{_STYLE}</style>"
+        f"<h1>{html.escape(scores['target'])}: {len(ranked)} candidates</h1>"
+        f"<p>{scores['windows']} held-out windows of {scores['vms']} VMs, {scores['horizon']} steps of "
+        f"{scores['step_seconds']} s each. MASE: mean absolute error over that of seasonal naive on the training span.</p>"
+        f"<table><tr><th>candidate<th>family<th>MASE<th>MAE<th>p99 ms<th>kB</tr>{rows}</table>"
+        f"{_svg(_bars(ranked))}{_svg(_by_step(steps, scores['step_seconds']))}{_svg(_spread(ranked))}"
+    )
+
+
+def _row(name: str, entry: Mapping[str, Any]) -> str:
+    return (
+        f"<tr><td>{html.escape(name)}<td>{html.escape(entry['family'])}<td>{entry['mase']:.4f}<td>{entry['mae']:.4g}"
+        f"<td>{entry['latency_ms_p99']:.3f}<td>{entry['size_bytes'] / 1000:.1f}</tr>"
+    )
+
+
+def _bars(ranked: list[tuple[str, Mapping[str, Any]]]) -> Figure:
+    figure, axes = _axes("MASE on the held-out windows (less is better)")
+    names, values = [name for name, _ in ranked][::-1], [entry["mase"] for _, entry in ranked][::-1]
+    axes.bar_label(axes.barh(names, values, color="#4c78a8"), fmt="%.3f", padding=3)
+    return figure
+
+
+def _by_step(steps: Mapping[str, Floats], seconds: int) -> Figure:
+    figure, axes = _axes("Error by distance into the future")
+    for name, values in steps.items():
+        axes.plot([(step + 1) * seconds / 60 for step in range(len(values))], values, label=name)
+    axes.set(xlabel="minutes ahead", ylabel="error / scale")
+    axes.legend()
+    return figure
+
+
+def _spread(ranked: list[tuple[str, Mapping[str, Any]]]) -> Figure:
+    figure, axes = _axes("MASE per VM (box: quartiles)")
+    values = [[vm["mase"] for vm in entry["per_vm"].values() if vm["mase"] is not None] for _, entry in ranked]
+    axes.boxplot(values, tick_labels=[name for name, _ in ranked], showfliers=False)
+    axes.tick_params(axis="x", rotation=20)
+    return figure
+
+
+def _axes(title: str) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]

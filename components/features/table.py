@@ -1,0 +1,48 @@
+"""The feature table: five-minute means of a canonical table (docs/adr/0002)."""
+
+from pathlib import Path
+
+import polars as pl
+
+from fleetml.data import schema
+
+EVERY = f"{schema.STEP_SECONDS}s"
+
+
+def feature_table(canonical: pl.LazyFrame) -> pl.DataFrame:
+    """Return vm_id, event_timestamp [us, UTC] and the six features, sorted; a gap is a missing row.
+
+    Each feature is made of the means of its columns in the bin [t, t + 5 min), stamped with t.
+    """
+    return (
+        canonical.group_by("vm_id", pl.col("timestamp").dt.truncate(EVERY).alias("event_timestamp"))
+        .agg(pl.col(name).mean() for name in schema.METRICS)
+        .select(
+            "vm_id",
+            "event_timestamp",
+            cpu_usage=pl.col("cpu_usage"),
+            memory_usage=_share("memory_usage", "memory_capacity"),
+            disk_io=_sum("disk_read", "disk_write"),
+            network_io=_sum("network_received", "network_sent"),
+            latency=pl.col("latency"),
+            error_rate=pl.col("error_rate"),
+        )
+        .sort("vm_id", "event_timestamp")
+        .collect(engine="streaming")
+    )
+
+
+def _sum(first: str, second: str) -> pl.Expr:
+    """One direction alone is better than none; without both there is no value."""
+    total = pl.col(first).fill_null(0.0) + pl.col(second).fill_null(0.0)
+    return pl.when(pl.col(first).is_not_null() | pl.col(second).is_not_null()).then(total)
+
+
+def _share(used: str, capacity: str) -> pl.Expr:
+    return pl.when(pl.col(capacity) > 0).then(100.0 * pl.col(used) / pl.col(capacity))
+
+
+def write(table: pl.DataFrame, path: Path) -> None:
+    """Write the table as Parquet that Feast reads: microseconds, UTC."""
+    with schema.aside(path) as temporary:
+        table.write_parquet(temporary, row_group_size=256 * 1024)

@@ -1,0 +1,1 @@
+"""Hyperparameter search around the better of AutoML and architecture search."""

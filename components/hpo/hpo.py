@@ -1,0 +1,84 @@
+"""The hyperparameter search: the better of two models, tuned around the point where it was found."""
+
+import logging
+from collections.abc import Mapping
+
+from fleetml.component import Artifact
+from fleetml.learn import graph, search, search_space, windows
+from fleetml.learn.search import Candidate, Report, SearchFailed, TooSlow, Trainer
+from fleetml.learn.search_space import Hyperparameters, Space
+from fleetml.learn.windows import Windows
+
+log = logging.getLogger(__name__)
+
+
+def hpo(
+    train: Artifact,
+    val: Artifact,
+    automl_model: Artifact,
+    nas_model: Artifact,
+    trials: int,
+    timeout_seconds: float,
+    latency_limit_ms: float,
+    seed: int,
+    model: Artifact,
+    leaderboard: Artifact,
+    metrics: Artifact,
+) -> None:
+    """Tune the model with the lower validation MASE inside the latency limit; never end with a worse one.
+
+    Raises InvalidParameter for an empty budget, SearchFailed when both models exceed the limit.
+    """
+    search.check_budget(trials, timeout_seconds, latency_limit_ms)
+    validation = search.require_scored(windows.load(val.path), "val")
+    incumbent = better({"automl": automl_model, "nas": nas_model}, validation, latency_limit_ms)
+    trainer = Tuner(incumbent, _trainer(incumbent.family, windows.load(train.path), validation, seed, latency_limit_ms))
+    result = search.search(trainer, trainer.families, trials, timeout_seconds, seed)
+    gain = 1 - result.incumbent().validation_mase / incumbent.validation_mase
+    search.publish(result, model, leaderboard, metrics, incumbent_mase=round(incumbent.validation_mase, 4), gain=gain)
+
+
+def better(models: Mapping[str, Artifact], val: Windows, latency_limit_ms: float) -> Candidate:
+    """Return the best of the models as a candidate, judged again on `val` as the graph it is. Raises SearchFailed."""
+    found: dict[str, Candidate] = {}
+    slow: dict[str, str] = {}
+    for name, artifact in models.items():
+        try:
+            found[name] = search.judge(graph.load(artifact.path), val, latency_limit_ms)
+        except TooSlow as error:
+            slow[name] = str(error)
+            log.info("%s: %s", name, error)
+    if not found:
+        raise SearchFailed(
+            f"a model to tune must keep latency_limit_ms={latency_limit_ms:g}, got {slow}; raise latency_limit_ms"
+        )
+    name = min(found, key=lambda name: found[name].validation_mase)
+    log.info("tuning %s of %s, MASE %.4f", found[name].family, name, found[name].validation_mase)
+    return found[name]
+
+
+class Tuner:
+    """A `search.Trainer` around a trained candidate, which stands for its own point instead of being trained again."""
+
+    def __init__(self, incumbent: Candidate, trainer: Trainer) -> None:
+        self.incumbent, self.trainer = incumbent, trainer
+        space = search_space.around(trainer.families[incumbent.family], incumbent.hyperparameters)
+        self.families: Mapping[str, Space] = {incumbent.family: space}
+
+    def train(self, family: str, hyperparameters: Hyperparameters, deadline: float, report: Report) -> Candidate:
+        if hyperparameters == search_space.defaults(self.families[family]):
+            return self.incumbent
+        return self.trainer.train(family, hyperparameters, deadline, report)
+
+
+def _trainer(family: str, train: Windows, val: Windows, seed: int, latency_limit_ms: float) -> Trainer:
+    """Return the trainer that knows a family; torch and the tabular libraries load only where they are needed."""
+    from fleetml.learn import tabular
+
+    if family in tabular.FAMILIES:
+        from fleetml.learn.tabular_trainer import TabularTrainer
+
+        return TabularTrainer(train, val, seed, latency_limit_ms)
+    from fleetml.learn.neural_trainer import NeuralTrainer
+
+    return NeuralTrainer(train, val, seed, latency_limit_ms)

@@ -1,0 +1,1 @@
+"""What several stages share to learn and to judge forecasters: windows, graphs, metrics, models."""

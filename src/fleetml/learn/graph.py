@@ -1,0 +1,132 @@
+"""A forecaster is one ONNX graph: its inputs, output and metadata are made and checked here (docs/adr/0002)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import TensorProto
+
+from fleetml.component import Artifact
+from fleetml.data import schema
+from fleetml.errors import FleetMLError
+from fleetml.learn.builder import IR_VERSION, OPSET
+from fleetml.learn.windows import Meta
+
+_PREFIX = "fleetml."
+# The newest that ONNX Runtime 1.27 loads.
+_NEWEST = {"": 23, "ai.onnx.ml": 5}
+
+
+class InvalidGraph(FleetMLError):
+    """An ONNX graph does not keep the contract of a forecaster."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a forecaster graph says about itself in its ``metadata_props``."""
+
+    meta: Meta
+    family: str
+    hyperparameters: dict[str, Any]
+
+
+def describe(model: onnx.ModelProto) -> Description:
+    """Return a graph's own description. Raises InvalidGraph when it has none."""
+    entries = {p.key.removeprefix(_PREFIX): p.value for p in model.metadata_props if p.key.startswith(_PREFIX)}
+    return decode(entries)
+
+
+def decode(entries: Mapping[str, str]) -> Description:
+    """Return the description held in metadata entries, keys without ``fleetml.``; raises InvalidGraph."""
+    try:
+        return Description(Meta.decode(dict(entries)), entries["family"], json.loads(entries["hyperparameters"]))
+    except (KeyError, ValueError) as error:
+        raise InvalidGraph(
+            f"a forecaster graph must carry fleetml.* metadata, got {sorted(entries)} ({error}); "
+            "pass the model through fleetml.learn.graph.finish"
+        ) from error
+
+
+def finish(
+    model: onnx.ModelProto, meta: Meta, family: str, hyperparameters: Mapping[str, Any] | None = None
+) -> onnx.ModelProto:
+    """Stamp, check and try a forecaster graph; return it.
+
+    Sets the ``metadata_props``, checks inputs, output, opset and IR version against the contract, runs onnx's checker
+    and a smoke test through ONNX Runtime (zeros, a burst, absent covariates). Raises InvalidGraph.
+    """
+    from fleetml.learn.forecaster import smoke
+
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    entries = {**meta.encode(), "family": family, "hyperparameters": json.dumps(dict(hyperparameters or {}))}
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {_PREFIX + key: value for key, value in entries.items()})
+    check(model)
+    smoke(model.SerializeToString(), meta)
+    return model
+
+
+def check(model: onnx.ModelProto) -> Description:
+    """Check a graph against the contract without running it; return its description. Raises InvalidGraph."""
+    found = describe(model)
+    meta = found.meta
+    wanted_inputs = {"history": meta.context, "covariates": len(meta.covariates)}
+    _check_tensors("inputs", model.graph.input, wanted_inputs)
+    _check_tensors("output", model.graph.output, {"forecast": meta.horizon})
+    for opset in model.opset_import:
+        newest = _NEWEST.get(opset.domain or "")
+        if newest is not None and opset.version > newest:
+            raise InvalidGraph(
+                f"opset of {opset.domain or 'ai.onnx'} must be at most {newest}, got {opset.version} in family "
+                f"{found.family!r}; export with opset {OPSET}"
+            )
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise InvalidGraph(f"graph of family {found.family!r} is not valid ONNX: {error}; fix its export") from error
+    return found
+
+
+def _check_tensors(what: str, infos: Any, wanted: Mapping[str, int]) -> None:
+    """Each tensor must be float32 [batch, width] under its own name, batch being free."""
+    found = {info.name: info.type.tensor_type for info in infos}
+    right = list(found) == list(wanted) and all(
+        tensor.elem_type == TensorProto.FLOAT
+        and len(tensor.shape.dim) == 2
+        and not tensor.shape.dim[0].HasField("dim_value")
+        and tensor.shape.dim[1].dim_value == wanted[name]
+        for name, tensor in found.items()
+    )
+    if not right:
+        got = {name: onnx.printer.to_text(info.type) for name, info in zip(found, infos, strict=True)}
+        raise InvalidGraph(
+            f"{what} of a forecaster graph must be float32 { ({k: ['batch', v] for k, v in wanted.items()}) }, got {got}; "
+            "name and shape them so at export"
+        )
+
+
+def load(path: Path) -> onnx.ModelProto:
+    """Read a forecaster graph and check it. Raises InvalidGraph for what is none."""
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's and onnx's own errors share no base
+        raise InvalidGraph(f"{path} must be an ONNX file, got {error}; train the model again") from error
+    check(model)
+    return model
+
+
+def publish(model: onnx.ModelProto, artifact: Artifact, **metadata: Any) -> None:
+    """Write a finished graph as a Model artifact with its metadata: family, hyperparameters, size_bytes and yours.
+
+    Give `validation_mase` where it is known.
+    """
+    content = model.SerializeToString()
+    with schema.aside(artifact.path) as temporary:
+        temporary.write_bytes(content)
+    found = describe(model)
+    artifact.metadata.update(
+        family=found.family, hyperparameters=found.hyperparameters, size_bytes=len(content), **metadata
+    )

@@ -1,0 +1,67 @@
+"""Errors of forecasts, as GIFT-Eval measures them: a window's MAE over the steps that were measured, its MASE that
+divided by the VM's in-sample seasonal-naive MAE; figures over windows are plain means.
+
+MASE: Hyndman and Koehler, Another look at measures of forecast accuracy, 2006. Windows without a measured target or
+without a positive scale are skipped, as GIFT-Eval skips NaN.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetml.learn.windows import Floats, Windows
+
+Values = npt.NDArray[np.float64]
+
+
+def window_mae(windows: Windows, forecast: Floats) -> Values:
+    """Return the MAE of each window [N] in the target's unit; NaN where nothing was measured."""
+    error = np.abs(windows.target.astype(np.float64) - forecast)
+    measured = ~np.isnan(error)
+    counts = measured.sum(axis=1)
+    sums = np.where(measured, error, 0.0).sum(axis=1)
+    return np.divide(sums, counts, out=np.full(len(windows), np.nan), where=counts > 0)
+
+
+def window_mase(windows: Windows, forecast: Floats) -> Values:
+    """Return the MASE of each window [N]; NaN where it is not scored."""
+    scale = windows.scale.astype(np.float64)
+    scale[~(scale > 0)] = np.nan
+    return window_mae(windows, forecast) / scale
+
+
+def mean(values: Values) -> float:
+    """Return the mean of what is not NaN; NaN when nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def mae(windows: Windows, forecast: Floats) -> float:
+    """Return the mean MAE over the measured windows, in the target's unit."""
+    return mean(window_mae(windows, forecast))
+
+
+def mase(windows: Windows, forecast: Floats) -> float:
+    """Return the mean MASE over the scored windows: 1 is as good as seasonal naive was on the training span."""
+    return mean(window_mase(windows, forecast))
+
+
+def per_vm(windows: Windows, forecast: Floats) -> dict[str, dict[str, float | None]]:
+    """Return {vm: {"mase", "mae"}}; None where no window of the VM is scored."""
+    errors, scaled = window_mae(windows, forecast), window_mase(windows, forecast)
+    found = {}
+    for vm in np.unique(windows.vm_id):
+        rows = windows.vm_id == vm
+        found[str(vm)] = {"mase": _known(mean(scaled[rows])), "mae": _known(mean(errors[rows]))}
+    return found
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def per_step(windows: Windows, forecast: Floats) -> Values:
+    """Return the mean absolute error of each step of the horizon, in units of the window's scale, [horizon]."""
+    scale = np.where(windows.scale > 0, windows.scale, np.nan).astype(np.float64)[:, None]
+    scaled = np.abs(windows.target.astype(np.float64) - forecast) / scale
+    counts = (~np.isnan(scaled)).sum(axis=0)
+    return np.divide(np.nansum(scaled, axis=0), counts, out=np.full(scaled.shape[1], np.nan), where=counts > 0)

@@ -1,0 +1,52 @@
+"""Trains one point of a tabular family into a candidate: rows sampled once, judged as its graph."""
+
+import math
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from fleetml.learn import export, search, tabular, tabular_rows
+from fleetml.learn.search import Candidate, Report
+from fleetml.learn.search_space import Hyperparameters, Space
+from fleetml.learn.windows import Windows
+
+MAX_ROWS = 48_000
+_MAX_WINDOWS = 8_000
+_WEIGHT_QUANTILE = 0.99
+# The share of a trial's time that fitting may take; the rest is for conversion and judgement.
+_FITTING = 0.7
+
+
+class TabularTrainer:
+    """A `search.Trainer` over linear, random forest, XGBoost, LightGBM and MLP on the rows of `tabular_rows`."""
+
+    families: Mapping[str, Space] = tabular.FAMILIES
+
+    def __init__(self, train: Windows, val: Windows, seed: int, latency_limit_ms: float = math.inf) -> None:
+        self.meta, self.seed, self.limit = train.meta, seed, latency_limit_ms
+        self.val = search.require_scored(val, "val")
+        self.val_rows = tabular_rows.rows(self.val)
+        self.table = _table(search.require_scored(train, "train"), np.random.default_rng(seed))
+
+    def train(self, family: str, hyperparameters: Hyperparameters, deadline: float, report: Report) -> Candidate:
+        """Train one model; it has no epochs to report. Raises TooSlow when its graph exceeds the limit."""
+        now = time.monotonic()
+        estimator = tabular.fit(family, self.table, hyperparameters, self.seed, now + _FITTING * (deadline - now))
+        graph = export.from_estimator(estimator, self.meta, family, hyperparameters, self.table.rows.shape[1])
+        said = tabular.predict(estimator, self.val_rows.rows)
+        export.check_equal(graph, self.val, self.val_rows.restore(said, self.val.history))
+        return search.judge(graph, self.val, self.limit)
+
+
+def _table(windows: Windows, random: np.random.Generator) -> tabular.Table:
+    """Return at most MAX_ROWS rows of the windows, drawn at random among those with a target."""
+    if len(windows) > _MAX_WINDOWS:
+        windows = windows[np.sort(random.choice(len(windows), _MAX_WINDOWS, replace=False))]
+    found = tabular_rows.rows(windows)
+    target = found.transform(windows.target)
+    weight = np.repeat(tabular_rows.weights(found, windows.scale, _WEIGHT_QUANTILE), windows.meta.horizon)
+    known = np.flatnonzero(~np.isnan(target))
+    if len(known) > MAX_ROWS:
+        known = np.sort(random.choice(known, MAX_ROWS, replace=False))
+    return tabular.Table(found.rows[known], target[known], weight[known].astype(np.float32))

@@ -1,0 +1,27 @@
+"""Two steps, one after the other, one of them in a sub-pipeline; parameters of several types."""
+
+from kfp import dsl
+from parts import twice
+
+
+@dsl.pipeline
+def inside(n: int) -> int:
+    return twice(n=n).outputs["result"]
+
+
+@dsl.pipeline(name="double")
+def double(
+    needed: int,
+    word: str = "w",
+    ratio: float = 0.5,
+    flag: bool = True,
+    items: list = [1],
+    table: dict = {},  # noqa: B006
+):
+    """Doubles twice.
+
+    Args:
+        needed: What is doubled.
+    """
+    first = twice(n=needed).set_display_name("Double")
+    inside(n=first.outputs["result"])

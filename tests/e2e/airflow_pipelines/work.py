@@ -1,0 +1,47 @@
+"""What the steps of the pipelines in this folder do."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from fleetml.component import Artifact
+from fleetml.errors import InvalidData
+
+
+def twice(n: int, metrics: Artifact) -> dict[str, Any]:
+    print(f"doubling {n}")
+    metrics.path.touch()
+    metrics.log(doubled=2 * n, half=n / 2, name="two", fourth="not shown")
+    return {"result": 2 * n}
+
+
+def stumble(folder: str, times: int) -> dict[str, Any]:
+    """Fail as often as `times` says, then succeed."""
+    tries = Path(folder, "tries")
+    count = int(tries.read_text()) if tries.exists() else 0
+    tries.write_text(str(count + 1))
+    if count < times:
+        raise ValueError(f"stumbled over column 'cpu' ({count})")
+    return {"result": count}
+
+
+def refuse(n: int) -> None:
+    raise InvalidData(f"n must be even, got {n}; give another")
+
+
+def linger(folder: str) -> None:
+    """Stay, with a child, until killed; leave both process ids in `folder`."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    print("lingering", flush=True)
+    Path(folder, "pids").write_text(f"{__import__('os').getpid()} {child.pid}")
+    time.sleep(600)
+
+
+def measure(score: float) -> dict[str, Any]:
+    return {"drifted": score > 0.5}
+
+
+def event(score: float) -> dict[str, Any]:
+    return {"event": {"features": {"cpu_usage": score}, "score": score}}

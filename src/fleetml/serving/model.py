@@ -53,7 +53,8 @@ class Model:
                 f"{self.name} version {self.version}, got {len(values)}; "
                 f"send {context - len(values)} more, older ones first"
             )
-        row = np.array(values[-context:], dtype=np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+            row = np.array(values[-context:], dtype=np.float32)
         wrong = ~(np.isfinite(row) & (row >= 0))
         if wrong.any():
             place = int(wrong.argmax())

@@ -1,0 +1,114 @@
+"""Covariates from a feature store that works, fails, hangs or is not there; the event loop never waits for it."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from fleetml.serving import deployment, online
+from fleetml.serving.client import Client
+from fleetml.serving.deployment import Card
+from fleetml.serving.online import Absent, Feast
+
+CPU = "vm_metrics:cpu_usage"
+
+
+def test_a_known_vm_has_values_and_none_are_looked_up_before_a_model_needs_them(tmp_path: Path) -> None:
+    opened: list[Path] = []
+
+    def open_store(folder: Path) -> online.Lookup:
+        opened.append(folder)
+        return lambda vm_id, references: {CPU: 30.0} if vm_id == "vm-1" else {}
+
+    async def ask() -> tuple[Mapping[str, float], ...]:
+        store = Feast(tmp_path, open_store)
+        await store.prepare([])
+        early = await store.of("vm-1", [CPU])
+        assert opened == []
+        await store.prepare([CPU])
+        await store.prepare([CPU])
+        return early, await store.of("vm-1", [CPU]), await store.of("stranger", [CPU]), await store.of("vm-1", [])
+
+    assert asyncio.run(ask()) == ({}, {CPU: 30.0}, {}, {})
+    assert opened == [tmp_path]
+
+
+def test_a_store_that_fails_is_said_once_and_forecasts_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    works = False
+
+    def lookup(vm_id: str, references: Sequence[str]) -> Mapping[str, float]:
+        if not works:
+            raise OSError("disk gone")
+        return {CPU: 1.0}
+
+    async def ask() -> None:
+        nonlocal works
+        store = Feast(tmp_path, lambda folder: lookup)
+        await store.prepare([CPU])
+        assert await store.of("vm-1", [CPU]) == {}
+        assert await store.of("vm-1", [CPU]) == {}
+        works = True
+        assert await store.of("vm-1", [CPU]) == {CPU: 1.0}
+
+    with caplog.at_level(logging.INFO, "fleetml.serving.online"):
+        asyncio.run(ask())
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "disk gone" in caplog.text
+
+
+def test_a_store_that_hangs_does_not_hold_the_forecast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(online, "LOOKUP_SECONDS", 0.05)
+    go = threading.Event()
+
+    async def ask() -> Mapping[str, float]:
+        store = Feast(tmp_path, lambda folder: lambda vm_id, references: {} if go.wait(30) else {})
+        await store.prepare([CPU])
+        found = await store.of("vm-1", [CPU])
+        go.set()
+        return found
+
+    assert asyncio.run(ask()) == {}
+
+
+def test_a_store_that_does_not_open_is_tried_again_with_the_next_model(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries = iter([OSError("not materialised yet"), None])
+
+    def open_store(folder: Path) -> online.Lookup:
+        if (error := next(tries)) is not None:
+            raise error
+        return lambda vm_id, references: {CPU: 2.0}
+
+    async def ask() -> Mapping[str, float]:
+        store = Feast(tmp_path, open_store)
+        await store.prepare([CPU])
+        await store.prepare([CPU])
+        return await store.of("vm-1", [CPU])
+
+    assert asyncio.run(ask()) == {CPU: 2.0}
+    assert "not materialised yet" in caplog.text
+
+
+def test_without_a_store_every_covariate_is_absent() -> None:
+    async def ask() -> Mapping[str, float]:
+        await Absent().prepare([CPU])
+        return await Absent().of("vm-1", [CPU])
+
+    assert asyncio.run(ask()) == {}
+
+
+def test_the_server_answers_with_the_vms_covariates(
+    tmp_path: Path, graph: Callable[..., Path], serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"vm-1": {CPU: 30.0}, "vm-2": {CPU: float("nan")}}
+    monkeypatch.setattr(online, "_open", lambda folder: lambda vm_id, references: known.get(vm_id, {}))
+    root, path = tmp_path / "serving", graph()
+    deployment.install(root, Card("bandwidth", "1", deployment.digest(path)), {deployment.GRAPH: path})
+    deployment.point(root, "bandwidth", "1")
+    with Client(serve(root, feature_store=tmp_path)) as client:
+        answers = [client.predict_bandwidth(vm, [1.0] * 12, 5).values for vm in ("vm-1", "vm-2", "vm-3")]
+    assert answers == [(31.0,), (1.0,), (1.0,)]

@@ -6,16 +6,18 @@
     steps/<step>/attempt-<n>.json       one attempt: see `Attempt`
     steps/<step>/attempt-<n>.log        its output
 
-Times are seconds since the epoch, UTC. States of steps stand in their attempts only; `Run.states` collects them.
+Times are seconds since the epoch, UTC. States of steps stand in their attempts only.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,9 +33,9 @@ _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}\Z")
 class Attempt:
     """One attempt of a step, or the note of an engine that it did not run (skipped, upstream_failed).
 
-    `outcome` is the JSON of docs/adr/0001; `result` the name of its folder under results/; `key` the cache key ("" when
-    uncacheable) and `parts` the digests it was made of; `inputs` the parameters and the artifacts' URIs; `figures` the
-    first entries of its metrics.
+    State "running": its command runs, or its engine died meanwhile. `outcome` is the JSON of docs/adr/0001; `result`
+    the name of its folder under results/; `key` the cache key ("" when uncacheable) and `parts` the digests it was
+    made of; `inputs` the parameters and the artifacts' URIs; `figures` the first entries of its metrics.
     """
 
     step: str
@@ -79,13 +81,39 @@ class Run:
     def start(self, document: Mapping[str, Any], pipeline: Path | None = None) -> None:
         """Write run.json, state "running", and a copy of the IR at `pipeline`: an engine's first act. Raises OSError.
 
-        A run that exists (a resumed one) keeps when it was started.
+        A run that exists (a resumed one) keeps when it was started and whatever else its engine noted.
         """
-        started = self.read().get("started") if self.exists() else None
+        before = self.read() if self.exists() else {"started": time.time()}
         if pipeline is not None and pipeline != self.pipeline:
             atomic.write_text(self.pipeline, pipeline.read_text(encoding="utf-8"))
-        now = {"run_id": self.run_id, "state": "running", "started": started or time.time(), "pid": os.getpid()}
-        atomic.write_json(self.folder / "run.json", {**document, **now})
+        now = {"run_id": self.run_id, "state": "running", "finished": None, "pid": os.getpid()}
+        atomic.write_json(self.folder / "run.json", {**before, **document, **now})
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the run for this process while the context lasts; the system gives it back however the process ends.
+
+        Raises ConfigurationError when another process has it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigurationError(
+                    f"a run belongs to one process, another one runs {self.run_id}; wait for it, or stop it"
+                ) from None
+            yield
+
+    def abandoned(self) -> bool:
+        """Say whether the record claims that the run is running, but the process that ran it is gone."""
+        if self.read()["state"] != "running" or not (self.folder / ".lock").exists():
+            return False  # ended; or run by an engine that is many processes, which only it can tell
+        try:
+            with self.held():
+                return True
+        except ConfigurationError:
+            return False
 
     def finish(self, state: str) -> None:
         """Write the final state and the sums of all attempts' cost."""
@@ -146,11 +174,12 @@ class Run:
         return place
 
     def note(self, step: str, state: str, reason: str) -> Attempt:
-        """Record that an engine did not run a step: state "skipped" or "upstream_failed", and why."""
+        """Record why an engine did not run a step: "skipped", "upstream_failed", or "failed" before it began."""
         number, _ = self.begin(step)
         now = time.time()
         outcome = {"state": state, "cached": False, "parameters": {}, "artifacts": {}}
-        attempt = Attempt(step, number, state, now, now, reason, outcome)
+        failure = {"step": step, "type": "", "message": reason, "user_error": True} if state == "failed" else None
+        attempt = Attempt(step, number, state, now, now, reason, outcome, failure)
         self.write(attempt)
         return attempt
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fleetml.cost.estimate import Rates
 from fleetml.errors import ConfigurationError
 
 TABLE = Path("images/images.toml")
@@ -19,7 +20,7 @@ class Settings:
     """Where things are. Paths are absolute; addresses are URLs or host:port, "" when there is none.
 
     `step_variables` names further environment variables that steps receive from ours (credentials of a
-    remote store, say); nothing else leaks into a step. `cost` overrides figures of `fleetml.cost.estimate`.
+    remote store, say); nothing else leaks into a step. `rates` are what energy, time and CO2 are reckoned by.
     """
 
     project: Path
@@ -29,7 +30,7 @@ class Settings:
     serving_address: str
     feature_store: Path
     step_variables: tuple[str, ...] = ()
-    cost: Mapping[str, float] = field(default_factory=dict)
+    rates: Rates = field(default_factory=Rates)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
@@ -49,7 +50,7 @@ class Settings:
             serving_address=environ.get("FLEETML_SERVING_ADDRESS") or stack.get("serving") or "",
             feature_store=Path(environ.get("FLEETML_FEATURE_STORE") or home / "feature_store").expanduser().absolute(),
             step_variables=tuple(environ.get("FLEETML_STEP_VARIABLES", "").replace(",", " ").split()),
-            cost=_figures(environ),
+            rates=Rates.of(_figures(environ)),
         )
 
     def variables(self) -> dict[str, str]:

@@ -126,7 +126,8 @@ def test_compile_check_finds_what_differs(
     source = tmp_path / "pipeline.py"
     source.write_text(
         "from kfp import dsl\n"
-        "@dsl.container_component\ndef c(n: int):\n    return dsl.ContainerSpec(image='i', command=['true'], args=[n])\n"
+        "@dsl.container_component\n"
+        "def c(n: int):\n    return dsl.ContainerSpec(image='i', command=['true'], args=[n])\n"
         "@dsl.pipeline(name='p')\ndef p(n: int = 1):\n    c(n=n)\n"
     )
     assert fleetml("compile", source) == 0

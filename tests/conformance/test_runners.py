@@ -30,10 +30,10 @@ class Ran:
 
 
 @pytest.fixture
-def go(runner: Runner, project: Settings, tmp_path: Path):  # noqa: ANN201
+def go(runner: Runner, project: Settings, tmp_path: Path):
     """Return a function that runs Python code through the runner."""
 
-    def go(code: str, cancel: threading.Event | None = None, on_line=None, **known: object) -> Ran:  # noqa: ANN001
+    def go(code: str, cancel: threading.Event | None = None, on_line=None, **known: object) -> Ran:
         lines: list[str] = []
 
         def hear(line: str) -> None:
@@ -56,7 +56,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_success(go) -> None:  # noqa: ANN001
+def test_success(go) -> None:
     ran = go("print('one'); print('two')")
     assert ran.exit.succeeded
     assert ran.exit.status == 0
@@ -64,33 +64,33 @@ def test_success(go) -> None:  # noqa: ANN001
 
 
 @pytest.mark.parametrize("status", [1, 3, 255])
-def test_the_exit_status_is_the_true_one(go, status: int) -> None:  # noqa: ANN001
+def test_the_exit_status_is_the_true_one(go, status: int) -> None:
     ran = go(f"raise SystemExit({status})")
     assert (ran.exit.status, ran.exit.ended, ran.exit.succeeded) == (status, "itself", False)
 
 
-def test_a_signal_that_ended_the_command_is_told(go) -> None:  # noqa: ANN001
+def test_a_signal_that_ended_the_command_is_told(go) -> None:
     ran = go("import os; os.kill(os.getpid(), 9)")
     assert ran.exit.status == -signal.SIGKILL
     assert "SIGKILL" in str(ran.exit)
 
 
-def test_both_streams_arrive(go) -> None:  # noqa: ANN001
+def test_both_streams_arrive(go) -> None:
     ran = go("import sys; print('out', flush=True); print('err', file=sys.stderr)")
     assert sorted(ran.lines) == ["err", "out"]
 
 
-def test_the_last_line_needs_no_newline(go) -> None:  # noqa: ANN001
+def test_the_last_line_needs_no_newline(go) -> None:
     assert go("import sys; sys.stdout.write('end')").lines == ["end"]
 
 
-def test_declared_variables_arrive_and_ours_stay_here(go, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+def test_declared_variables_arrive_and_ours_stay_here(go, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_OURS", "x")
     ran = go("import os; print(os.environ['MINE'], os.environ.get('SECRET_OF_OURS'))", env={"MINE": "yes"})
     assert ran.lines == ["yes None"]
 
 
-def test_cancel_ends_the_command_and_its_children(go) -> None:  # noqa: ANN001
+def test_cancel_ends_the_command_and_its_children(go) -> None:
     cancel = threading.Event()
     code = (
         "import os, subprocess, sys, time\n"
@@ -103,7 +103,7 @@ def test_cancel_ends_the_command_and_its_children(go) -> None:  # noqa: ANN001
     assert not alive(int(ran.lines[0]))
 
 
-def test_a_command_that_ignores_the_polite_signal_is_killed(go) -> None:  # noqa: ANN001
+def test_a_command_that_ignores_the_polite_signal_is_killed(go) -> None:
     cancel = threading.Event()
     code = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('ready', flush=True)\ntime.sleep(600)\n"
     ran = go(code, cancel, on_line=lambda line: cancel.set())
@@ -111,7 +111,7 @@ def test_a_command_that_ignores_the_polite_signal_is_killed(go) -> None:  # noqa
     assert ran.exit.status == -signal.SIGKILL
 
 
-def test_children_left_behind_end_with_the_command(go) -> None:  # noqa: ANN001
+def test_children_left_behind_end_with_the_command(go) -> None:
     code = (
         "import subprocess, sys\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
@@ -122,20 +122,20 @@ def test_children_left_behind_end_with_the_command(go) -> None:  # noqa: ANN001
     assert not alive(int(ran.lines[0]))
 
 
-def test_the_time_limit_ends_it(go) -> None:  # noqa: ANN001
+def test_the_time_limit_ends_it(go) -> None:
     ran = go("import time; time.sleep(600)", limits=Limits(seconds=0.3))
     assert ran.exit.ended == "timeout"
     assert not ran.exit.succeeded
 
 
-def test_usage_is_measured(go) -> None:  # noqa: ANN001
+def test_usage_is_measured(go) -> None:
     usage = go("x = sum(i * i for i in range(2_000_000))").exit.usage
     assert usage.cpu_seconds > 0
     assert usage.wall_seconds > 0
     assert usage.max_rss_bytes > 1_000_000
 
 
-def test_every_command_has_a_clean_temporary_folder(go) -> None:  # noqa: ANN001
+def test_every_command_has_a_clean_temporary_folder(go) -> None:
     code = "import os, tempfile; print(tempfile.gettempdir()); open(tempfile.gettempdir() + '/left', 'w').close()"
     first, second = go(code).lines[0], go(code).lines[0]
     assert first != second

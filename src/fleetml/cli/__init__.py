@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import tempfile
+import traceback
 
 from fleetml.errors import FleetMLError
 
@@ -26,11 +28,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("fleetml.cli.report", "write the HTML report of a run"),
     "submit": ("fleetml.cli.submit", "submit a pipeline to a Kubeflow Pipelines cluster"),
 }
-INTERRUPTED = 130
+INTERRUPTED, INTERNAL = 130, 70
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; return the exit status (0 done, 1 failed, 2 wrong usage, 130 interrupted)."""
+    """Run one command; return the exit status (0 done, 1 failed, 2 wrong usage, 70 our mistake, 130 interrupted)."""
     argv = sys.argv[1:] if argv is None else argv
     name = argv[0] if argv and argv[0] in COMMANDS else ""
     parser = argparse.ArgumentParser(prog="fleetml", description="Keeps the models of a fleet of machines fresh.")
@@ -46,10 +48,31 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(chosen.run(args, Settings.from_environment()))
     except FleetMLError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        _complain(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # `fleetml logs … | head`
         sys.stderr.close()
         return 0
+    except OSError as error:
+        _complain(
+            f"error: the system says: {error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
+        )
+        return 1
+    except Exception as error:
+        _complain(
+            f"error: {type(error).__name__}: {error}; a mistake of FleetML itself, please report it with {_kept()}"
+        )
+        return INTERNAL
+
+
+def _complain(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201
+
+
+def _kept() -> str:
+    """Write the traceback of the present exception to a file of its own and return its place."""
+    with tempfile.NamedTemporaryFile("w", prefix="fleetml-error-", suffix=".log", delete=False) as log:
+        traceback.print_exc(file=log)
+    return log.name

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Compile; with --check return 1 if an IR is not what its pipeline.py compiles to."""
-    from fleetml.cli.run import _say
+    from fleetml.cli.output import say
     from fleetml.compiler import compile_pipeline
 
     given = [Path(place) for place in args.pipelines] or sorted((settings.project / "dags").glob("*/pipeline.py"))
@@ -25,7 +25,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         source = place / "pipeline.py" if place.is_dir() else place
         target, changed = compile_pipeline(source, check=args.check)
         stale |= changed
-        _say(
-            f"{target}: {('differs from its pipeline.py; run: make compile' if args.check else 'written') if changed else 'unchanged'}"
-        )
+        news = "differs from its pipeline.py; run: make compile" if args.check else "written"
+        say(f"{target}: {news if changed else 'unchanged'}")
     return int(stale and args.check)

@@ -10,24 +10,30 @@ from fleetml.settings import Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run, if any."""
-    parser.add_argument("run", nargs="?", help="a run id; without: the sum of every run")
+    parser.add_argument("run", nargs="?", help="a run id; without: every run, the latest first")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Print a line per run or step."""
-    from fleetml.cli.run import _say
+    """Print a line per run or step (all its attempts), and their sum."""
+    from fleetml.cli.output import say
+    from fleetml.cost.estimate import total
     from fleetml.records import Run, runs
 
     if args.run is None:
-        rows = [(document["run_id"], document.get("cost") or {}) for document in runs(settings.home)]
+        rows = {document["run_id"]: document.get("cost") or {} for document in runs(settings.home)}
     else:
-        latest = Run(settings.home, args.run).latest()
-        rows = [(step, {} if attempt.cached else attempt.cost or {}) for step, attempt in latest.items()]
-    for name, cost in rows:
-        _say(f"{name:<52} {_line(cost)}")
+        records = Run(settings.home, args.run)
+        rows = {
+            step: total(attempt.cost for attempt in records.attempts(step) if attempt.cost)
+            for step in records.read()["steps"]
+        }
+    width = max(map(len, (*rows, "total")))
+    for name, cost in {**rows, "total": total(rows.values())}.items():
+        say(f"{name:<{width}} {_line(cost)}")
     return 0
 
 
 def _line(cost: Mapping[str, float]) -> str:
     seconds, kwh, usd, grams = (cost.get(name, 0.0) for name in ("cpu_seconds", "kwh", "usd", "co2_grams"))
-    return f"{seconds:9.1f} CPU s  {kwh * 1000:8.3f} Wh  {usd:9.6f} USD  {grams:8.3f} g CO2"
+    memory = cost.get("max_rss_bytes", 0) / 1e6
+    return f"{seconds:9.1f} CPU s {memory:8.0f} MB {kwh * 1000:9.3f} Wh {usd:10.6f} USD {grams:9.3f} g CO2"

@@ -22,8 +22,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     records = Run(settings.home, args.run)
     steps = records.read()["steps"]
-    log = records.log(args.step, args.attempt) if args.step in steps else None
+    if args.step not in steps:
+        raise ConfigurationError(f"run {args.run} has no step '{args.step}'; its steps are {', '.join(steps)}")
+    log = records.log(args.step, args.attempt)
     if log is None:
-        raise ConfigurationError(f"run {args.run} has no log of step {args.step!r}; its steps are {', '.join(steps)}")
-    sys.stdout.write(log.read_text(encoding="utf-8", errors="replace"))
+        which = f"attempt {args.attempt}" if args.attempt else "log yet"
+        raise ConfigurationError(f"step '{args.step}' of run {args.run} has no {which}; see: fleetml status {args.run}")
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            sys.stdout.write(line)
     return 0

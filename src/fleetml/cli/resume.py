@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from fleetml.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run."""
+    from fleetml.cli.run import add_workers
+
     parser.add_argument("run", help="a run id; `fleetml status` lists them")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="steps at once (default: cores)")
+    parser.add_argument("--recheck", action="store_true", help="run finished steps again whose code or inputs changed")
+    add_workers(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Go on with the run, on this machine; its parameters and its IR are those of its record."""
-    from fleetml.cli.run import _say, execute
-    from fleetml.engines.local import Job
-    from fleetml.engines.local.engine import finished
+    from fleetml.cli.output import say
+    from fleetml.cli.run import execute
+    from fleetml.engines.local import Job, finished
     from fleetml.pipeline import load
     from fleetml.records import Run
 
     records = Run(settings.home, args.run)
     document = records.read()
-    plan = load(records.pipeline)
-    kept = finished(records, plan)
-    _say(f"keeping {len(kept)} finished steps of {len(plan.steps)}")
-    return execute(Job(plan, records.pipeline, document["parameters"], args.run, kept, args.workers), settings)
+    plan = load(records.pipeline, settings.home / "ir")
+    kept = finished(records, plan, settings, args.recheck)
+    done = [step for step, outcome in kept.outcomes.items() if outcome["state"] == "succeeded"]
+    say(f"keeping {len(done)} finished steps of {len(plan.steps)}")
+    for step, why in kept.stale.items():
+        say(f"  stale: {step} ({why} changed since); kept, --recheck runs it again")
+    for step in kept.damaged:
+        say(f"  damaged: {step}; its result is gone or changed, it runs again")
+    job = Job(plan, records.pipeline, document["parameters"], args.run, kept.outcomes, args.workers)
+    return execute(job, settings)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from fleetml.settings import Settings
+
+if TYPE_CHECKING:
+    from fleetml.engines.local import Job
+    from fleetml.records import Attempt
+
+INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params", metavar="FILE", help="parameters as YAML or JSON")
     parser.add_argument("--run-id", help="default: the pipeline's name and the time")
     parser.add_argument("--no-cache", action="store_true", help="run every step anew; its results are still kept")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="steps at once (default: cores)")
+    add_workers(parser)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """How many steps at once."""
+    parser.add_argument("--workers", type=_workers, default=os.cpu_count() or 1, help="steps at once (default: cores)")
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"steps at once are a whole number from 1, got {text!r}")
+    return int(text)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -35,74 +53,46 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     path = pipeline_file(args.pipeline)
     plan = load(path, settings.home / "ir")
     parameters = {**triggers_of(path, plan, settings).defaults, **given(args.parameter, args.params, plan)}
-    run_id = args.run_id or f"{plan.name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
+    run_id = args.run_id or f"{plan.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}"
     if Run(settings.home, run_id).exists():
         raise InvalidParameter(f"a run id is used once, {run_id!r} exists; choose another, or: fleetml resume {run_id}")
     job = Job(plan, path, plan.bind(parameters), run_id, workers=args.workers, caching=not args.no_cache)
     return execute(job, settings)
 
 
-def execute(job: Any, settings: Settings) -> int:
+def execute(job: Job, settings: Settings) -> int:
     """Run a job with its progress on the terminal; Ctrl-C and SIGTERM stop its steps. Return the exit status."""
+    from fleetml.cli.output import complain, progress, say
     from fleetml.engines import local
     from fleetml.step import Failure
 
-    cancel = threading.Event()
-    before = {sig: signal.signal(sig, lambda *_: cancel.set()) for sig in (signal.SIGINT, signal.SIGTERM)}
     failures: list[Failure] = []
+    labels = {name: step.label for name, step in job.plan.steps.items()}
+    with _cancelled_by_signals() as cancel, progress(labels) as show:
 
-    def keep(step: str, state: str, attempt: Any) -> None:
-        if state == "failed" and attempt and attempt.failure:
-            failures.append(Failure(**attempt.failure))
+        def tell(step: str, state: str, attempt: Attempt | None) -> None:
+            show(step, state, attempt)
+            if state == "failed" and attempt and attempt.failure:
+                failures.append(Failure(**attempt.failure))
 
-    try:
-        with _progress(job) as tell:
-            state = local.run(job, settings, lambda *told: (tell(*told), keep(*told)) and None, cancel)
-    finally:
-        for sig, handler in before.items():
-            signal.signal(sig, handler)
+        say(f"run {job.run_id}")
+        state = local.run(job, settings, tell, cancel)
     for failure in failures:
-        _say("\n".join(failure.report()), sys.stderr)
-    _say(f"run {job.run_id}: {state}")
+        complain("\n".join(failure.report()))
+    say(f"run {job.run_id}: {state}")
     if state == "cancelled":
-        _say(f"go on with: fleetml resume {job.run_id}")
-    return {"succeeded": 0, "failed": 1}.get(state, 130)
+        say(f"go on with: fleetml resume {job.run_id}")
+    return {"succeeded": 0, "failed": 1}.get(state, INTERRUPTED)
 
 
-class _Lines:
-    """A line per change, for a pipe; standard library only, so that a run of cache hits stays short."""
-
-    def __init__(self, job: Any) -> None:
-        self.began = time.monotonic()
-        self.width = max(map(len, job.plan.steps), default=0)
-
-    def __enter__(self) -> Callable[..., None]:
-        return self.tell
-
-    def __exit__(self, *_: object) -> None:
-        sys.stdout.flush()
-
-    def tell(self, step: str, state: str, attempt: Any) -> None:
-        state = "cached" if attempt and attempt.cached else state
-        figures = (
-            ", ".join(f"{name} {_short(value)}" for name, value in (attempt.figures or {}).items()) if attempt else ""
-        )
-        taken = f"{attempt.seconds:.1f} s" if attempt and state != "skipped" else ""
-        note = figures or (attempt.reason if attempt else "")
-        _say(f"{time.monotonic() - self.began:6.1f} s  {step:<{self.width}}  {state:<15} {taken:>8}  {note}".rstrip())
-
-
-def _progress(job: Any) -> Any:
-    if not sys.stdout.isatty():
-        return _Lines(job)
-    from fleetml.report.live import live
-
-    return live({name: step.label for name, step in job.plan.steps.items()})
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _say(text: str, stream: Any = None) -> None:
-    print(text, file=stream or sys.stdout, flush=True)  # noqa: T201
+@contextmanager
+def _cancelled_by_signals() -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C, SIGTERM and a closed terminal set, instead of ending this process."""
+    cancel = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: cancel.set()) for number in signals}
+    try:
+        yield cancel
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

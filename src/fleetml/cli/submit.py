@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Submit and print where to look. Defaults of triggers.yaml are this machine's and stay here."""
+    from fleetml.cli.output import say
     from fleetml.cli.pipelines import given, pipeline_file, triggers_of
-    from fleetml.cli.run import _say
     from fleetml.engines import kfp
     from fleetml.errors import ConfigurationError
     from fleetml.pipeline import load
@@ -54,6 +54,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         schedule=schedule,
         run=not args.schedule,
     )
-    _say(f"pipeline {done.pipeline_id}, version {done.version_id}")
-    _say(f"run {done.run_id}: {done.url}" if done.run_id else f"recurring run {done.recurring_run_id}: {done.url}")
+    say(f"pipeline {done.pipeline_id}, version {done.version_id}")
+    say(f"run {done.run_id}: {done.url}" if done.run_id else f"recurring run {done.recurring_run_id}: {done.url}")
     return 0

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from fleetml import artifacts, cache
-from fleetml.cost.estimate import Rates, estimate
-from fleetml.errors import FleetMLError, InvalidParameter, StepFailed, Unavailable
+from fleetml.cost.estimate import estimate
+from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 from fleetml.events import Listener, StepEnded, StepLine, StepStarted, ignore
 from fleetml.images import Image
 from fleetml.pipeline import Inputs, Step
@@ -41,12 +41,13 @@ def run(
     records = Run(context.settings.home, context.run_id)
     try:
         number, log = records.begin(step.name)
-        attempt = _Attempt(step, inputs, context, runner, notify, cancel or threading.Event(), number, log)
+        attempt = _Attempt(step, inputs, context, runner, notify, cancel or threading.Event(), number, log, records)
         outcome = attempt.run()
         records.write(attempt.record(outcome))
     except OSError as error:
         raise Unavailable(
-            f"a run's records must be writable, {records.folder} is not: {error.strerror or error}; free the disk and resume"
+            f"a run's records must be writable, {records.folder} is not: {error.strerror or error}; "
+            "free the disk and resume"
         ) from error
     notify(StepEnded(step.name, outcome))
     return outcome
@@ -65,9 +66,10 @@ class _Attempt:
         cancel: threading.Event,
         number: int,
         log: Path,
+        records: Run,
     ) -> None:
         self.step, self.inputs, self.context, self.runner = step, inputs, context, runner
-        self.notify, self.cancel, self.number, self.log = notify, cancel, number, log
+        self.notify, self.cancel, self.number, self.log, self.records = notify, cancel, number, log, records
         self.started = time.time()
         self.key: cache.Key | None = None
         self.result = ""
@@ -99,6 +101,7 @@ class _Attempt:
         try:
             exchange.prepare(self.step, folder.aside)
             command = self._command(image, folder.aside)
+            self.records.write(self.running())
             self.notify(StepStarted(self.step.name, self.number, self.log))
             with self.log.open("a", encoding="utf-8", buffering=1) as stream:
                 self.exit = self.runner.run(command, self._listener(stream), self.cancel)
@@ -124,8 +127,8 @@ class _Attempt:
         for word in argv:
             if len(word.encode()) > exchange.LARGEST:
                 raise InvalidParameter(
-                    f"an argument of a command is at most {exchange.LARGEST:,} bytes, step '{self.step.name}' has one of "
-                    f"{len(word.encode()):,} ({word[:40]}…); hand the value over as an artifact"
+                    f"an argument of a command is at most {exchange.LARGEST:,} bytes, step '{self.step.name}' has "
+                    f"one of {len(word.encode()):,} ({word[:40]}…); hand the value over as an artifact"
                 )
         env = render_env(self.step.container, executor_input, names)
         env["FLEETML_CODE_DIGEST"] = cache.code_digest(self.step, image)  # a model's lineage wants it
@@ -165,30 +168,37 @@ class _Attempt:
 
     def _ended(self, state: Any, **known: Any) -> StepOutcome:
         usage = self.exit.usage
-        rates = Rates.of(self.context.settings.cost)
+        rates = self.context.settings.rates
         cost = asdict(estimate(usage.cpu_seconds, usage.wall_seconds, usage.max_rss_bytes, rates))
         return StepOutcome(
             state, usage=usage, cost=cost, seconds=time.time() - self.started, attempt=self.number, **known
         )
 
-    def record(self, outcome: StepOutcome) -> Attempt:
-        inputs = {
-            "parameters": self.inputs.parameters,
-            "artifacts": {name: [item["uri"] for item in items] for name, items in self.inputs.artifacts.items()},
-        }
+    def running(self) -> Attempt:
+        """The record while the command runs; what stays of it when the engine dies."""
         return Attempt(
             step=self.step.name,
             number=self.number,
-            state=outcome.state,
+            state="running",
             started=self.started,
+            key=self.key.digest if self.key else "",
+            parts=self.key.parts if self.key else None,
+            inputs={
+                "parameters": self.inputs.parameters,
+                "artifacts": {name: [item["uri"] for item in items] for name, items in self.inputs.artifacts.items()},
+            },
+        )
+
+    def record(self, outcome: StepOutcome) -> Attempt:
+        """The record at the end."""
+        return replace(
+            self.running(),
+            state=outcome.state,
             finished=self.started + outcome.seconds,
             outcome=outcome.to_json(),
             failure=asdict(outcome.failure) if outcome.failure else None,
             usage=asdict(outcome.usage),
             cost=outcome.cost,
-            key=self.key.digest if self.key else "",
-            parts=self.key.parts if self.key else None,
-            inputs=inputs,
             figures=outcome.figures,
             result=self.result,
         )
@@ -197,5 +207,7 @@ class _Attempt:
 def _system_error(error: OSError) -> str:
     place = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"a step needs room for its outputs and its log, the disk is full: {error.strerror}{place}; free some and resume"
-    return f"a step needs its folders and files, the system says: {error.strerror or error}{place}"
+        return f"a step needs room for outputs and log, the disk says: {error.strerror}{place}; free some and resume"
+    return (
+        f"a step needs its folders and files, the system says: {error.strerror or error}{place}; mend that and resume"
+    )

@@ -34,6 +34,11 @@ class Failure:
     log: str = ""
     resume: str = ""
 
+    @property
+    def worth_a_retry(self) -> bool:
+        """A user's mistake stays one however often it is tried; what was not available may be so later."""
+        return not self.user_error or self.type == "Unavailable"
+
     def report(self) -> list[str]:
         """Return at most ten lines for a person: step, message, place, inputs, log, how to resume."""
         what = self.message if self.user_error or not self.type else f"{self.type}: {self.message}"

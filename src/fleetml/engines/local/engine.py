@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from fleetml.errors import FleetMLError
 from fleetml.images import Images
-from fleetml.pipeline import Plan
+from fleetml.pipeline import Inputs, Plan
 from fleetml.records import Attempt, Run
 from fleetml.runners import Runner
 from fleetml.runners.subprocess import SubprocessRunner
@@ -21,9 +22,9 @@ from fleetml.step import RunContext, StepOutcome
 from fleetml.step import run as run_step
 
 Tell = Callable[[str, str, Attempt | None], None]
-"""Told a step, its new state and its record, from any thread."""
+"""Told a step, its new state, and its record once there is one; from one thread."""
 
-_LOOK = 0.1  # s between looks at the cancel event
+_LOOK = 0.1  # s between looks at the cancel event; the end of a step is noticed at once
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,16 @@ def run(
 ) -> str:
     """Run a job to its end; return "succeeded", "failed" or "cancelled". Everything is in the run's record.
 
-    Setting `cancel` stops the steps that run and starts no other. Raises Unavailable when no record can be written.
+    Setting `cancel` stops the steps that run and starts no other. Raises Unavailable when no record can be written,
+    ConfigurationError when another process runs this run.
     """
     runner = runner or SubprocessRunner(passed=settings.step_variables)
     return _Engine(job, settings, tell, cancel or threading.Event(), runner).run()
 
 
 class _Engine:
+    """One run while it goes on. Only the thread that called `run` reads and writes what is here."""
+
     def __init__(self, job: Job, settings: Settings, tell: Tell, cancel: threading.Event, runner: Runner) -> None:
         self.job, self.plan, self.tell, self.cancel, self.runner = job, job.plan, tell, cancel, runner
         self.records = Run(settings.home, job.run_id)
@@ -72,67 +76,82 @@ class _Engine:
         self.running: dict[Future[StepOutcome], str] = {}
 
     def run(self) -> str:
-        self.records.start(
-            {
-                "pipeline": self.plan.name,
-                "digest": self.plan.digest,
-                "engine": "local",
-                "parameters": dict(self.job.parameters),
-                "steps": list(self.plan.steps),
-            },
-            self.job.pipeline,
-        )
-        self.context = replace(self.context, created=self.records.read()["started"])
-        with ThreadPoolExecutor(max(1, self.job.workers)) as pool:
+        with self.records.held():
+            self._begin()
             try:
-                self._schedule(pool)
+                with ThreadPoolExecutor(self.job.workers, thread_name_prefix="step") as pool:
+                    self._schedule(pool)
             except BaseException:
-                self.cancel.set()
+                # The record tells the truth even of our own mistakes, as far as it can still be written.
+                with contextlib.suppress(OSError):
+                    self.records.finish("failed")
                 raise
-        state = self._state()
-        self.records.finish(state)
-        return state
+            state = self._state()
+            self.records.finish(state)
+            return state
+
+    def _begin(self) -> None:
+        document = {
+            "pipeline": self.plan.name,
+            "digest": self.plan.digest,
+            "engine": "local",
+            "parameters": dict(self.job.parameters),
+            "steps": list(self.plan.steps),
+        }
+        self.records.start(document, self.job.pipeline)
+        self.context = replace(self.context, created=self.records.read()["started"])
 
     def _schedule(self, pool: ThreadPoolExecutor) -> None:
-        while self.waiting or self.running:
-            if not self.cancel.is_set():
-                self._start_ready(pool)
-            if not self.running:
-                return
-            done, _ = wait(self.running, timeout=_LOOK, return_when=FIRST_COMPLETED)
-            for future in done:
-                step = self.running.pop(future)
-                outcome = future.result()
-                self.outcomes[step] = outcome.to_json()
-                self.tell(step, outcome.state, self.records.attempts(step)[-1])
+        try:
+            while self._start_ready(pool) or self.running:
+                done, _ = wait(self.running, timeout=_LOOK, return_when=FIRST_COMPLETED)
+                for future in done:
+                    step = self.running.pop(future)
+                    outcome = future.result()
+                    self.outcomes[step] = outcome.to_json()
+                    self.tell(step, outcome.state, self.records.attempts(step)[-1])
+        except BaseException:
+            self.cancel.set()  # or the pool would wait for steps that nobody wants any more
+            raise
 
-    def _start_ready(self, pool: ThreadPoolExecutor) -> None:
-        """Decide every step whose upstream is over; deciding one may free the next."""
+    def _start_ready(self, pool: ThreadPoolExecutor) -> bool:
+        """Start or settle the steps whose upstream is over; say whether one was (which may free the next)."""
+        moved = False
         for step in list(self.waiting):
-            if any(before not in self.outcomes for before in self.plan.steps[step].upstream):
-                continue
-            self.waiting.remove(step)
+            if self.cancel.is_set() or len(self.running) >= self.job.workers:
+                break
+            if all(before in self.outcomes for before in self.plan.steps[step].upstream):
+                self.waiting.remove(step)
+                self._start(pool, step)
+                moved = True
+        return moved
+
+    def _start(self, pool: ThreadPoolExecutor, step: str) -> None:
+        try:
             decision = self.plan.decide(step, self.job.parameters, self.outcomes)
             if decision.action == "run":
+                inputs = self.plan.resolve(step, self.job.parameters, self.outcomes, self.context.names(step))
+                self.running[pool.submit(self._attempts, step, inputs)] = step
                 self.tell(step, "running", None)
-                self.running[pool.submit(self._attempts, step)] = step
-            else:
-                self._note(step, "skipped" if decision.action == "skip" else decision.action, decision.reason)
+                return
+        except FleetMLError as error:  # a condition or a value that only this run shows to be wrong
+            self._settle(step, "failed", str(error))
+        else:
+            self._settle(step, "skipped" if decision.action == "skip" else decision.action, decision.reason)
 
-    def _note(self, step: str, state: str, reason: str) -> None:
+    def _settle(self, step: str, state: str, reason: str) -> None:
         attempt = self.records.note(step, state, reason)
         self.outcomes[step] = attempt.outcome or {}
         self.tell(step, state, attempt)
 
-    def _attempts(self, name: str) -> StepOutcome:
-        """Try a step as often as its retry policy says, waiting longer each time."""
+    def _attempts(self, name: str, inputs: Inputs) -> StepOutcome:
+        """Try a step as often as its retry policy says, waiting longer each time. Runs in a thread of the pool."""
         step = self.plan.steps[name]
-        inputs = self.plan.resolve(name, self.job.parameters, self.outcomes, self.context.names(name))
         delay = step.retry.delay
         for left in range(step.retry.count, -1, -1):
             outcome = run_step(step, inputs, self.context, self.runner, cancel=self.cancel)
-            mistake = outcome.failure is not None and outcome.failure.user_error
-            if outcome.state != "failed" or mistake or not left or self.cancel.wait(min(delay, step.retry.longest)):
+            again = left and outcome.failure is not None and outcome.failure.worth_a_retry
+            if not again or self.cancel.wait(min(delay, step.retry.longest)):
                 break
             delay *= step.retry.factor
         return outcome
@@ -141,18 +160,4 @@ class _Engine:
         states = {outcome["state"] for outcome in self.outcomes.values()}
         if states & {"failed", "upstream_failed"}:
             return "failed"
-        return "cancelled" if self.cancel.is_set() or self.waiting else "succeeded"
-
-
-def finished(records: Run, plan: Plan) -> dict[str, Mapping[str, Any]]:
-    """Return the outcomes that a resumed run keeps: those of the steps that succeeded.
-
-    Raises FleetMLError when the record belongs to another pipeline.
-    """
-    document = records.read()
-    if document["digest"] != plan.digest:
-        raise FleetMLError(
-            f"run {records.run_id} ran pipeline {document['pipeline']} as it was then, the record's IR differs; start a new run"
-        )
-    latest = records.latest()
-    return {step: a.outcome for step, a in latest.items() if a.state == "succeeded" and a.outcome}
+        return "cancelled" if "cancelled" in states or self.waiting else "succeeded"

@@ -1,0 +1,56 @@
+"""What the commands print: lines for a person or a pipe, with nothing but the standard library."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+from fleetml.records import Attempt
+from fleetml.report import text
+
+Tell = Callable[[str, str, Attempt | None], None]
+"""Told a step, its new state, and its record once there is one."""
+
+
+def say(line: str = "") -> None:
+    """Print to standard output, at once."""
+    print(line, flush=True)  # noqa: T201
+
+
+def complain(line: str) -> None:
+    """Print to standard error."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def shown_state(attempt: Attempt) -> str:
+    """A success that nothing was run for is called cached."""
+    return "cached" if attempt.cached else attempt.state
+
+
+def _lines(labels: Mapping[str, str]) -> Tell:
+    """Return what prints a line per change."""
+    began = time.monotonic()
+    width = max(map(len, labels), default=0)
+
+    def tell(step: str, state: str, attempt: Attempt | None) -> None:
+        state = shown_state(attempt) if attempt else state
+        taken = text.seconds(attempt.seconds) if attempt and state not in ("skipped", "upstream_failed") else ""
+        note = (text.figures(attempt.figures) or attempt.reason) if attempt else ""
+        clock = time.monotonic() - began
+        say(f"{clock:6.1f} s  {step:<{width}}  {state:<15} {taken:>10}  {note}".rstrip())
+
+    return tell
+
+
+def progress(labels: Mapping[str, str]) -> AbstractContextManager[Tell]:
+    """Return a context that gives what to tell of the steps: a live table on a terminal, else a line per change.
+
+    `labels` are the steps' names for people. A pipe loads nothing: rich alone would take longer than a run of hits.
+    """
+    if not sys.stdout.isatty():
+        return nullcontext(_lines(labels))
+    from fleetml.report.live import live
+
+    return live(labels)

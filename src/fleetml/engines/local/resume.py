@@ -1,0 +1,83 @@
+"""What of an earlier attempt at a run still stands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fleetml import artifacts, cache
+from fleetml.images import Images
+from fleetml.pipeline import Plan
+from fleetml.records import Attempt, Run
+from fleetml.settings import Settings
+from fleetml.step import RunContext
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The outcomes a resumed run starts from: of steps that succeeded or were skipped.
+
+    `stale` are kept steps that would be computed differently today, and what changed; `damaged` are steps
+    whose result is not what it was, so they run again with all that follows them.
+    """
+
+    outcomes: Mapping[str, Mapping[str, Any]]
+    stale: Mapping[str, str]
+    damaged: tuple[str, ...]
+
+
+def finished(records: Run, plan: Plan, settings: Settings, recheck: bool = False) -> Kept:
+    """Return what a resumed run keeps: the steps that are done, and whose upstream needs not run again.
+
+    With `recheck` stale steps run again too.
+    """
+    document = records.read()
+    context = RunContext(
+        records.run_id, plan.name, settings, Images(settings.project), document.get("started", time.time())
+    )
+    latest = records.latest()
+    outcomes: dict[str, Mapping[str, Any]] = {}
+    stale: dict[str, str] = {}
+    damaged: list[str] = []
+    for name, step in plan.steps.items():
+        attempt = latest.get(name)
+        if attempt is None or attempt.outcome is None or attempt.state not in ("succeeded", "skipped"):
+            continue
+        if any(before not in outcomes for before in step.upstream):
+            continue  # what it was made from, or decided by, is made again
+        if not _intact(attempt.outcome):
+            damaged.append(name)
+            continue
+        changed = _changes(attempt, plan, document["parameters"], outcomes, context)
+        if changed and recheck:
+            continue
+        if changed:
+            stale[name] = changed
+        outcomes[name] = attempt.outcome
+    return Kept(outcomes, stale, tuple(damaged))
+
+
+def _intact(outcome: Mapping[str, Any]) -> bool:
+    """What lies in a remote store is taken on trust."""
+    items = (item for items in outcome["artifacts"].values() for item in items)
+    return all(artifacts.intact(item) for item in items if item["digest"])
+
+
+def _changes(
+    attempt: Attempt,
+    plan: Plan,
+    parameters: Mapping[str, Any],
+    outcomes: Mapping[str, Mapping[str, Any]],
+    context: RunContext,
+) -> str:
+    """Return which parts of a step's key differ from those it was run with; "" for none, or no key."""
+    if not attempt.key or not attempt.parts:
+        return ""
+    step = plan.steps[attempt.step]
+    inputs = plan.resolve(attempt.step, parameters, outcomes, context.names(attempt.step))
+    now = cache.key(step, inputs, context.images.resolve(step.container.image))
+    if now is None or now.digest == attempt.key:
+        return ""
+    return ", ".join(name for name, part in now.parts.items() if attempt.parts.get(name) != part)

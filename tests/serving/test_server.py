@@ -209,9 +209,7 @@ def test_a_broken_or_missing_deployment_file_changes_what_it_must(client: Client
         client.predict_bandwidth("vm-1", HISTORY, 5)
 
 
-def test_an_unknown_failure_keeps_its_text_on_the_server(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_failure_keeps_its_text_on_the_server(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fleetml.serving.model.Model.steps", lambda *_: 1 / 0)
     with pytest.raises(FleetMLError, match="its log says why"):
         client.predict_bandwidth("vm-1", HISTORY, 5)

@@ -25,7 +25,14 @@ SCORES = {
     "horizon": 4,
     "step_seconds": 300,
     "candidates": {
-        "automl": {"family": "linear", "mase": 0.8, "mae": 12.0, "per_vm": {}, "size_bytes": 900, "latency_ms_p99": 0.1},
+        "automl": {
+            "family": "linear",
+            "mase": 0.8,
+            "mae": 12.0,
+            "per_vm": {},
+            "size_bytes": 900,
+            "latency_ms_p99": 0.1,
+        },
         "seasonal_naive": {"family": "seasonal_naive", "mase": 1.0, "mae": 15.0, "per_vm": {}},
     },
     "champion_version": "",

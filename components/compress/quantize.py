@@ -54,6 +54,9 @@ def static(model: onnx.ModelProto, train: Windows) -> onnx.ModelProto:
 
 def dynamic(model: onnx.ModelProto, train: Windows) -> onnx.ModelProto:
     """Return the graph with weights in INT8; activations are quantised as they come, so nothing is calibrated."""
+    names = quantisable(model)
+    # ONNX Runtime splits each Gemm into one MatMul and one Add before it looks at the names.
+    names += [f"{name}_MatMul" for name in names]
     return _quantise(
         model,
         lambda source, target: quantization.quantize_dynamic(
@@ -62,7 +65,7 @@ def dynamic(model: onnx.ModelProto, train: Windows) -> onnx.ModelProto:
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
             op_types_to_quantize=list(OPERATORS),
-            nodes_to_quantize=quantisable(model),
+            nodes_to_quantize=names,
         ),
     )
 

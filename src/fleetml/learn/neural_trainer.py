@@ -23,7 +23,8 @@ FAMILIES: dict[str, Space] = {
 }
 # Widths are rounded to this many channels: what vector units and INT8 kernels like.
 _LANES = 8
-_THREADS = 2
+# Steps run side by side: with more threads than cores torch slows down tenfold.
+_THREADS = 1
 
 
 class NeuralTrainer:

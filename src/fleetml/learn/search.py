@@ -31,7 +31,7 @@ class TooSlow(Exception):
     """A candidate's latency exceeds the limit: the trial is infeasible, the search goes on."""
 
     def __init__(self, latency_ms: float, limit_ms: float) -> None:
-        super().__init__(f"p99 latency {latency_ms:.2f} ms exceeds the limit of {limit_ms:g} ms")
+        super().__init__(f"latency {latency_ms:.2f} ms exceeds the limit of {limit_ms:g} ms")
         self.latency_ms, self.limit_ms = latency_ms, limit_ms
 
 
@@ -221,15 +221,16 @@ def judge(graph: "onnx.ModelProto", windows: Windows, latency_limit_ms: float = 
 
 
 def check_latency(graph: "onnx.ModelProto", limit_ms: float) -> float:
-    """Return a graph's p99 latency in ms. Raises TooSlow above the limit.
+    """Return a graph's median latency in ms. Raises TooSlow above the limit.
 
-    The best of three measurements counts: a neighbour's burst on this machine is no property of the graph.
+    The median, and the best of three: on a busy machine the p99 of a graph of 0.2 ms is its neighbours' (5 to 16 ms
+    measured), and a search must not depend on them. The gate judges the p99 of what is promoted.
     """
     from fleetml.learn.forecaster import latency
 
     content, best = graph.SerializeToString(), math.inf
     for _ in range(3):
-        best = min(best, latency(content, runs=100, warmup=10)[1])
+        best = min(best, latency(content, runs=50, warmup=5)[0])
         if best <= limit_ms:
             return best
     raise TooSlow(best, limit_ms)

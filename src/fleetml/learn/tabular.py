@@ -68,7 +68,10 @@ def fit(family: str, table: Table, hyperparameters: Hyperparameters, seed: int, 
     """Return the fitted estimator: it has `predict(rows) -> [R]`. Raises InvalidParameter for an unknown family."""
     if family not in _FITS:
         raise InvalidParameter(f"a tabular family must be one of {sorted(_FITS)}, got {family!r}; choose one of them")
-    return _FITS[family](table, hyperparameters, seed, deadline)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # steps run side by side; more threads than cores cost a factor of ten
+        return _FITS[family](table, hyperparameters, seed, deadline)
 
 
 def _lightgbm(table: Table, chosen: Hyperparameters, seed: int, deadline: float) -> Any:

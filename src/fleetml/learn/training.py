@@ -14,11 +14,12 @@ from fleetml.learn.windows import Floats, Windows
 
 # A burst in a nearly idle VM may weigh 10,000 times a usual window; beyond this quantile of weights it does not.
 WEIGHT_QUANTILE = 0.99
+_RISE = 0.2  # of the steps
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: AdamW under a one-cycle learning rate."""
+    """How a network is trained: AdamW under a learning rate that rises for a fifth of the steps, then falls to zero."""
 
     learning_rate: float = 4e-3
     weight_decay: float = 1e-3
@@ -70,30 +71,51 @@ def fit(
     """
     torch.manual_seed(seed)
     weights = _weights(network, train)
-    steps = math.ceil(len(train.scale) / recipe.batch_size)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay)
+    schedule = _Schedule(recipe, math.ceil(len(train.scale) / recipe.batch_size))
     best, kept = math.inf, copy.deepcopy(network.state_dict())
     for epoch in range(recipe.epochs):
+        begun = time.monotonic()
         network.train()
         for rows in torch.randperm(len(train.scale)).split(recipe.batch_size):
+            optimizer.param_groups[0]["lr"] = schedule.step()
             loss = (train.errors(network(train.history[rows], train.covariates[rows]), rows) * weights[rows]).mean()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
-            schedule.step()
-            if epoch and time.monotonic() > deadline:
-                break
         score = validate(network, val)
         if score < best:
             best, kept = score, copy.deepcopy(network.state_dict())
         report(epoch, score)
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if schedule.shorten((deadline - now) / (now - begun)) < 1:
             break
     network.load_state_dict(kept)
     network.eval()
     return best
+
+
+class _Schedule:
+    """The learning rate of each step; it still falls to zero when time allows fewer epochs than the recipe."""
+
+    def __init__(self, recipe: Recipe, steps: int) -> None:
+        self.peak, self.steps = recipe.learning_rate, steps
+        self.left = recipe.epochs * steps
+        self.place = 0.0  # from 0, the start, to 1, the end
+
+    def step(self) -> float:
+        """Return the learning rate of the next step."""
+        self.place += (1 - self.place) / max(self.left, 1)
+        self.left -= 1
+        if self.place < _RISE:
+            return self.peak * self.place / _RISE
+        return self.peak * (1 + math.cos(math.pi * (self.place - _RISE) / (1 - _RISE))) / 2 + 1e-9
+
+    def shorten(self, epochs: float) -> int:
+        """Plan for at most that many further epochs, rounded down; return how many whole ones are left."""
+        self.left = int(min(self.left // self.steps, max(epochs, 0))) * self.steps
+        return self.left // self.steps
 
 
 def validate(network: Network, examples: Examples) -> float:

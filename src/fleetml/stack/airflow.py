@@ -1,4 +1,4 @@
-"""The embedded Airflow: its four processes on SQLite, everything under ``<home>/airflow``, on loopback only."""
+"""The embedded Airflow: its three processes on SQLite, everything under ``<home>/airflow``, on loopback only."""
 
 from __future__ import annotations
 
@@ -21,18 +21,15 @@ from fleetml.stack.processes import Process, Service
 USER = "admin"
 _PASSWORDS = "simple_auth_manager_passwords.json.generated"
 _MIGRATION = 120.0  # s; 5 on an idle machine
+_STOPPING = 10.0  # s for active runs to stop their steps and write their records
 
-# The log servers of scheduler and triggerer listen on every interface; on one machine the API server reads the files.
-COMMANDS = (
-    ("api-server",),
-    ("scheduler", "--skip-serve-logs"),
-    ("dag-processor",),
-    ("triggerer", "--skip-serve-logs"),
-)
+# No triggerer: no task of ours defers, and it takes 12 s to end. The scheduler's log server would listen on every
+# interface; on one machine the API server reads the files.
+COMMANDS = (("api-server",), ("scheduler", "--skip-serve-logs"), ("dag-processor",))
 
 
 def start(settings: Settings, port: int) -> Service:
-    """Migrate the database where that is needed, spawn Airflow's four processes.
+    """Migrate the database where that is needed, spawn Airflow's three processes.
 
     Raises ConfigurationError without its environment, Unavailable when the database cannot be migrated.
     """
@@ -132,5 +129,6 @@ def _fail_active_runs(service: Service) -> None:
     try:
         client = AirflowClient(service.address, service.details["login"], password(service))
         client.fail_active()
+        processes.wait_until(lambda: not client.active(), _STOPPING)
     except FleetMLError:
         return  # it does not answer any more: its processes are ended all the same

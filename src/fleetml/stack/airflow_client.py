@@ -93,9 +93,13 @@ class AirflowClient:
             time.sleep(_PAUSE)
 
     def log(self, dag_id: str, run_id: str, task: str, attempt: int = 1) -> list[str]:
-        """Return the messages in the log of one try of a task."""
+        """Return the messages in the log of one try of a task, each exception as one line."""
         found = self.call("GET", f"dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task}/logs/{attempt}")
-        return [str(entry["event"]) for entry in found["content"]]
+        lines = []
+        for entry in found["content"]:
+            raised = [f"{error['exc_type']}: {error['exc_value']}" for error in entry.get("error_detail") or []]
+            lines += [str(entry["event"]), *raised]
+        return lines
 
     def emit(self, uri: str, payload: Mapping[str, Any]) -> None:
         """Tell Airflow of an event of an asset. Raises Unavailable when no DAG knows the asset."""
@@ -111,9 +115,13 @@ class AirflowClient:
 
     def fail_active(self) -> None:
         """Mark every active run failed."""
+        for dag_id, run_id in self.active():
+            self.fail(dag_id, run_id)
+
+    def active(self) -> list[tuple[str, str]]:
+        """Return DAG id and run id of every run that is not over."""
         runs = self.call("GET", "dags/~/dagRuns?state=running&state=queued&limit=100")["dag_runs"]
-        for run in runs:
-            self.fail(run["dag_id"], run["dag_run_id"])
+        return [(run["dag_id"], run["dag_run_id"]) for run in runs]
 
     def link(self, dag_id: str, run_id: str) -> str:
         """Return the address of a run in the UI."""

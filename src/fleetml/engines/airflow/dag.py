@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -17,8 +17,6 @@ from fleetml.errors import UnsupportedConstruct
 from fleetml.pipeline import Plan, Step
 from fleetml.settings import Settings
 from fleetml.triggers import Triggers
-
-_START = datetime(2024, 1, 1, tzinfo=UTC)  # nothing is run for the time before it, not by a backfill either
 
 
 def dag_id(pipeline: str) -> str:
@@ -42,7 +40,7 @@ def build_dag(plan: Plan, path: Path, triggers: Triggers, settings: Settings) ->
         description=plan.description.split("\n")[0] or None,
         doc_md=plan.description or None,
         schedule=_schedule(triggers),
-        start_date=_START,
+        # No start date: with one, switching the DAG on would at once run what was due last, before anything by hand.
         catchup=False,
         max_active_runs=1,  # the champion is one: two runs would judge against a moving one
         params=params(plan, triggers),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow.sdk import Asset, BaseOperator
@@ -14,6 +15,7 @@ from fleetml.engines.airflow.source import Source, task_id
 from fleetml.errors import FleetMLError
 from fleetml.events import Event, StepLine
 from fleetml.pipeline import Inputs
+from fleetml.records import Run
 from fleetml.runners.subprocess import SubprocessRunner
 from fleetml.step import StepOutcome
 from fleetml.step import run as run_step
@@ -87,11 +89,14 @@ class StepOperator(BaseOperator):
         self._cancel = threading.Event()
 
     def execute(self, context: Any) -> dict[str, Any]:
-        run = context["dag_run"]
         bound = context["ti"].xcom_pull(task_ids=PARAMETERS)
         if bound is None:
             raise AirflowFailException(f"step '{self.step}' needs the run's parameters, task '{PARAMETERS}' failed")
-        self._reopen(run)
+        with _reopened(self.source.records(context["dag_run"])):
+            return self._execute(context, bound)
+
+    def _execute(self, context: Any, bound: Mapping[str, Any]) -> dict[str, Any]:
+        run = context["dag_run"]
         inputs = self._inputs(context, bound)
         runner = SubprocessRunner(passed=self.source.settings.step_variables, grace=_GRACE)
         step = self.source.plan.steps[self.step]
@@ -107,12 +112,6 @@ class StepOperator(BaseOperator):
     def on_kill(self) -> None:
         """Stop the step's process and all it started; `execute` returns then."""
         self._cancel.set()
-
-    def _reopen(self, run: Any) -> None:
-        """A cleared step of a finished run makes it a running one again."""
-        records = self.source.records(run)
-        if records.read()["state"] != "running":
-            records.update(state="running")
 
     def _inputs(self, context: Any, bound: Mapping[str, Any]) -> Inputs:
         """Return the step's inputs. Raises AirflowSkipException where the plan says skip, AirflowFailException."""
@@ -175,6 +174,23 @@ class RecordOperator(BaseOperator):
         ended = _ended(set(known.values()))
         records.finish(ended)
         return ended
+
+
+@contextlib.contextmanager
+def _reopened(records: Run) -> Iterator[None]:
+    """A step that was cleared after its run had ended makes it a running one again, and tells how it ends then.
+
+    For the record's own task need not be cleared with it.
+    """
+    found = records.read()
+    if found["state"] != "running":
+        found["reopened"] = True
+        records.update(state="running", reopened=True)
+    try:
+        yield
+    finally:
+        if found.get("reopened"):
+            records.finish(_ended({attempt.state for attempt in records.latest().values()}))
 
 
 # States of tasks whose operator never came to write them, and why.

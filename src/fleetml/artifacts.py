@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -70,7 +69,7 @@ class ResultFolder:
     def create(cls, results: Path, name: str) -> ResultFolder:
         """Make an empty folder below `results`; `name` only helps people to find it. Raises OSError."""
         readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[-60:]
-        result = f"{readable}-{secrets.token_hex(8)}"
+        result = f"{readable}-{os.urandom(8).hex()}"
         made = cls(results / f".{result}.partial", results / result)
         made.aside.mkdir(parents=True)
         return made

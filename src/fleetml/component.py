@@ -75,7 +75,8 @@ def _artifact(name: str, item: Mapping[str, Any]) -> Artifact:
 def write_output(executor_input: Mapping[str, Any], returned: Any, made: Mapping[str, list[Artifact]]) -> None:
     """Write ``executor_output.json`` (aside, then renamed) from what the function returned.
 
-    Raises TypeError when the returned mapping does not name exactly the declared output parameters.
+    Scalars of numpy and its like are written as the numbers they are. Raises TypeError when the returned mapping
+    does not name exactly the declared output parameters, or when a value or an artifact's metadata is not JSON.
     """
     outputs = executor_input.get("outputs", {})
     values = dict(returned or {})
@@ -92,8 +93,14 @@ def write_output(executor_input: Mapping[str, Any], returned: Any, made: Mapping
     target = Path(outputs["outputFile"])
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_suffix(".tmp")
-    aside.write_text(json.dumps(document))
-    os.replace(aside, target)
+    aside.write_text(json.dumps(document, default=_scalar))
+    aside.replace(target)
+
+
+def _scalar(value: Any) -> Any:
+    if getattr(value, "shape", None) == ():
+        return value.item()
+    raise TypeError(f"outputs and metadata are JSON, got {value!r} of type {type(value).__name__}")
 
 
 def load(entry: str) -> Any:
@@ -105,10 +112,7 @@ def load(entry: str) -> Any:
 def _failure(error: BaseException) -> dict[str, Any]:
     """Describe the error and the innermost line of the user's own code (not a library's) it passed."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [
-        f for f in frames if "site-packages" not in f.filename and f.filename != __file__ and os.path.isfile(f.filename)
-    ]
-    last = (own or list(frames))[-1:]
+    last = [frame for frame in frames if _is_own(frame.filename)][-1:]
     return {
         "type": type(error).__name__,
         "message": str(error),
@@ -116,6 +120,11 @@ def _failure(error: BaseException) -> dict[str, Any]:
         "file": last[0].filename if last else "",
         "line": last[0].lineno if last else 0,
     }
+
+
+def _is_own(file: str) -> bool:
+    foreign = file == __file__ or "site-packages" in file or file.startswith(os.path.dirname(os.__file__))  # noqa: PTH120
+    return not foreign and os.path.isfile(file)  # noqa: PTH113
 
 
 def main(argv: list[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
+import os
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,7 +42,7 @@ class Image:
     def environment_digest(self) -> str:
         """SHA-256 over lock digest, Python version of the venv and platform; computed once."""
         if "environment" not in self._known:
-            parts = (self.lock_digest, _python_version(self.venv), sys.platform, platform.machine())
+            parts = (self.lock_digest, _python_version(self.venv), sys.platform, os.uname().machine)
             self._known["environment"] = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         return self._known["environment"]
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import tempfile
-import traceback
 
 from fleetml.errors import FleetMLError
 
@@ -73,6 +71,9 @@ def _complain(line: str) -> None:
 
 def _kept() -> str:
     """Write the traceback of the present exception to a file of its own and return its place."""
+    import tempfile
+    import traceback
+
     with tempfile.NamedTemporaryFile("w", prefix="fleetml-error-", suffix=".log", delete=False) as log:
         traceback.print_exc(file=log)
     return log.name

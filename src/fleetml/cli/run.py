@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 import signal
 import threading
 import time
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     path = pipeline_file(args.pipeline)
     plan = load(path, settings.home / "ir")
     parameters = {**triggers_of(path, plan, settings).defaults, **given(args.parameter, args.params, plan)}
-    run_id = args.run_id or f"{plan.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}"
+    run_id = args.run_id or f"{plan.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(2).hex()}"
     if Run(settings.home, run_id).exists():
         raise InvalidParameter(f"a run id is used once, {run_id!r} exists; choose another, or: fleetml resume {run_id}")
     job = Job(plan, path, plan.bind(parameters), run_id, workers=args.workers, caching=not args.no_cache)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import shutil
@@ -32,7 +31,6 @@ _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"  # the same whoever starts the ste
 _LOOK = 0.05  # s between looks at cancel and limits; the end of the step itself is noticed at once
 _PATIENCE = 5.0  # s for the last lines of a step that is gone
 _PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 Ended = Literal["itself", "cancelled", "timeout", "memory"]
 
@@ -105,7 +103,7 @@ class SubprocessRunner:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid(), _LIBC) if _LIBC else None,
+                preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
             )
         except OSError as error:
             if error.errno in (errno.ENOEXEC, errno.EACCES, errno.ENOENT, errno.E2BIG):
@@ -188,8 +186,11 @@ def without_installation(argv: tuple[str, ...]) -> tuple[str, ...]:
     return argv[3:] if wrapped and argv[2].rstrip().endswith('"$0" "$@"') else argv
 
 
-def _die_with(parent: int, libc: ctypes.CDLL) -> Callable[[], None]:
+def _die_with(parent: int) -> Callable[[], None]:
     """Return what a new process does first: ask for SIGKILL when the thread that started it dies."""
+    import ctypes  # here, as a run of cache hits starts no process; and before the fork, where importing is unsafe
+
+    libc = ctypes.CDLL(None)
 
     def arrange() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

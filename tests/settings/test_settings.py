@@ -1,0 +1,59 @@
+"""Settings: found where they should be, refused where they are wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fleetml.errors import ConfigurationError
+from fleetml.settings import Settings
+
+
+def test_a_project_is_found_from_any_folder_in_it(project: Settings) -> None:
+    deep = project.project / "a/b"
+    deep.mkdir(parents=True)
+    found = Settings.from_environment({}, deep)
+    assert found == project
+    assert found.home == project.project / ".fleetml"
+    assert found.registry == f"sqlite:///{found.home}/registry/mlflow.db"
+    assert found.serving_address == ""
+
+
+@pytest.mark.parametrize("environ", [{}, {"FLEETML_PROJECT": "/no/such"}])
+def test_no_project_is_told_with_the_remedy(environ: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="FLEETML_PROJECT"):
+        Settings.from_environment(environ, tmp_path)
+
+
+def test_the_environment_wins_over_the_running_stack_and_that_over_the_defaults(project: Settings) -> None:
+    project.home.mkdir()
+    addresses = {"registry": "http://127.0.0.1:1", "serving": "127.0.0.1:2"}
+    (project.home / "stack.json").write_text(json.dumps({"addresses": addresses}))
+    environ = {"FLEETML_PROJECT": str(project.project)}
+    found = Settings.from_environment(environ)
+    assert (found.registry, found.serving_address) == ("http://127.0.0.1:1", "127.0.0.1:2")
+    found = Settings.from_environment({**environ, "FLEETML_REGISTRY": "http://elsewhere"})
+    assert (found.registry, found.serving_address) == ("http://elsewhere", "127.0.0.1:2")
+    assert found.variables()["FLEETML_REGISTRY"] == "http://elsewhere"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"addresses": 3}', "{"])
+def test_a_damaged_stack_file_counts_as_no_stack(project: Settings, text: str) -> None:
+    project.home.mkdir()
+    (project.home / "stack.json").write_text(text)
+    assert Settings.from_environment({"FLEETML_PROJECT": str(project.project)}) == project
+
+
+def test_variables_for_steps_are_named_one_by_one(project: Settings) -> None:
+    environ = {"FLEETML_PROJECT": str(project.project), "FLEETML_STEP_VARIABLES": "A, B C"}
+    assert Settings.from_environment(environ).step_variables == ("A", "B", "C")
+
+
+def test_rates_are_numbers_with_known_names(project: Settings) -> None:
+    environ = {"FLEETML_PROJECT": str(project.project)}
+    assert Settings.from_environment({**environ, "FLEETML_COST_GRAMS_PER_KWH": "34"}).rates.grams_per_kwh == 34
+    for name, value in (("GRAMS_PER_KWH", "green"), ("GRAMS", "3"), ("PUE", "-1"), ("PUE", "nan")):
+        with pytest.raises(ConfigurationError, match=f"FLEETML_COST_{name}"):
+            Settings.from_environment({**environ, f"FLEETML_COST_{name}": value})

@@ -44,7 +44,7 @@ def key(step: Step, inputs: Inputs, image: Image) -> Key | None:
     container = step.container
     document = {
         "format": FORMAT,
-        "command": {"command": container.command, "args": container.args, "env": container.env},
+        "command": {"command": container.command, "args": container.args, "env": container.env, "task": _task(step)},
         "definitions": _definitions(step),
         "parameters": inputs.parameters,
         "artifacts": contents,
@@ -71,6 +71,12 @@ def _definitions(step: Step) -> dict[str, Any]:
         "output_artifacts": step.output_artifacts,
     }
     return {kind: {name: [port.type, port.optional] for name, port in found.items()} for kind, found in ports.items()}
+
+
+def _task(step: Step) -> str:
+    """The task's name where the command asks for it; else a component used twice is computed once."""
+    words = (*step.container.command, *step.container.args, *step.container.env.values())
+    return step.task if any("pipeline_task_name" in word for word in words) else ""
 
 
 def entry(step: Step) -> str:

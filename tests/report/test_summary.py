@@ -28,7 +28,7 @@ def test_a_naive_champion_is_called_one(make_run):
 
 def test_a_champion_that_stays_is_compared_on_the_same_windows(make_run):
     told = _lines(make_run(promote=False, champion=1.1))
-    assert told["champion"] == "bandwidth version 2, champion (tcn); stays (best within 5 ms and 20 MB <b>)"
+    assert told["champion"] == "bandwidth version 2, champion (tcn); best within 5 ms and 20 MB <b>"
     assert told["seasonal naive"].endswith("7.8 % HIGHER")
 
 

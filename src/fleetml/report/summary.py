@@ -36,7 +36,7 @@ def _verdict(verdict: Verdict) -> Iterator[Line]:
 
 def headline(verdict: Verdict, champion: Candidate) -> str:
     """Return one line that names version, family and how it came to be champion; a baseline is called one."""
-    how = "new" if verdict.promoted else f"stays ({verdict.reason})" if verdict.reason else "stays"
+    how = "new" if verdict.promoted else verdict.reason or "stays"
     kind = ", a naive forecast: no trained model was better" if champion.family in BASELINES else ""
     return f"{verdict.target} version {verdict.version}, {champion.name} ({champion.family}){kind}; {how}"
 

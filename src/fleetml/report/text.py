@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def figure(value: Any) -> str:
-    """Return a number with up to four significant digits and no exponent, anything else as it is; None as ``-``."""
+def figure(value: Any, digits: int = 4) -> str:
+    """Return a number with up to `digits` significant digits and no exponent, anything else as it is; None as ``-``."""
     if value is None:
         return "-"
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -15,7 +15,7 @@ def figure(value: Any) -> str:
         return f"{value:,.0f}"
     if 0 < abs(value) < 1e-3:
         return f"{value:.{1 - math.floor(math.log10(abs(value)))}f}"  # two significant digits
-    return f"{value:.4g}"
+    return f"{value:.{digits}g}"
 
 
 def figures(entries: Mapping[str, Any] | None) -> str:

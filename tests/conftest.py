@@ -61,7 +61,7 @@ def meta() -> Meta:
 
 @pytest.fixture
 def graph(tmp_path: Path, meta: Meta) -> Callable[..., Path]:
-    """Return a function that writes a forecaster: the last value, plus `add`, plus its covariates where there are any."""
+    """Return a function that writes a forecaster: the last value, plus `add`, plus the covariates there are."""
     from fleetml.learn.builder import Builder
     from fleetml.learn.graph import finish
 

@@ -11,6 +11,7 @@ from components.deploy import smoke
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
 from fleetml.errors import ConfigurationError, FleetMLError, InvalidData
+from fleetml.learn import metrics as errors
 from fleetml.learn import windows
 from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.windows import Windows
@@ -92,12 +93,9 @@ def _demote(registry: str, name: str, version: str, cause: BaseException) -> Non
 
 
 def held_out_mase(forecaster: Forecaster, held_out: Windows) -> float | None:
-    """Return the mean over windows of MAE / scale; None where no window can be scored (docs/adr/0002)."""
-    error = np.abs(forecaster.forecast(held_out) - held_out.target).astype(np.float64)
-    scored = ~np.isnan(error).all(axis=1) & (held_out.scale > 0)
-    if not scored.any():
-        return None
-    return float((np.nanmean(error[scored], axis=1) / held_out.scale[scored]).mean())
+    """Return the MASE on the test windows; None where none of them can be scored."""
+    found = errors.mase(held_out, forecaster.forecast(held_out))
+    return None if np.isnan(found) else found
 
 
 def write_reference(train: Windows, path: Path) -> None:

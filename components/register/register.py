@@ -63,7 +63,7 @@ def register(
             graph=model.path,
             run_name=run_id or model_name,
             params=_params(model, judged),
-            metrics=_figures(judged),
+            metrics=_figures(judged, model.metadata.get("candidate", "")),
             tags=_tags(lineage, model),
             lineage=lineage,
             datasets=(lineage["data"], lineage["train"]),
@@ -121,20 +121,25 @@ def _params(model: Artifact, judged: Mapping[str, Any]) -> dict[str, Any]:
     return params | {_key(f"hyperparameter.{key}"): value for key, value in hyper.items()}
 
 
-def _figures(judged: Mapping[str, Any]) -> dict[str, float]:
-    """The scores of every candidate as ``<figure>.<candidate>``; what is no number is left out."""
-    return {
-        _key(f"{figure}.{name}"): float(found[figure])
-        for name, found in judged["candidates"].items()
-        for figure in _SHOWN
-        if isinstance(found.get(figure), int | float)
-    }
+def _figures(judged: Mapping[str, Any], chosen: str) -> dict[str, float]:
+    """The scores of every candidate as ``<figure>.<candidate>``, of the chosen one as ``<figure>`` too.
+
+    What is no number is left out.
+    """
+    figures: dict[str, float] = {}
+    for name, found in judged["candidates"].items():
+        known = {figure: float(found[figure]) for figure in _SHOWN if isinstance(found.get(figure), int | float)}
+        figures |= {_key(f"{figure}.{name}"): value for figure, value in known.items()}
+        if name == chosen:
+            figures |= known
+    return figures
 
 
 def _tags(lineage: Mapping[str, Any], model: Artifact) -> dict[str, str]:
     data, train = lineage["data"], lineage["train"]
     return {
         "fleetml.run_id": lineage["run_id"],
+        "fleetml.candidate": str(model.metadata.get("candidate", "")),
         "fleetml.code_sha256": lineage["code_sha256"],
         "fleetml.data_uri": data["uri"],
         "fleetml.data_sha256": data["sha256"],

@@ -4,10 +4,13 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from fleetml.component import Artifact
 from fleetml.serving import deployment, online
 from fleetml.serving.client import Client
 from fleetml.serving.deployment import Card
@@ -55,22 +58,30 @@ def test_a_store_that_fails_is_said_once_and_forecasts_go_on(tmp_path: Path, cap
 
     with caplog.at_level(logging.INFO, "fleetml.serving.online"):
         asyncio.run(ask())
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING", "INFO"]
     assert "disk gone" in caplog.text
 
 
 def test_a_store_that_hangs_does_not_hold_the_forecast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(online, "LOOKUP_SECONDS", 0.05)
+    asked: list[str] = []
     go = threading.Event()
 
-    async def ask() -> Mapping[str, float]:
-        store = Feast(tmp_path, lambda folder: lambda vm_id, references: {} if go.wait(30) else {})
-        await store.prepare([CPU])
-        found = await store.of("vm-1", [CPU])
-        go.set()
-        return found
+    def lookup(vm_id: str, references: Sequence[str]) -> Mapping[str, float]:
+        asked.append(vm_id)
+        if vm_id == "slow":
+            go.wait(30)
+        return {CPU: 1.0}
 
-    assert asyncio.run(ask()) == {}
+    async def ask() -> list[Mapping[str, float]]:
+        store = Feast(tmp_path, lambda folder: lookup)
+        await store.prepare([CPU])
+        return [await store.of("slow", [CPU]), await store.of("behind", [CPU])]
+
+    found = asyncio.run(ask())
+    go.set()
+    assert found == [{}, {}]
+    assert "behind" not in asked  # it did not even wait
 
 
 def test_a_store_that_does_not_open_is_tried_again_with_the_next_model(
@@ -110,5 +121,24 @@ def test_the_server_answers_with_the_vms_covariates(
     deployment.install(root, Card("bandwidth", "1", deployment.digest(path)), {deployment.GRAPH: path})
     deployment.point(root, "bandwidth", "1")
     with Client(serve(root, feature_store=tmp_path)) as client:
+        answers = [client.predict_bandwidth(vm, [1.0] * 12, 5).values for vm in ("vm-1", "vm-2", "vm-3")]
+    assert answers == [(31.0,), (1.0,), (1.0,)]
+
+
+def test_the_server_reads_what_was_materialised_into_feast(
+    tmp_path: Path, graph: Callable[..., Path], serve: Callable[..., str]
+) -> None:
+    from components.features.materialise import materialise
+
+    hour = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = {"vm_id": ["vm-1", "vm-2"], "event_timestamp": [hour, hour], "cpu_usage": [30.0, None]}
+    others = ("memory_usage", "disk_io", "network_io", "latency", "error_rate")
+    table = pl.DataFrame(rows).with_columns(pl.lit(0.0).alias(name) for name in others)
+    table.cast({"event_timestamp": pl.Datetime("us", "UTC")}).write_parquet(tmp_path / "features")
+    store, root, path = tmp_path / "store", tmp_path / "serving", graph()
+    materialise(Artifact("features", str(tmp_path / "features")), Artifact("metrics", ""), str(store))
+    deployment.install(root, Card("bandwidth", "1", deployment.digest(path)), {deployment.GRAPH: path})
+    deployment.point(root, "bandwidth", "1")
+    with Client(serve(root, feature_store=store)) as client:
         answers = [client.predict_bandwidth(vm, [1.0] * 12, 5).values for vm in ("vm-1", "vm-2", "vm-3")]
     assert answers == [(31.0,), (1.0,), (1.0,)]

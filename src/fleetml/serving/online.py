@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -47,23 +47,28 @@ class Feast:
         self._open_store = open_store or _open
         self._store: Lookup | None = None
         self._failing = False
+        self._late: Future[Mapping[str, float]] | None = None
         self._thread = ThreadPoolExecutor(1, "online-features")
 
     async def prepare(self, references: Sequence[str]) -> None:
-        if not references or self._store is not None:
+        if not references:
             return
+        loop = asyncio.get_running_loop()
         try:
-            self._store = await asyncio.get_running_loop().run_in_executor(self._thread, self._open_store, self._folder)
+            if self._store is None:
+                self._store = await loop.run_in_executor(self._thread, self._open_store, self._folder)
+            await loop.run_in_executor(self._thread, self._store, "", references)  # the first look-up is slow
         except Exception as error:
-            log.error("the feature store in %s does not open; forecasts go without covariates: %s", self._folder, error)
+            log.error("the feature store %s does not answer; forecasts go without covariates: %s", self._folder, error)
 
     async def of(self, vm_id: str, references: Sequence[str]) -> Mapping[str, float]:
-        if self._store is None or not references:
+        if self._store is None or not references or (self._late and not self._late.done()):
             return {}
-        lookup = asyncio.get_running_loop().run_in_executor(self._thread, self._store, vm_id, references)
+        lookup = self._thread.submit(self._store, vm_id, references)
         try:
-            found = await asyncio.wait_for(lookup, LOOKUP_SECONDS)
+            found = await asyncio.wait_for(asyncio.wrap_future(lookup), LOOKUP_SECONDS)
         except Exception as error:
+            self._late = lookup  # while it still hangs, nobody waits behind it
             self._tell(error)
             return {}
         self._tell(None)

@@ -54,7 +54,9 @@ class Files:
         metrics = self.artifact("metrics", self.folder / "metrics")
         train = self.artifact("train", self.folder / "train.parquet", windows=40)
         returned = stage.register(
-            model=self.artifact("model", self.graph, family="linear", hyperparameters={"alpha": 0.1, "a b?": [1]}),
+            model=self.artifact(
+                "model", self.graph, candidate="automl", family="linear", hyperparameters={"alpha": 0.1, "a b?": [1]}
+            ),
             scores=self.artifact("scores", self.folder / "scores"),
             data=train,
             train=train,
@@ -120,7 +122,7 @@ def test_a_registered_model_is_the_champion_byte_for_byte(files: Files, registry
     version, model = files.champion(registry)
     assert version == "1"
     assert model.path.read_bytes() == files.graph.read_bytes()
-    assert model.metadata == {"family": "linear", "hyperparameters": {"alpha": 0.1, "a b?": [1]}, "version": "1"}
+    assert (model.metadata["version"], model.metadata["hyperparameters"]) == ("1", {"alpha": 0.1, "a b?": [1]})
 
     second, metrics = files.register(registry, "run-2")
     assert second == "2"
@@ -152,6 +154,7 @@ def test_a_version_can_be_traced_to_data_code_parameters_and_run(files: Files, t
     assert run.data.params["hyperparameter.a b_"] == "[1]"
     assert run.data.metrics["mase.automl"] == 0.8
     assert run.data.metrics["mase.seasonal_naive"] == 1.0
+    assert (run.data.metrics["mase"], found.tags["fleetml.candidate"]) == (0.8, "automl")
     assert {i.dataset.name for i in run.inputs.dataset_inputs} == {"data", "train"}
     scores = tmp_path / "registry/artifacts" / found.run_id / "artifacts/scores.json"
     assert json.loads(scores.read_text()) == SCORES

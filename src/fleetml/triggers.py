@@ -25,6 +25,7 @@ from typing import Any
 
 from fleetml.errors import ConfigurationError
 from fleetml.pipeline import Plan
+from fleetml.pipeline.document import parsed
 from fleetml.pipeline.values import cast
 from fleetml.settings import Settings
 
@@ -123,7 +124,7 @@ def load(path: Path, settings: Settings) -> Triggers:
     """
     if not path.is_file():
         return Triggers()
-    document = _document(path)
+    document = _document(path, settings.home / "ir")
     for key in document:
         if key not in _KEYS:
             raise _error(path, f"has the unknown entry '{key}'", f"known are {', '.join(_KEYS)}")
@@ -145,12 +146,18 @@ def load(path: Path, settings: Settings) -> Triggers:
     )
 
 
-def _document(path: Path) -> dict[str, Any]:
-    import yaml
+def _document(path: Path, cache: Path) -> dict[str, Any]:
+    def parse(content: bytes) -> dict[str, Any]:
+        import yaml
+
+        try:
+            return _mapping(path, "the file", yaml.safe_load(content.decode()) or {})
+        except yaml.YAMLError as error:
+            raise ValueError(error) from None
 
     try:
-        return _mapping(path, "the file", yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        return parsed(path.read_bytes(), cache, parse)
+    except (OSError, ValueError) as error:
         raise _error(path, f"must be readable YAML: {' '.join(str(error).split())}", "mend it") from None
 
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,21 @@ def read(path: Path, cache: Path | None = None) -> dict[str, Any]:
         content = path.read_bytes()
     except OSError as error:
         raise InvalidPipeline(f"the IR cannot be read: {error.strerror}; compile it with `fleetml compile`") from None
+    return parsed(content, cache, _parse)
+
+
+def parsed(content: bytes, cache: Path | None, parse: Callable[[bytes], dict[str, Any]]) -> dict[str, Any]:
+    """Return what `parse` makes of a YAML document, from the copy in `cache` where there is one.
+
+    Loading a YAML parser takes longer than all else that a run of cache hits does. Raises what `parse` raises.
+    """
     kept = cache / f"{hashlib.sha256(content).hexdigest()}.json" if cache else None
     if kept and kept.exists():
         try:
             return json.loads(kept.read_bytes())
         except ValueError:
             pass  # a damaged copy is written again
-    document = _parse(content)
+    document = parse(content)
     if kept:
         _keep(kept, document)
     return document
@@ -80,6 +89,6 @@ def _keep(kept: Path, document: dict[str, Any]) -> None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         aside.write_text(json.dumps(document))
         aside.replace(kept)
-    except OSError:
+    except (OSError, TypeError):  # no room; or a date, which has no JSON form
         with contextlib.suppress(OSError):
             aside.unlink()

@@ -16,8 +16,8 @@ def automl(
 ) -> None:
     """Search a tabular forecaster; write the best graph and the leaderboard.
 
-    Raises InvalidParameter for an empty budget, InvalidData for windows that cannot be scored, SearchFailed when nothing
-    could be trained.
+    Raises InvalidParameter for an empty budget, InvalidData for windows that cannot be scored, SearchFailed when
+    nothing could be trained.
     """
     search.check_budget(trials, timeout_seconds)
     from fleetml.learn.tabular_trainer import TabularTrainer

@@ -43,7 +43,7 @@ def compress(
     before = _attempt("none", original, val_windows, math.nan)
     best, reason = choose(before, windows.load(train.path), val_windows, max_loss)
     ratio = round(before.size_bytes / best.size_bytes, 3)
-    figures = {"method": best.method, "ratio": ratio, "loss": round(best.loss, 5)}
+    figures: dict[str, str | float] = {"method": best.method, "ratio": ratio, "loss": round(best.loss, 5)}
     graph.publish(
         best.model,
         compressed,

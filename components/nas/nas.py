@@ -17,8 +17,8 @@ def nas(
 ) -> None:
     """Search a neural forecaster; write the best graph and the leaderboard.
 
-    An architecture whose untrained graph is slower than `latency_limit_ms` (median of one forecast on one thread) is never
-    trained. Raises InvalidParameter for an empty budget, SearchFailed when nothing could be trained.
+    An architecture whose untrained graph is slower than `latency_limit_ms` (median of one forecast on one thread) is
+    never trained. Raises InvalidParameter for an empty budget, SearchFailed when nothing could be trained.
     """
     search.check_budget(trials, timeout_seconds, latency_limit_ms)
     from fleetml.learn.neural_trainer import NeuralTrainer

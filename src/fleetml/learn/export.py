@@ -45,7 +45,11 @@ def from_torch(network: "Network", meta: Meta, hyperparameters: dict[str, Any]) 
             dynamic_axes={name: {0: "batch"} for name in ("history", "covariates", "forecast")},
         )
         exported = onnx.load(path)
-    return finish(simplify(exported), meta, network.family, hyperparameters)
+    model = simplify(exported)
+    # The exporter loses the width of a horizon of one step.
+    shape = model.graph.output[0].type.tensor_type.shape
+    shape.dim[1].dim_value = meta.horizon
+    return finish(model, meta, network.family, hyperparameters)
 
 
 def from_estimator(

@@ -101,7 +101,7 @@ def _check_tensors(what: str, infos: Any, wanted: Mapping[str, int]) -> None:
         for name, tensor in found.items()
     )
     if not right:
-        got = {name: onnx.printer.to_text(info.type) for name, info in zip(found, infos, strict=True)}
+        got = {name: [dim.dim_param or dim.dim_value for dim in tensor.shape.dim] for name, tensor in found.items()}
         raise InvalidGraph(
             f"{what} of a forecaster graph must be float32 { ({k: ['batch', v] for k, v in wanted.items()}) }, got {got}; "
             "name and shape them so at export"

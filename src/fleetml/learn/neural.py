@@ -20,7 +20,7 @@ from fleetml.learn.windows import Meta
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 MEDIANS = (12, 36, 72)  # steps
 SMOOTHING = 13  # steps, odd: the moving average of the season before
-PATCH = 24  # steps: two hours; a longer unrolling makes the export slow
+PATCH = 24  # steps: two hours
 # The sum of deviations below which a history counts as constant, as a share of its level.
 FLOOR = 1e-3
 
@@ -62,7 +62,7 @@ class NaiveForecasts(nn.Module):
         edge = SMOOTHING // 2
         padded = torch.cat([history[:, :1].expand(-1, edge), history, history[:, -1:].expand(-1, edge)], dim=1)
         smooth = nn.functional.avg_pool1d(padded.unsqueeze(1), SMOOTHING, stride=1).squeeze(1)
-        seasonal = torch.stack([history[:, self.season_steps], smooth[:, self.season_steps]], dim=2)
+        seasonal = torch.stack([torch.index_select(s, 1, self.season_steps) for s in (history, smooth)], dim=2)
         naive = torch.cat([seasonal, flat.unsqueeze(1).expand(-1, self.horizon, -1)], dim=2)
         return naive, level, spread
 
@@ -98,8 +98,9 @@ class TCN(nn.Module):
     def __init__(self, context: int, architecture: Architecture) -> None:
         super().__init__()
         width = architecture.width
-        self.stem = nn.Conv1d(1, width, self.STRIDE, stride=self.STRIDE)
-        self.trim = context % self.STRIDE
+        stride = min(self.STRIDE, context)
+        self.stem = nn.Conv1d(1, width, stride, stride=stride)
+        self.trim = context % stride
         self.dilations = [2**i for i in range(architecture.depth)]
         self.convolutions = nn.ModuleList(nn.Conv1d(width, width, self.KERNEL, dilation=d) for d in self.dilations)
         self.dropout = nn.Dropout(architecture.dropout)
@@ -118,14 +119,15 @@ class GRU(nn.Module):
 
     def __init__(self, context: int, architecture: Architecture) -> None:
         super().__init__()
-        self.trim = context % PATCH
-        self.patches = context // PATCH
-        self.gru = nn.GRU(PATCH, architecture.width, batch_first=True)
+        self.patch = min(PATCH, context)
+        self.trim = context % self.patch
+        self.patches = context // self.patch
+        self.gru = nn.GRU(self.patch, architecture.width, batch_first=True)
         self.dropout = nn.Dropout(architecture.dropout)
         self.width = architecture.width
 
     def forward(self, series: Tensor) -> Tensor:
-        patches = series[:, self.trim :].reshape(-1, self.patches, PATCH)
+        patches = series[:, self.trim :].reshape(-1, self.patches, self.patch)
         hidden, _ = self.gru(patches)
         return self.dropout(hidden[:, -1])
 

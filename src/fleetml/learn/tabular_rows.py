@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 
 from fleetml.learn.baselines import seasonal_steps
-from fleetml.learn.builder import Builder
+from fleetml.learn.builder import Builder, Shape
 from fleetml.learn.forecaster import session
 from fleetml.learn.windows import Floats, Meta, Windows
 
@@ -29,14 +29,14 @@ _CHUNK = 512  # windows per call
 
 @dataclass(frozen=True)
 class Rows:
-    """rows [N * horizon, F]; level, spread [N, 1] in the target's unit: what `transform` and its inverse in the graph use."""
+    """rows [N * horizon, F]; level, spread [N, 1] in the target's unit."""
 
     rows: Floats
     level: Floats
     spread: Floats
 
     def restore(self, transformed: Floats, history: Floats) -> Floats:
-        """Return the forecast [N, horizon] a model's output [N * horizon] means, as `forecasts` computes it in the graph."""
+        """Return the forecast [N, horizon] that a model's output [N * horizon] means; the graph's end does the same."""
         shaped = transformed.reshape(len(self.level), -1)
         centred = shaped / np.maximum(1 - np.abs(shaped), 1e-3)
         low = history.min(axis=1, keepdims=True) - self.spread
@@ -67,16 +67,20 @@ def graph(meta: Meta) -> onnx.ModelProto:
     made = Builder()
     level, spread = _centre(made, meta)
     per_window = _statistics(made, meta, level, spread)
-    per_window += [_symlog(made, _known(made)), made.op("Cast", made.op("IsNaN", "covariates"), to=onnx.TensorProto.FLOAT)]
+    per_window += [
+        _symlog(made, _known(made)),
+        made.op("Cast", made.op("IsNaN", "covariates"), to=onnx.TensorProto.FLOAT),
+    ]
     flat = made.op("Unsqueeze", made.op("Concat", *per_window, axis=1), made.integers(1))
     steps = _steps(made, meta, level, spread)
     repeated = made.op("Tile", flat, made.integers(1, meta.horizon, 1))
     joined = made.op("Concat", steps, repeated, axis=2)
     width = 3 + _width(per_window, meta)
     made.op("Reshape", joined, made.integers(-1, width), name="rows")
-    shapes = {name: ["batch", 1] for name in _OUTPUTS[1:]}
-    inputs = {"history": ["batch", meta.context], "covariates": ["batch", len(meta.covariates)]}
-    return made.model(inputs, {"rows": ["rows", width], **shapes}, "rows")
+    shapes: dict[str, Shape] = {name: ["batch", 1] for name in _OUTPUTS[1:]}
+    inputs: dict[str, Shape] = {"history": ["batch", meta.context], "covariates": ["batch", len(meta.covariates)]}
+    outputs: dict[str, Shape] = {"rows": ["rows", width], **shapes}
+    return made.model(inputs, outputs, "rows")
 
 
 def _width(per_window: list[str], meta: Meta) -> int:
@@ -147,7 +151,7 @@ def _symlog(made: Builder, value: str) -> str:
 
 
 def forecasts(meta: Meta) -> onnx.ModelProto:
-    """Return the graph that ends every tabular model: transformed [batch * horizon, 1] and the window's own numbers → forecast."""
+    """Return the graph that ends every tabular model: transformed [batch * horizon, 1], level, … → forecast."""
     made = Builder()
     shaped = made.op("Reshape", "transformed", made.integers(-1, meta.horizon))
     # The inverse of softsign, x / (1 - |x|); a model may say more than 1, and low and high bound what comes of that.
@@ -156,7 +160,7 @@ def forecasts(meta: Meta) -> onnx.ModelProto:
     forecast = made.op("Add", "level", made.op("Mul", centred, "spread"))
     bounded = made.op("Min", made.op("Max", forecast, "low"), "high")
     made.op("Relu", bounded, name="forecast")
-    inputs = {"transformed": ["rows", 1], **{name: ["batch", 1] for name in _OUTPUTS[1:]}}
+    inputs: dict[str, Shape] = {"transformed": ["rows", 1], **{name: ["batch", 1] for name in _OUTPUTS[1:]}}
     return made.model(inputs, {"forecast": ["batch", meta.horizon]}, "forecasts")
 
 

@@ -1,0 +1,86 @@
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from components.hpo.hpo import hpo
+from fleetml.component import Artifact
+from fleetml.learn import graph as graphs
+from fleetml.learn import search, search_space, windows
+from fleetml.learn.neural_trainer import NeuralTrainer
+from fleetml.learn.search import SearchFailed
+from fleetml.learn.tabular_trainer import TabularTrainer
+
+NAMES = ("train", "val", "automl_model", "nas_model", "model", "leaderboard", "metrics")
+
+
+@pytest.fixture
+def made(tmp_path, windows):
+    """Return the artifacts of hpo, train and val written."""
+    made = {name: Artifact(name, str(tmp_path / name)) for name in NAMES}
+    windows(300).save(made["train"].path)
+    windows(60, seed=1).save(made["val"].path)
+    return made
+
+
+def train(made, kind, family, artifact, **changed):
+    """Train one candidate and publish it as an input of hpo."""
+    trainer = kind(windows.load(made["train"].path), windows.load(made["val"].path), 0)
+    chosen = {**search_space.defaults(trainer.families[family]), **changed}
+    candidate = trainer.train(family, chosen, float("inf"), lambda epoch, score: None)
+    graphs.publish(candidate.graph, made[artifact])
+    return candidate
+
+
+@pytest.fixture
+def candidates(made):
+    weak = train(made, TabularTrainer, "xgboost", "automl_model", trees=1, learning_rate=1e-3)
+    strong = train(made, NeuralTrainer, "mlp", "nas_model")
+    assert strong.validation_mase < weak.validation_mase
+    return weak, strong
+
+
+def run(made, trials=3, latency_limit_ms=100.0):
+    hpo(**made, trials=trials, timeout_seconds=60, latency_limit_ms=latency_limit_ms, seed=0)
+    return pq.read_table(made["leaderboard"].path).sort_by("trial").to_pylist()
+
+
+def test_it_tunes_the_better_model_around_its_point_and_never_ends_worse(made, candidates):
+    _, strong = candidates
+    rows = run(made)
+    assert {row["family"] for row in rows} == {"mlp"}
+    assert json.loads(rows[0]["hyperparameters"]) == strong.hyperparameters
+    assert rows[0]["validation_mase"] == pytest.approx(strong.validation_mase)
+    for row in rows[1:]:
+        assert json.loads(row["hyperparameters"])["width"] in range(80, 190)
+    assert made["model"].metadata["validation_mase"] <= rows[0]["validation_mase"]
+    assert made["metrics"].metadata["incumbent_mase"] == round(rows[0]["validation_mase"], 4)
+
+
+def test_one_trial_hands_the_incumbent_on_as_it_is(made, candidates):
+    run(made, trials=1)
+    assert made["model"].path.read_bytes() == made["nas_model"].path.read_bytes()
+
+
+def test_a_tabular_model_is_tuned_when_it_is_better(made):
+    train(made, TabularTrainer, "xgboost", "automl_model")
+    train(made, NeuralTrainer, "mlp", "nas_model", learning_rate=1e-9)
+    rows = run(made)
+    assert {row["family"] for row in rows} == {"xgboost"}
+
+
+def test_a_model_over_the_latency_limit_is_passed_over(made, candidates, monkeypatch):
+    real = search.check_latency
+
+    def slow_mlp(model, limit):
+        if graphs.describe(model).family == "mlp":
+            raise search.TooSlow(9.0, limit)
+        return real(model, limit)
+
+    monkeypatch.setattr(search, "check_latency", slow_mlp)
+    assert run(made, trials=1)[0]["family"] == "xgboost"
+
+
+def test_two_models_over_the_limit_are_an_error_that_names_both(made, candidates):
+    with pytest.raises(SearchFailed, match=r"automl.*nas.*raise latency_limit_ms"):
+        run(made, latency_limit_ms=1e-6)

@@ -1,0 +1,169 @@
+import math
+from pathlib import Path
+
+import optuna
+import pyarrow.parquet as pq
+import pytest
+
+from fleetml.component import Artifact
+from fleetml.errors import InvalidData, InvalidParameter
+from fleetml.learn import graph as graphs
+from fleetml.learn import search
+from fleetml.learn.search import Candidate, SearchFailed, TooSlow
+from fleetml.learn.search_space import Range
+
+FAMILIES = {"good": {"x": Range(0.0, 1.0, 0.5)}, "bad": {"x": Range(0.0, 1.0, 0.5)}}
+
+
+class Trainer:
+    """Scores |x - 0.2| in family good; does what it is told in family bad."""
+
+    families = FAMILIES
+
+    def __init__(self, bad=lambda report: None):
+        self.bad, self.seen = bad, []
+
+    def train(self, family, hyperparameters, deadline, report):
+        self.seen.append((family, hyperparameters["x"]))
+        if family == "bad":
+            self.bad(report)
+        return Candidate(None, family, hyperparameters, abs(hyperparameters["x"] - 0.2), 0.1, 10)
+
+
+def fail(error):
+    def bad(report):
+        raise error
+
+    return bad
+
+
+def run(trainer, trials=12, seed=0, seconds=60.0):
+    return search.search(trainer, trainer.families, trials, seconds, seed)
+
+
+def test_defaults_come_first_then_the_search_improves_on_them():
+    trainer = Trainer()
+    result = run(trainer, trials=20)
+    assert trainer.seen[:2] == [("good", 0.5), ("bad", 0.5)]
+    assert len(result.outcomes) == 20
+    assert result.incumbent().validation_mase < 0.1
+    assert result.incumbent().validation_mase == min(o.validation_mase for o in result.outcomes)
+
+
+def test_the_same_seed_gives_the_same_trials():
+    trainers = [Trainer(), Trainer(), Trainer()]
+    for trainer, seed in zip(trainers, (1, 1, 2), strict=True):
+        run(trainer, seed=seed)
+    assert trainers[0].seen == trainers[1].seen != trainers[2].seen
+
+
+def test_time_ends_the_search_but_never_before_one_trial():
+    assert len(run(Trainer(), seconds=1e-9).outcomes) == 1
+
+
+def test_each_default_gets_its_share_of_the_time():
+    deadlines = []
+
+    class Watch(Trainer):
+        def train(self, family, hyperparameters, deadline, report):
+            deadlines.append(deadline)
+            return super().train(family, hyperparameters, deadline, report)
+
+    run(Watch(), trials=3, seconds=100.0)
+    first, second, third = deadlines
+    assert 40 < second - first < 60  # half of the time, then all that is left
+    assert third == pytest.approx(second, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (ValueError("no such leaf"), "failed", "ValueError: no such leaf"),
+        (TooSlow(7.5, 5.0), "infeasible", "latency 7.50 ms exceeds the limit of 5 ms"),
+        (optuna.TrialPruned("worse"), "pruned", "worse"),
+    ],
+)
+def test_a_trial_without_a_model_is_recorded_with_its_reason_and_the_search_goes_on(error, state, reason):
+    result = run(Trainer(fail(error)))
+    assert len(result.outcomes) == 12
+    assert (result.outcomes[1].state, result.outcomes[1].reason) == (state, reason)
+    assert result.incumbent().family == "good"
+
+
+def test_a_hopeless_trial_is_pruned_by_what_it_reports():
+    def report_badly(report):
+        for epoch in range(10):
+            report(epoch, 100.0)
+
+    class Reporting(Trainer):
+        def train(self, family, hyperparameters, deadline, report):
+            if family == "good":
+                for epoch in range(10):
+                    report(epoch, 1.0)
+            return super().train(family, hyperparameters, deadline, report)
+
+    result = run(Reporting(report_badly), trials=30)
+    pruned = [o for o in result.outcomes if o.state == "pruned"]
+    assert pruned
+    assert all(o.family == "bad" and "100.0000 after epoch" in o.reason for o in pruned)
+
+
+def test_when_every_trial_fails_the_first_cause_is_named():
+    class Broken(Trainer):
+        def train(self, *args):
+            raise MemoryError(f"cause {len(self.seen)}" if self.seen.append(0) else "cause 1")
+
+    with pytest.raises(SearchFailed, match=r"3 trials and none; the first \(good .* was failed: MemoryError: cause 1"):
+        run(Broken(), trials=3).incumbent()
+
+
+def test_the_leaderboard_lists_every_trial_best_first(tmp_path: Path):
+    result = run(Trainer(fail(ValueError("no"))))
+    result.save_leaderboard(tmp_path / "leaderboard")
+    rows = pq.read_table(tmp_path / "leaderboard").to_pylist()
+    scores = [row["validation_mase"] for row in rows]
+    trained = [score for score in scores if score is not None]
+    assert len(rows) == 12
+    assert trained == sorted(trained)
+    assert scores[len(trained) :] == [None] * (12 - len(trained))
+    assert rows[0]["hyperparameters"].startswith('{"x": ')
+    assert {"trial", "family", "state", "seconds", "size_bytes", "latency_ms", "reason"} < set(rows[0])
+
+
+@pytest.mark.parametrize(
+    ("budget", "name"), [((0, 10, 5.0), "trials"), ((1, 0, 5.0), "timeout_seconds"), ((1, 10, math.nan), "latency")]
+)
+def test_an_empty_budget_is_refused_by_name(budget, name):
+    with pytest.raises(InvalidParameter, match=name):
+        search.check_budget(*budget)
+
+
+def test_windows_that_cannot_be_scored_are_left_out_and_none_left_is_an_error(windows):
+    some = windows(20)
+    some.scale[:5] = 0
+    some.target[5:8] = math.nan
+    assert len(search.require_scored(some, "val")) == 12
+    some.scale[:] = math.nan
+    with pytest.raises(InvalidData, match=r"'val'.*none of 20"):
+        search.require_scored(some, "val")
+
+
+def test_a_graph_is_judged_as_it_is_and_refused_when_too_slow(graph, windows):
+    model = graphs.load(graph(add=0.0))
+    candidate = search.judge(model, windows())
+    assert candidate.family == "test"
+    assert candidate.size_bytes == len(model.SerializeToString())
+    assert 0 < candidate.validation_mase < 10
+    with pytest.raises(TooSlow, match="exceeds the limit of 1e-06 ms"):
+        search.judge(model, windows(), 1e-6)
+
+
+def test_publishing_writes_model_leaderboard_and_figures(graph, windows, tmp_path: Path):
+    candidate = search.judge(graphs.load(graph()), windows())
+    result = search.Result(best=candidate, outcomes=[search.Outcome(0, "test", "{}", "trained", 1.0, 1.0, 1, 1.0, "")])
+    model, leaderboard, metrics = (Artifact(name, str(tmp_path / name)) for name in ("model", "leaderboard", "metrics"))
+    search.publish(result, model, leaderboard, metrics)
+    assert graphs.describe(graphs.load(model.path)).family == "test"
+    assert model.metadata["validation_mase"] == candidate.validation_mase
+    assert {"family", "hyperparameters", "size_bytes"} < set(model.metadata)
+    assert list(metrics.metadata)[:3] == ["family", "validation_mase", "trials"]

@@ -14,7 +14,10 @@ ROUNDS = 9
 TEN = """
 from kfp import dsl
 
-WRITE = "import pathlib, sys; p = pathlib.Path(sys.argv[1]); p.parent.mkdir(parents=True, exist_ok=True); p.write_text(sys.argv[2])"
+WRITE = (
+    "import pathlib, sys; p = pathlib.Path(sys.argv[1]); "
+    "p.parent.mkdir(parents=True, exist_ok=True); p.write_text(sys.argv[2])"
+)
 
 
 @dsl.container_component

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
-from fleetml.errors import ConfigurationError
+from fleetml.errors import ConfigurationError, InvalidPipeline
 from fleetml.images import Images
 from fleetml.runners import Command, Exit, Limits, Runner
 from fleetml.runners.subprocess import SubprocessRunner
@@ -146,3 +147,55 @@ def test_a_program_that_is_not_there_is_named(runner: Runner, project: Settings)
     image = Images(project.project).resolve("fleetml/ml")
     with pytest.raises(ConfigurationError, match="no-such-program"):
         runner.run(Command(("no-such-program",), image), print, threading.Event())
+
+
+def test_a_child_that_left_the_group_ends_too(go) -> None:
+    code = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
+        "print(child.pid, flush=True)\n"
+    )
+    assert not alive(int(go(code).lines[0]))
+
+
+def test_the_memory_limit_ends_it(go) -> None:
+    ran = go("import time; x = bytearray(300_000_000); time.sleep(600)", limits=Limits(memory=100_000_000))
+    assert ran.exit.ended == "memory"
+    assert "memory limit" in str(ran.exit)
+    assert not ran.exit.succeeded
+
+
+def test_output_that_cannot_be_taken_ends_the_command_with_that_error(go) -> None:
+    def full(line: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        go("import time\nfor n in range(100_000): print(n, flush=True)\ntime.sleep(600)\n", on_line=full)
+
+
+def test_much_output_and_bytes_that_are_no_text_arrive(go) -> None:
+    ran = go("import sys\nfor n in range(20_000): print(n)\nsys.stdout.flush(); sys.stdout.buffer.write(b'\\xff\\n')\n")
+    assert ran.lines[:20_000] == [str(n) for n in range(20_000)]
+    assert ran.lines[20_000:] == ["\ufffd"]
+
+
+def test_the_project_is_importable_and_the_working_folder_is_the_command_s_own(go, project: Settings) -> None:
+    (project.project / "shared.py").write_text("WORD = 'found'")
+    ran = go("import os, shared; print(shared.WORD, os.listdir('.'))")
+    assert ran.lines == ["found []"]
+
+
+def test_several_at_once_do_not_disturb_each_other(go) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        ran = list(pool.map(lambda n: go(f"print({n}); raise SystemExit({n})"), range(8)))
+    assert [(each.exit.status, each.lines) for each in ran] == [(n, [str(n)]) for n in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "limits"),
+    [("", "", Limits()), ("500m", "2Gi", Limits(0.5, 2 * 2**30)), ("2", "1.5G", Limits(2.0, 1_500_000_000))],
+)
+def test_limits_are_kubernetes_quantities(cpu: str, memory: str, limits: Limits) -> None:
+    assert Limits.parse(cpu, memory, "step 'x'") == limits
+    with pytest.raises(InvalidPipeline, match=r"step 'x'.*'much'"):
+        Limits.parse("much", memory, "step 'x'")

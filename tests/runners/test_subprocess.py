@@ -1,0 +1,94 @@
+"""What only the subprocess runner does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fleetml.errors import ConfigurationError, Unavailable
+from fleetml.images import Images
+from fleetml.runners import Command
+from fleetml.runners.subprocess import SubprocessRunner, without_installation
+from fleetml.settings import Settings
+
+
+def lines(project: Settings, runner: SubprocessRunner, *argv: str, **known: object) -> list[str]:
+    found: list[str] = []
+    image = Images(project.project).resolve("fleetml/ml")
+    assert runner.run(Command(argv, image, **known), found.append, threading.Event()).succeeded  # type: ignore[arg-type]
+    return found
+
+
+def test_python_is_that_of_the_image(project: Settings) -> None:
+    code = "import sys; print(sys.prefix)"
+    for program in ("python", "python3"):
+        assert lines(project, SubprocessRunner(), program, "-c", code) == [sys.prefix]
+    assert lines(project, SubprocessRunner(), "sh", "-c", f"python3 -c '{code}'") == [sys.prefix]
+
+
+def test_variables_of_ours_pass_when_named(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORE_KEY", "k")
+    code = "import os; print(os.environ.get('STORE_KEY'))"
+    assert lines(project, SubprocessRunner(), "python", "-c", code) == ["None"]
+    assert lines(project, SubprocessRunner(passed=("STORE_KEY",)), "python", "-c", code) == ["k"]
+
+
+def test_a_machine_without_room_for_temporary_files_says_so(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/no/such/place")
+    with pytest.raises(Unavailable, match="/no/such/place"):
+        lines(project, SubprocessRunner(), "true")
+
+
+def test_a_file_that_is_no_program_is_named(project: Settings, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"\x7fELF nothing")
+    broken.chmod(0o755)
+    with pytest.raises(ConfigurationError, match="broken"):
+        lines(project, SubprocessRunner(), str(broken))
+
+
+def test_the_installation_before_a_stranger_s_component_is_left_out() -> None:
+    """As kfp itself writes it."""
+    dsl = pytest.importorskip("kfp.dsl")
+
+    @dsl.component(base_image="python:3.11", packages_to_install=["left-pad==1"])
+    def add():
+        print(1)
+
+    container = add.component_spec.implementation.container
+    command = (*container.command, *container.args)
+    assert "pip install" in command[2]
+    short = without_installation(command)
+    assert short == command[3:]
+    assert short[:2] == ("sh", "-ec")
+    assert without_installation(short) == short
+    assert without_installation(("sh", "-c", "pip install x && run")) == ("sh", "-c", "pip install x && run")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+def test_a_step_dies_with_an_engine_that_is_killed(project: Settings, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    step = f"import os, time\nopen({str(fifo)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+    engine = (
+        "import threading; from pathlib import Path; from fleetml.images import Images\n"
+        "from fleetml.runners import Command; from fleetml.runners.subprocess import SubprocessRunner\n"
+        f"image = Images(Path({str(project.project)!r})).resolve('fleetml/ml')\n"
+        f"command = Command(('python', '-c', {step!r}), image)\n"
+        "run = lambda: SubprocessRunner().run(command, print, threading.Event())\n"
+        "thread = threading.Thread(target=run); thread.start(); thread.join()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", engine]) as going:
+        child = psutil.Process(int(fifo.read_text()))
+        going.kill()
+    try:
+        child.wait(30)
+    except psutil.NoSuchProcess:
+        pass
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from feast.data_format import ParquetFormat
@@ -19,10 +20,8 @@ VIEW = "vm_metrics"
 REFERENCES = tuple(f"{VIEW}:{name}" for name in FEATURES)
 TTL = timedelta(hours=24)
 
-Definition = Entity | FeatureView | FeatureService
 
-
-def definitions(table: Path) -> list[Definition]:
+def definitions(table: Path) -> list[Any]:
     """Return entity, view and service over the feature table (Parquet) at `table`."""
     vm = Entity(name="vm", join_keys=["vm_id"], value_type=ValueType.STRING, description="a virtual machine")
     view = FeatureView(

@@ -21,7 +21,7 @@ from fleetml.serving.client import Client
 from fleetml.serving.deployment import GRAPH, Card
 
 START_SECONDS = 90.0
-SWAP_SECONDS = 30.0
+SWAP_SECONDS = 90.0  # the server may still be importing Feast
 CALLS = 200
 _TOLERANCE = 1e-3  # float32 through another batch size; relative to the largest value of the forecast
 

@@ -30,7 +30,7 @@ def drift(
     metrics: dsl.Output[dsl.Metrics],
     threshold: float = 0.2,
     column_threshold: float = 1.0,
-    min_rows: int = 200,
+    min_rows: int = 100,
 ) -> dsl.ContainerSpec:
     """Measure how far the live features are from those of training; report it."""
     return step("components.drift.drift:drift")

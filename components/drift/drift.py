@@ -25,8 +25,7 @@ def drift(
     """Return drifted, score and features, and write a self-contained HTML report.
 
     Features are compared in each VM's own terms (`own_terms`). One drifted when the Wasserstein distance of its values,
-    in standard deviations of the reference, is at least `column_threshold`; `features` are the distances of those.
-    `score` is the share of features that drifted, from 0 to 1; the data drifted when it reaches `threshold`. A
+    in standard deviations of the reference, reaches its limit (`limits`); `features` are the distances of those. `score` is the share of features that drifted, from 0 to 1; the data drifted when it reaches `threshold`. A
     feature with fewer than `min_rows` live values is not judged; when that leaves none, nothing drifted, and the report
     says so.
     """
@@ -43,14 +42,25 @@ def drift(
         report.path.write_text(f"<!doctype html><meta charset=utf-8><title>Drift</title><p>{html.escape(note)}</p>")
         metrics.log(drifted=False, requests=len(live), note=note)
         return {"drifted": False, "score": 0.0, "features": {}}
-    distances = _compare(*own_terms(live, trained, columns), report, threshold, column_threshold)
-    moved = {column: distance for column, distance in distances.items() if distance >= column_threshold}
+    allowed = limits(live, columns, column_threshold)
+    distances = _compare(*own_terms(live, trained, columns), report, threshold, allowed)
+    moved = {column: distance for column, distance in distances.items() if distance >= allowed[column]}
     score = len(moved) / len(columns)
     worst = max(distances, key=lambda column: distances[column])
     metrics.log(drifted=score >= threshold, score=round(score, 3), worst=f"{worst} {distances[worst]:.2f}")
     metrics.log(requests=len(live), not_judged=", ".join(c for c in features if c not in columns))
     metrics.log(**{f"distance.{column}": distance for column, distance in distances.items()})
     return {"drifted": score >= threshold, "score": score, "features": moved}
+
+
+def limits(live: pd.DataFrame, columns: list[str], column_threshold: float) -> dict[str, float]:
+    """Return the distance that each feature may have: `column_threshold` and three standard errors.
+
+    A mean of n standard scores has the standard error 1 / sqrt(n). A value asked about again is no new one: n counts
+    different pairs of VM and value, so that a few VMs whose covariates stand still do not pass for a fleet that drifted.
+    """
+    counts = {column: len(live[["vm_id", column]].dropna().drop_duplicates()) for column in columns}
+    return {column: column_threshold + 3 / float(np.sqrt(count)) for column, count in counts.items()}
 
 
 def own_terms(live: pd.DataFrame, trained: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -73,7 +83,7 @@ def own_terms(live: pd.DataFrame, trained: pd.DataFrame, columns: list[str]) -> 
 
 
 def _compare(
-    live: pd.DataFrame, trained: pd.DataFrame, report: Artifact, threshold: float, column_threshold: float
+    live: pd.DataFrame, trained: pd.DataFrame, report: Artifact, threshold: float, allowed: dict[str, float]
 ) -> dict[str, float]:
     """Run Evidently; return the distance of each column."""
     from evidently import DataDefinition, Dataset, Report
@@ -81,7 +91,7 @@ def _compare(
 
     definition = DataDefinition(numerical_columns=list(live.columns))  # else few distinct numbers pass for categories
     preset = DataDriftPreset(
-        columns=list(live.columns), drift_share=threshold, num_method="wasserstein", num_threshold=column_threshold
+        columns=list(live.columns), drift_share=threshold, num_method="wasserstein", per_column_threshold=allowed
     )
     result = Report([preset], include_tests=True).run(
         Dataset.from_pandas(live, definition), Dataset.from_pandas(trained, definition)

@@ -31,9 +31,9 @@ def gate(
     hpo_model: dsl.Input[dsl.Model],
     compressed_model: dsl.Input[dsl.Model],
     champion_model: dsl.Input[dsl.Model],
-    promote: dsl.OutputPath(bool),
-    winner: dsl.OutputPath(str),
-    reason: dsl.OutputPath(str),
+    promote: dsl.OutputPath(bool),  # type: ignore[valid-type]
+    winner: dsl.OutputPath(str),  # type: ignore[valid-type]
+    reason: dsl.OutputPath(str),  # type: ignore[valid-type]
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     champion_version: str = "",

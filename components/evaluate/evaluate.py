@@ -16,7 +16,8 @@ from fleetml.learn import metrics as errors
 from fleetml.learn import windows
 from fleetml.learn.forecaster import Forecaster, latency
 from fleetml.learn.graph import InvalidGraph
-from fleetml.learn.windows import Floats, Windows
+from fleetml.learn.metrics import Values
+from fleetml.learn.windows import Windows
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def evaluate(
             "on the training span of every VM; give VMs that vary"
         )
     found: dict[str, dict[str, Any]] = {}
-    steps: dict[str, Floats] = {}
+    steps: dict[str, Values] = {}
     for name, graph in candidates.graphs(held_out.meta, models, champion_version).items():
         try:
             found[name], steps[name] = judge(held_out, graph)
@@ -72,12 +73,12 @@ def evaluate(
     )
 
 
-def judge(held_out: Windows, graph: bytes) -> tuple[dict[str, Any], Floats]:
+def judge(held_out: Windows, graph: bytes) -> tuple[dict[str, Any], Values]:
     """Return the scores of one graph, and its error at each step of the horizon in units of the scale."""
     forecaster = Forecaster(graph)
     forecast = forecaster.forecast(held_out)
     p50, p99 = latency(graph)
-    entry = {
+    entry: dict[str, Any] = {
         "family": forecaster.description.family,
         "mase": errors.mase(held_out, forecast),
         "mae": errors.mae(held_out, forecast),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fleetml.learn.windows import Floats
+    from fleetml.learn.metrics import Values
 
 _STYLE = (
     "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:60rem;color:#222}"
@@ -19,7 +19,7 @@ _STYLE = (
 )
 
 
-def render(scores: Mapping[str, Any], steps: Mapping[str, Floats]) -> str:
+def render(scores: Mapping[str, Any], steps: Mapping[str, Values]) -> str:
     """Return the page of a scores document; `steps` are each candidate's errors by step of the horizon."""
     ranked = sorted(scores["candidates"].items(), key=lambda item: item[1]["mase"])
     rows = "".join(_row(name, entry) for name, entry in ranked)
@@ -47,7 +47,7 @@ def _bars(ranked: list[tuple[str, Mapping[str, Any]]]) -> Figure:
     return figure
 
 
-def _by_step(steps: Mapping[str, Floats], seconds: int) -> Figure:
+def _by_step(steps: Mapping[str, Values], seconds: int) -> Figure:
     figure, axes = _axes("Error by distance into the future")
     for name, values in steps.items():
         axes.plot([(step + 1) * seconds / 60 for step in range(len(values))], values, label=name)

@@ -66,7 +66,8 @@ class Cutter:
         times = self.table["event_timestamp"]
         if times.is_empty():
             raise InvalidData("the feature table is empty; check the source and its window")
-        first, last = (np.datetime64(t.replace(tzinfo=None), "us") for t in (times.min(), times.max()))
+        known = times.dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
+        first, last = known.min(), known.max()
         self.start = first
         self.split = Split.of(int((last - first) / _STEP) + 1, self.meta, self.test_windows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -24,7 +24,7 @@ def materialise(features: Artifact, metrics: Artifact, store: str) -> None:
 
     folder = Path(store)
     table = pl.read_parquet(features.path)
-    end = table["event_timestamp"].max()
+    end = latest(table)
     recent = table.filter(pl.col("event_timestamp") > end - TTL)
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "vm_metrics.parquet"
@@ -33,3 +33,10 @@ def materialise(features: Artifact, metrics: Artifact, store: str) -> None:
     opened.apply(definitions(source))
     opened.materialize(end - TTL, end + timedelta(seconds=1))
     metrics.log(vms=recent["vm_id"].n_unique(), rows=len(recent), until=end.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def latest(table: pl.DataFrame) -> datetime:
+    """Return the time of the latest row of a feature table, which has one."""
+    end = table["event_timestamp"].max()
+    assert isinstance(end, datetime), "features writes no empty table"  # noqa: S101
+    return end

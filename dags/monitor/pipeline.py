@@ -11,7 +11,7 @@ def monitor(
     since_hours: float = 24.0,
     threshold: float = 0.2,
     column_threshold: float = 1.0,
-    min_rows: int = 200,
+    min_rows: int = 100,
     seed: int = 0,
     serving_dir: str = "",
 ):
@@ -21,7 +21,7 @@ def monitor(
         model_name: The served model that is watched.
         since_hours: Hours of the prediction log that are compared; a day, so that every hour of the day is in it.
         threshold: Share of features that must have drifted, from 0 to 1.
-        column_threshold: Distance at which a feature has drifted, in standard deviations of each VM in training.
+        column_threshold: Distance at which a feature of many VMs has drifted, in standard deviations of training.
         min_rows: Predictions needed to judge drift at all.
         seed: Seed of the reference's draw.
         serving_dir: Folder of the server: prediction log and deployed models.

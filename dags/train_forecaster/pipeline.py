@@ -87,7 +87,9 @@ def train_forecaster(
     stored.set_caching_options(False).set_display_name("Materialise")
 
     split = {"train": made.outputs["train"], "val": made.outputs["val"]}
-    tabular = automl(**split, trials=automl_trials, timeout_seconds=automl_seconds, seed=seed).set_display_name("AutoML")
+    tabular = automl(**split, trials=automl_trials, timeout_seconds=automl_seconds, seed=seed).set_display_name(
+        "AutoML"
+    )
     neural = nas(
         **split, trials=nas_trials, timeout_seconds=nas_seconds, latency_limit_ms=latency_budget_ms, seed=seed
     ).set_display_name("Architecture search")

@@ -1,0 +1,161 @@
+"""evaluate and gate on real graphs: the naive forecasts stand in for what the searches make."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.evaluate.evaluate import evaluate
+from components.evaluate.gate import NothingWithinBudget, best, decide, gate
+from fleetml.component import Artifact
+from fleetml.errors import InvalidData
+from fleetml.learn import baselines, graph
+from fleetml.learn.windows import Meta, Windows
+
+META = Meta(target="bandwidth", context=12, horizon=4, season=4)
+
+
+def series(rows: int = 8, scale: float = 1.0) -> Windows:
+    """Windows that repeat every season: seasonal naive is perfect there, last value is not."""
+    values = np.tile(np.array([1, 5, 9, 5], np.float32), 4)
+    return Windows(
+        vm_id=np.array([f"vm{i % 2}" for i in range(rows)]),
+        origin=np.arange(rows).astype("datetime64[us]"),
+        history=np.tile(values[:12], (rows, 1)),
+        covariates=np.empty((rows, 0), np.float32),
+        target=np.tile(values[12:], (rows, 1)),
+        scale=np.full(rows, scale, np.float32),
+        meta=META,
+    )
+
+
+class Stage:
+    """The inputs of both stages in one folder; the searches found `models` (name → naive forecast)."""
+
+    def __init__(self, folder: Path, **models: str) -> None:
+        self.folder = folder
+        self.test = self.artifact("test")
+        series().save(self.test.path)
+        self.models = {}
+        for name in ("automl", "nas", "hpo", "compressed", "champion"):
+            artifact = self.artifact(f"{name}_model")
+            if kind := models.get(name, "last_value" if name != "champion" else ""):
+                graph.publish(baselines.BASELINES[kind](META), artifact, validation_mase=0.5)
+            else:
+                artifact.path.touch()
+            self.models[f"{name}_model"] = artifact
+
+    def artifact(self, name: str) -> Artifact:
+        return Artifact(name, str(self.folder / name))
+
+    def evaluate(self, champion_version: str = "") -> dict[str, Any]:
+        self.scores, self.report, self.metrics = (self.artifact(n) for n in ("scores", "report", "metrics"))
+        evaluate(self.test, self.scores, self.report, self.metrics, champion_version, **self.models)
+        return json.loads(self.scores.path.read_text())
+
+    def gate(self, champion_version: str = "", **budget: float) -> tuple[dict[str, Any], Artifact]:
+        model = self.artifact("model")
+        out = gate(self.scores, self.test, model, self.artifact("m"), champion_version, **budget, **self.models)
+        return out, model
+
+
+def test_every_candidate_is_scored_on_the_same_windows(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    scores = stage.evaluate()
+    assert (scores["target"], scores["windows"], scores["vms"], scores["horizon"]) == ("bandwidth", 8, 2, 4)
+    assert set(scores["candidates"]) == {"last_value", "seasonal_naive", "automl", "nas", "hpo", "compressed"}
+    assert scores["candidates"]["seasonal_naive"]["mase"] == 0.0
+    assert scores["candidates"]["last_value"]["mase"] == pytest.approx((4 + 0 + 4 + 0) / 4)
+    assert scores["candidates"]["nas"]["mase"] == scores["candidates"]["last_value"]["mase"]
+    assert scores["candidates"]["nas"]["per_vm"]["vm1"]["mae"] == pytest.approx(2.0)
+    assert scores["candidates"]["nas"]["latency_ms_p99"] > 0
+    assert stage.metrics.metadata["best"].startswith("seasonal_naive")
+    page = stage.report.path.read_text()
+    assert "seasonal_naive" in page
+    assert page.count("<svg") == 3
+
+
+def test_the_best_baseline_may_win_and_is_named(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.evaluate()
+    out, model = stage.gate()
+    assert (out["promote"], out["winner"]) == (True, "seasonal_naive")
+    assert "no champion yet" in out["reason"]
+    assert graph.describe(graph.load(model.path)).family == "seasonal_naive"
+    assert model.metadata["test_mase"] == 0.0
+
+
+def test_a_better_model_replaces_the_champion(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, champion="last_value")
+    assert stage.evaluate("3")["champion_version"] == "3"
+    out, _ = stage.gate("3")
+    assert out["promote"]
+    assert "beats champion 3 (2.0000)" in out["reason"]
+
+
+def test_an_equal_model_does_not(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, champion="seasonal_naive")
+    stage.evaluate("7")
+    out, _ = stage.gate("7")
+    assert not out["promote"]
+    assert "champion 7" in out["reason"]
+
+
+def test_a_champion_of_other_windows_is_left_out(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    other = Meta(target="bandwidth", context=20, horizon=2, season=4)
+    graph.publish(baselines.last_value(other), stage.models["champion_model"])
+    assert "champion" not in stage.evaluate("2")["candidates"]
+    out, _ = stage.gate("2")
+    assert out["promote"]
+    assert "does not fit" in out["reason"]
+
+
+def test_what_the_search_noted_goes_with_the_winner(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, nas="seasonal_naive")
+    stage.evaluate()
+    document = json.loads(stage.scores.path.read_text())
+    document["candidates"]["seasonal_naive"]["mase"] = 0.1
+    stage.scores.path.write_text(json.dumps(document))
+    out, model = stage.gate()
+    assert out["winner"] == "nas"
+    assert model.metadata["validation_mase"] == 0.5
+
+
+def test_nothing_within_the_budget_is_an_error_with_the_figures(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.evaluate()
+    with pytest.raises(NothingWithinBudget, match="size_budget_mb"):
+        stage.gate(size_budget_mb=0.00001)
+    assert not stage.artifact("model").path.exists()
+
+
+def test_windows_that_cannot_be_scored_are_refused(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    series(scale=0.0).save(stage.test.path)
+    with pytest.raises(InvalidData, match="constant"):
+        stage.evaluate()
+
+
+def entry(mase: float, p99: float = 1.0, size: int = 1000) -> dict[str, Any]:
+    return {"mase": mase, "latency_ms_p99": p99, "size_bytes": size, "family": "x"}
+
+
+def test_best_is_the_least_error_inside_both_budgets() -> None:
+    judged = {
+        "slow": entry(0.1, p99=9.0),
+        "large": entry(0.2, size=30_000_000),
+        "good": entry(0.5, size=2000),
+        "small": entry(0.5),
+        "champion": entry(0.0),
+    }
+    assert best(judged, 5.0, 20.0) == "small"
+
+
+def test_the_champion_stays_on_a_tie() -> None:
+    assert not decide({"a": entry(0.5), "champion": entry(0.5)}, "a", "1")[0]
+    assert decide({"a": entry(0.4999), "champion": entry(0.5)}, "a", "1")[0]

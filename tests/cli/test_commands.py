@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
+import resource
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from fleetml.cli import main
 from fleetml.pipeline.values import canonical_json
 from fleetml.records import Run
 from fleetml.settings import Settings
+from tests.small_pipelines import Pipeline
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 BRANCHES = str(PIPELINES / "branches.yaml")
@@ -25,6 +29,11 @@ BRANCHES = str(PIPELINES / "branches.yaml")
 def fleetml(project: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     monkeypatch.setenv("FLEETML_PROJECT", str(project.project))
     return lambda *words: main([str(word) for word in words])
+
+
+@pytest.fixture
+def environ(project: Settings) -> dict[str, str]:
+    return {**os.environ, "FLEETML_PROJECT": str(project.project)}
 
 
 def test_run_shows_each_step_and_how_the_run_ended(
@@ -107,17 +116,21 @@ def test_status_logs_and_costs_read_the_record(fleetml: Callable[..., int], caps
     assert "CPU s" in capsys.readouterr().out
 
 
-def test_resume_keeps_what_is_finished(
-    fleetml: Callable[..., int], project: Settings, capsys: pytest.CaptureFixture[str]
+def test_resume_keeps_what_is_finished_and_names_what_is_stale(
+    fleetml: Callable[..., int], pipeline: Pipeline, stage: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fleetml("run", PIPELINES / "cleanup.yaml", "--run-id", "r")
+    code = "def a(): return {'out': 1}\ndef b(a): raise ValueError\n"
+    path = pipeline(code, {"a": [], "b": ["a"]})
+    assert fleetml("run", path, "--run-id", "r") == 1
+    stage(code.replace("raise ValueError", "return {'out': a + 1}"))
     capsys.readouterr()
-    assert fleetml("resume", "r") == 1  # it fails again, for the same reason
+    assert fleetml("resume", "r") == 0
     out = capsys.readouterr().out
-    assert out.startswith("keeping 1 finished steps of 3")
-    records = Run(project.home, "r")
-    assert len(records.attempts("echo-2")) == 1
-    assert len(records.attempts("fail")) == 2
+    assert out.startswith(
+        "keeping 1 finished steps of 2\n  stale: a (code changed since); kept, --recheck runs it again\n"
+    )
+    assert fleetml("resume", "r", "--recheck") == 0
+    assert "keeping 0 finished steps" in capsys.readouterr().out
 
 
 def test_compile_check_finds_what_differs(
@@ -137,53 +150,184 @@ def test_compile_check_finds_what_differs(
     assert "differs" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_no_process_and_can_go_on(
-    project: Settings, stage: Callable[[str], str], tmp_path: Path, sig: signal.Signals
-) -> None:
-    """The step says that it runs through a FIFO, so nothing here waits by the clock."""
+@pytest.fixture
+def slow(pipeline: Pipeline, tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Return the IR of a step that tells its pid through a FIFO and then sleeps, the FIFO, and a file that ends that."""
     fifo, gate = tmp_path / "fifo", tmp_path / "gate"
     os.mkfifo(fifo)
-    entry = stage(
+    code = (
         "import os, pathlib, time\n"
-        "def work():\n"
-        f"    if pathlib.Path({str(gate)!r}).exists(): return\n"
-        f"    pathlib.Path({str(fifo)!r}).write_text(str(os.getpid()))\n"
-        "    time.sleep(600)\n"
+        "def a():\n"
+        f"    if not pathlib.Path({str(gate)!r}).exists():\n"
+        f"        pathlib.Path({str(fifo)!r}).write_text(str(os.getpid()))\n"
+        "        time.sleep(600)\n"
+        "    return {'out': 1}\n"
     )
-    ir = tmp_path / "p.yaml"
-    ir.write_text(
-        canonical_json(
-            {
-                "schemaVersion": "2.1.0",
-                "sdkVersion": "kfp-2.17.0",
-                "pipelineInfo": {"name": "p"},
-                "components": {"comp-w": {"executorLabel": "exec-w"}},
-                "deploymentSpec": {
-                    "executors": {
-                        "exec-w": {
-                            "container": {
-                                "image": "fleetml/ml",
-                                "command": ["python", "-m", "fleetml.component", f"{entry}:work"],
-                                "args": ["{{$}}"],
-                            }
-                        }
-                    }
-                },
-                "root": {"dag": {"tasks": {"w": {"componentRef": {"name": "comp-w"}, "taskInfo": {"name": "w"}}}}},
-            }
-        )
-    )
-    env = {**os.environ, "FLEETML_PROJECT": str(project.project)}
-    command = [sys.executable, "-m", "fleetml", "run", str(ir), "--run-id", "i"]
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as going:
+    return pipeline(code, {"a": []}), fifo, gate
+
+
+def gone(process: psutil.Process) -> bool:
+    try:
+        process.wait(30)
+    except psutil.NoSuchProcess:
+        pass
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "fleetml", *map(str, words)]
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_run_leaves_no_process_and_can_go_on(
+    project: Settings, slow: tuple[Path, Path, Path], environ: dict[str, str], sig: signal.Signals
+) -> None:
+    path, fifo, gate = slow
+    with subprocess.Popen(
+        command("run", path, "--run-id", "i"), env=environ, stdout=subprocess.PIPE, text=True
+    ) as going:
         step = psutil.Process(int(fifo.read_text()))
         going.send_signal(sig)
         out, _ = going.communicate(timeout=60)
     assert going.returncode == 130
     assert "fleetml resume i" in out
-    assert not step.is_running() or step.status() == psutil.STATUS_ZOMBIE
+    assert gone(step)
     assert Run(project.home, "i").read()["state"] == "cancelled"
+    assert [place.name for place in (project.home / "results").iterdir()] == []
     gate.touch()
-    done = subprocess.run([sys.executable, "-m", "fleetml", "resume", "i"], env=env, capture_output=True, text=True)
+    done = subprocess.run(command("resume", "i"), env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_run_whose_process_was_killed_is_told_dead_and_can_go_on(
+    project: Settings, slow: tuple[Path, Path, Path], environ: dict[str, str]
+) -> None:
+    path, fifo, gate = slow
+    with subprocess.Popen(command("run", path, "--run-id", "k"), env=environ, stdout=subprocess.DEVNULL) as going:
+        step = psutil.Process(int(fifo.read_text()))
+        status = subprocess.run(command("status", "k"), env=environ, capture_output=True, text=True)
+        assert "k  running  " in status.stdout
+        assert "  a  running" in status.stdout
+        going.kill()
+    assert gone(step)
+    status = subprocess.run(command("status"), env=environ, capture_output=True, text=True)
+    assert status.stdout.startswith("k  died (go on with: fleetml resume k)")
+    gate.touch()
+    done = subprocess.run(command("resume", "k"), env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert Run(project.home, "k").read()["state"] == "succeeded"
+
+
+def test_a_step_that_is_killed_failed(
+    project: Settings, slow: tuple[Path, Path, Path], environ: dict[str, str]
+) -> None:
+    path, fifo, _ = slow
+    with subprocess.Popen(
+        command("run", path, "--run-id", "s"), env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as going:
+        os.kill(int(fifo.read_text()), signal.SIGKILL)
+        _, err = going.communicate(timeout=60)
+    assert going.returncode == 1
+    assert err.startswith("step 'a' failed: killed by SIGKILL")
+    assert len(err.splitlines()) <= 10
+
+
+def test_a_full_disk_is_a_failed_step_and_not_a_traceback(pipeline: Pipeline, environ: dict[str, str]) -> None:
+    """No file may grow beyond 20 kB, neither the step's nor ours: its log is the first to do so."""
+    path = pipeline(
+        "def a():\n    for n in range(10_000): print('a line of the log')\n    return {'out': 1}\n", {"a": []}
+    )
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    done = subprocess.run(
+        command("run", path, "--run-id", "f"), env=environ, capture_output=True, text=True, preexec_fn=limit
+    )
+    assert done.returncode == 1
+    assert "step 'a' failed: a step needs room" in done.stderr
+    assert "fleetml resume f" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def on_terminal(words: list[str], env: dict[str, str]) -> tuple[str, int]:
+    """Run a command with its output on a terminal of 100 columns; return what it wrote, and its status."""
+    own, its = pty.openpty()
+    termios.tcsetwinsize(its, (30, 100))
+    with subprocess.Popen(words, env=env, stdout=its, stderr=its) as going:
+        os.close(its)
+        found = b""
+        while True:
+            try:
+                chunk = os.read(own, 65536)
+            except OSError:  # EIO: the other end is closed
+                break
+            if not chunk:
+                break
+            found += chunk
+    os.close(own)
+    return found.decode(), going.returncode
+
+
+def test_a_terminal_shows_a_live_table_and_no_colour_means_none(pipeline: Pipeline, environ: dict[str, str]) -> None:
+    path = pipeline("def a(): return {'out': 1}\ndef b(a): return {'out': a}\n", {"a": [], "b": ["a"]})
+    env = {**environ, "TERM": "xterm-256color"}
+    env.pop("NO_COLOR", None)
+    shown, status = on_terminal(command("run", path), env)
+    assert status == 0
+    assert "✓ a" in shown
+    assert "\x1b[32m" in shown  # green
+    shown, status = on_terminal(command("run", path), {**env, "NO_COLOR": "1"})
+    assert "↺ b" in shown
+    assert "\x1b[32m" not in shown
+
+
+def test_a_run_of_hits_loads_nothing_but_the_standard_library(pipeline: Pipeline, environ: dict[str, str]) -> None:
+    path = pipeline("def a(): return {'out': 1}\n", {"a": []})
+    path.write_text("# YAML\n" + path.read_text())
+    path.with_name("triggers.yaml").write_text("owner: me\n")
+    code = (
+        "import sys; from fleetml.cli import main; before = set(sys.modules)\n"
+        f"status = main(['run', {str(path)!r}])\n"
+        "new = {name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names\n"
+        "print(status, 'cached' if True else '', sorted(new & {'yaml', 'rich', 'pydantic', 'psutil', 'kfp', 'numpy'}))\n"
+    )
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert "cached" in done.stdout
+    assert done.stdout.endswith("0 cached []\n")
+
+
+def test_a_mistake_of_ours_is_one_line_and_a_file(
+    fleetml: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("fleetml.cli.costs.run", lambda args, settings: {}["oops"])
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert fleetml("costs") == 70
+    err = capsys.readouterr().err
+    assert err.startswith("error: KeyError: 'oops'; a mistake of FleetML itself")
+    assert len(err.splitlines()) == 1
+    assert "Traceback" in Path(err.split()[-1]).read_text()
+
+
+def test_status_says_why_a_step_was_run(
+    fleetml: Callable[..., int], pipeline: Pipeline, stage: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "def a(): return {'out': 1}\ndef b(): return {'out': 1}\n"
+    path = pipeline(code, {"a": [], "b": []}, uncached=("b",))
+
+    def why(run_id: str, *words: str) -> list[str]:
+        assert fleetml("run", path, "--run-id", run_id, *words) == 0
+        capsys.readouterr()
+        assert fleetml("status", run_id) == 0
+        return [
+            line.rpartition("(")[2].rstrip(")\n") if "(" in line else ""
+            for line in capsys.readouterr().out.splitlines()[1:]
+        ]
+
+    assert why("one") == ["first run", "never cached"]
+    assert why("two") == ["", "never cached"]
+    stage(code + "# changed")
+    assert why("three") == ["code changed", "never cached"]
+    assert why("four", "--no-cache")[0] == "cache off, or its result was gone"

@@ -14,8 +14,7 @@ from fleetml.errors import ConfigurationError
 from fleetml.pipeline import load
 from fleetml.records import Attempt, Run
 from fleetml.settings import Settings
-
-from .conftest import Pipeline
+from tests.small_pipelines import Pipeline
 
 CHAIN = "def a(): return {'out': 1}\ndef b(a): return {'out': a + 1}\ndef c(b): return {'out': b + 1}\n"
 

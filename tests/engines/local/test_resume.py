@@ -12,8 +12,7 @@ from fleetml.engines import local
 from fleetml.pipeline import load
 from fleetml.records import Run
 from fleetml.settings import Settings
-
-from .conftest import Pipeline
+from tests.small_pipelines import Pipeline
 
 CODE = (
     "def a(): return {'out': 1}\n"

@@ -149,14 +149,29 @@ def _version(uv: str) -> tuple[int, ...]:
 
 
 def _call(uv: Path, project: Path, *arguments: str) -> None:
-    shown = arguments[1] == "sync" and sys.stderr.isatty()  # the one that takes minutes
-    command = [str(uv), *([] if shown else ["--quiet"]), *arguments]
-    done = subprocess.run(command, cwd=project, env=_uv_environment(), stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
+    status = _wait([str(uv), "--quiet", *arguments], project)
+    if status != 0:
         raise Unavailable(
-            f"set-up stopped: `uv {' '.join(arguments[:2])}` ended with status {done.returncode}, its message stands "
-            "above; check the network and the space on the disk, then run the same command again"
+            f"set-up stopped: `uv {' '.join(arguments[:2])}` ended with status {status}, its message stands above; "
+            "check the network and the space on the disk, then run the same command again"
         )
+
+
+def _wait(command: Sequence[str], project: Path) -> int:
+    """Run a command to its end and return its status; on a terminal the seconds tick meanwhile."""
+    began = time.monotonic()
+    ticks = sys.stderr.isatty()
+    with subprocess.Popen(command, cwd=project, env=_uv_environment(), stdin=subprocess.DEVNULL) as child:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = child.wait(1.0)
+                break
+            if ticks:
+                sys.stderr.write(f"\r  {time.monotonic() - began:.0f} s ")
+                sys.stderr.flush()
+    if ticks:
+        sys.stderr.write("\r        \r")
+    return status
 
 
 @contextlib.contextmanager

@@ -25,7 +25,8 @@ def drift(
     """Return drifted, score and features, and write a self-contained HTML report.
 
     Features are compared in each VM's own terms (`own_terms`). One drifted when the Wasserstein distance of its values,
-    in standard deviations of the reference, reaches its limit (`limits`); `features` are the distances of those. `score` is the share of features that drifted, from 0 to 1; the data drifted when it reaches `threshold`. A
+    in standard deviations of the reference, reaches its limit (`limits`); `features` are the distances of those.
+    `score` is the share of features that drifted, from 0 to 1; the data drifted when it reaches `threshold`. A
     feature with fewer than `min_rows` live values is not judged; when that leaves none, nothing drifted, and the report
     says so.
     """

@@ -107,7 +107,7 @@ def test_without_a_model_it_is_alive_but_not_serving(root: Path, serve: Callable
     with Client(serve(root)) as client:
         assert client.healthy()
         assert not client.healthy(SERVICE)
-        with pytest.raises(Unavailable, match="fleetml train TARGET=bandwidth"):
+        with pytest.raises(Unavailable, match="make run TARGET=bandwidth"):
             client.predict_bandwidth("vm-1", HISTORY, 5)
 
 

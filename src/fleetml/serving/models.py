@@ -56,7 +56,7 @@ class Models:
         deployed = ", ".join(sorted(self._loaded)) or "none"
         raise NotDeployed(
             f"model {name!r} must be deployed before it is asked, deployed: {deployed}; "
-            f"train one (fleetml train TARGET={name}) and wait for its deploy step"
+            f"train one (make run TARGET={name}) and wait for its deploy step"
         )
 
     def status(self) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """Covariates of a VM from the online feature store, off the event loop."""
 
 import asyncio
+import contextlib
+import importlib
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -40,9 +43,13 @@ class Absent:
 
 
 class Feast:
-    """The Feast online store in `folder`, opened with the first model that needs it (Feast imports slowly)."""
+    """The Feast online store in `folder`, opened with the first model that needs it.
+
+    Importing Feast takes ten seconds, so that begins at once, in a thread that holds up neither start nor end.
+    """
 
     def __init__(self, folder: Path, open_store: Callable[[Path], Lookup] | None = None) -> None:
+        threading.Thread(target=_import, name="import-feast", daemon=True).start()
         self._folder = folder
         self._open_store = open_store or _open
         self._store: Lookup | None = None
@@ -81,6 +88,11 @@ class Feast:
         elif self._failing and not error:
             log.info("look-ups in the feature store work again")
         self._failing = error is not None
+
+
+def _import() -> None:
+    with contextlib.suppress(Exception):  # whoever opens the store is told
+        importlib.import_module("feature_repo.store")
 
 
 def _open(folder: Path) -> Lookup:

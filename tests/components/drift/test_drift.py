@@ -18,9 +18,11 @@ from components.drift.drift import drift
 from components.drift.event import retrain_event
 from fleetml.component import Artifact, main
 from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
-from fleetml.learn.windows import Windows
+from fleetml.learn.windows import Meta, Windows
 from fleetml.serving import deployment, features, predictions
 from fleetml.serving.deployment import Card
+
+BITBRAINS = Path(__file__).parents[4] / "shared/data/bitbrains_rnd/vm001-150_2013-08_all_metrics.parquet"
 
 
 class Monitor:
@@ -64,7 +66,7 @@ class Monitor:
 
     def drift(self, **parameters: Any) -> dict[str, Any]:
         self.collect()
-        given = {"threshold": 0.2, "column_threshold": 1.0, "min_rows": 200, **parameters}
+        given = {"threshold": 0.2, "column_threshold": 1.0, "min_rows": 100, **parameters}
         tables = self.made["current"], self.made["reference"]
         return drift(*tables, self.artifact("report"), self.artifact("metrics"), **given)
 
@@ -99,6 +101,13 @@ def test_twice_the_traffic_drifts_and_says_where(monitor: Monitor, windows: Call
     assert min(judged["features"].values()) >= 1.0
 
 
+def test_few_vms_whose_covariates_stand_still_are_no_drift(monitor: Monitor, windows: Callable[..., Windows]) -> None:
+    asked = windows(300, seed=9)
+    asked.covariates[:] = 25.0 + 10 * (asked.vm_id == "vm-3")[:, None]  # the store has one value of each VM, a low one
+    monitor.log(asked)
+    assert monitor.drift(column_threshold=0.5)["features"] == {}
+
+
 def test_a_vm_unknown_to_training_is_measured_by_all(monitor: Monitor, windows: Callable[..., Windows]) -> None:
     asked = windows(300, seed=9)
     strangers = Windows(**{**vars(asked), "vm_id": np.array(["new"] * 300)})
@@ -115,7 +124,7 @@ def test_a_covariate_that_was_never_looked_up_is_not_judged(monitor: Monitor, wi
 def test_too_few_predictions_are_said_not_judged(monitor: Monitor, windows: Callable[..., Windows]) -> None:
     monitor.log(windows(30, seed=9, factor=100.0))
     assert monitor.drift() == {"drifted": False, "score": 0.0, "features": {}}
-    assert "30 logged predictions; at least 200 are needed" in (monitor.folder / "report").read_text()
+    assert "30 logged predictions; at least 100 are needed" in (monitor.folder / "report").read_text()
 
 
 def test_only_recent_requests_to_the_served_version_count(monitor: Monitor, windows: Callable[..., Windows]) -> None:
@@ -164,3 +173,39 @@ def test_the_event_names_the_worst_feature_first(tmp_path: Path) -> None:
     assert event == {"model": "bandwidth", "score": 0.5, "features": {"cpu_usage": 3.0, "history_mean": 1.5}}
     assert list(event["features"]) == ["cpu_usage", "history_mean"]
     assert retrain_event(Artifact("m", ""), {}, 0.0, "cpu") == {"event": {"model": "cpu", "score": 0.0, "features": {}}}
+
+
+@pytest.mark.skipif(not BITBRAINS.exists(), reason=f"the real data are not here ({BITBRAINS.name})")
+@pytest.mark.parametrize(("factor", "drifted"), [(1.0, False), (3.0, True)])
+def test_real_traffic_of_the_last_days_drifts_only_when_it_is_shifted(
+    tmp_path: Path, graph: Callable[..., Path], factor: float, drifted: bool
+) -> None:
+    meta = Meta(context=288, horizon=4, covariates=("vm_metrics:network_io", "vm_metrics:cpu_usage"))
+    series = _bitbrains(40)
+    long_ago = _windows(series, meta, range(288, 6000, 120))
+    lately = _windows(series, meta, range(6600, 6888, 24), factor)
+    monitor = Monitor(tmp_path, graph(), long_ago)
+    monitor.log(lately)
+    assert monitor.drift()["drifted"] is drifted
+
+
+def _bitbrains(vms: int) -> dict[str, np.ndarray]:
+    """Return {vm: [step, (network, cpu)]} of the first VMs that were there for the whole month."""
+    table = pd.read_parquet(BITBRAINS, columns=["vm", "ts", "cpu_pct", "net_rx_kbs", "net_tx_kbs"])
+    table["network"] = table["net_rx_kbs"] + table["net_tx_kbs"]
+    groups = table.sort_values(["vm", "ts"]).drop_duplicates(["vm", "ts"]).groupby("vm")[["network", "cpu_pct"]]
+    whole = {f"vm-{vm}": group.to_numpy(np.float32) for vm, group in groups if len(group) >= 6888}
+    return dict(list(whole.items())[:vms])
+
+
+def _windows(series: dict[str, np.ndarray], meta: Meta, origins: range, factor: float = 1.0) -> Windows:
+    rows = [(vm, values, origin) for vm, values in series.items() for origin in origins]
+    return Windows(
+        vm_id=np.array([vm for vm, _, _ in rows]),
+        origin=np.zeros(len(rows), "datetime64[us]"),
+        history=np.stack([values[origin - meta.context : origin, 0] for _, values, origin in rows]) * factor,
+        covariates=np.stack([values[origin - 1] for _, values, origin in rows]) * [factor, 1.0],
+        target=np.zeros((len(rows), meta.horizon), np.float32),
+        scale=np.ones(len(rows), np.float32),
+        meta=meta,
+    )

@@ -234,6 +234,7 @@ def test_a_step_that_is_killed_failed(
 
 def test_a_full_disk_is_a_failed_step_and_not_a_traceback(pipeline: Pipeline, environ: dict[str, str]) -> None:
     """No file may grow beyond 20 kB, neither the step's nor ours: its log is the first to do so."""
+    environ = {name: value for name, value in environ.items() if not name.startswith("COVERAGE")}  # its file is larger
     path = pipeline(
         "def a():\n    for n in range(10_000): print('a line of the log')\n    return {'out': 1}\n", {"a": []}
     )
@@ -309,6 +310,35 @@ def test_a_mistake_of_ours_is_one_line_and_a_file(
     assert err.startswith("error: KeyError: 'oops'; a mistake of FleetML itself")
     assert len(err.splitlines()) == 1
     assert "Traceback" in Path(err.split()[-1]).read_text()
+
+
+def test_what_the_system_refuses_is_one_line(
+    fleetml: Callable[..., int], project: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.home.write_text("a file where the folder should be")
+    assert fleetml("run", BRANCHES) == 1
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert str(project.home) in err
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_workers_are_a_number_from_one(
+    fleetml: Callable[..., int], capsys: pytest.CaptureFixture[str], number: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        fleetml("run", BRANCHES, f"--workers={number}")
+    assert ended.value.code == 2
+    assert "whole number from 1" in capsys.readouterr().err
+
+
+def test_parameters_that_are_no_mapping_are_refused(
+    fleetml: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for text in ("[1, 2]", "{"):
+        (tmp_path / "params.yaml").write_text(text)
+        assert fleetml("run", BRANCHES, "--params", tmp_path / "params.yaml") == 2
+        assert "params.yaml" in capsys.readouterr().err
 
 
 def test_status_says_why_a_step_was_run(

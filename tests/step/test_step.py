@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from fleetml.errors import Unavailable
+from fleetml.events import Event, StepEnded, StepLine, StepStarted
 from fleetml.images import Images
 from fleetml.pipeline import Inputs, Step
 from fleetml.pipeline.model import ArtifactDefinition, Container, Parameter
@@ -182,3 +185,141 @@ def test_records_of_a_run_are_json_and_readable_by_others(go: Callable[..., Step
     go()
     place = project.home / "runs/run-0/steps/group/work/attempt-1.json"
     assert json.loads(place.read_text())["state"] == "succeeded"
+
+
+def tail(go: Callable[..., StepOutcome], *command: str) -> list[str]:
+    outcome = go(container=Container("fleetml/ml", command))
+    assert outcome.failure is not None
+    return outcome.failure.report()
+
+
+def test_a_stranger_s_traceback_is_read_from_its_log(go: Callable[..., StepOutcome], tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import json\ndef f():\n    json.loads('{')\nf()\n")
+    report = tail(go, "python", str(script))
+    assert report[0].startswith("step 'group/work' failed: json.decoder.JSONDecodeError: Expecting property name")
+    assert report[1] == f"  at      {script}:3"
+
+
+def test_a_stranger_that_only_prints_shows_its_last_lines(go: Callable[..., StepOutcome]) -> None:
+    report = tail(go, "sh", "-c", "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $n; done; exit 4")
+    assert report[0] == "step 'group/work' failed: exit status 4"
+    assert report[1:5] == [f"  | line {n}" for n in (9, 10, 11, 12)]
+    assert len(report) <= 10
+
+
+def test_a_long_message_is_shortened_and_its_lines_joined(go: Callable[..., StepOutcome]) -> None:
+    outcome = go("def work(n, data, metrics):\n    raise ValueError('one\\ntwo ' + 'x' * 5000)\n")
+    report = outcome.failure.report()  # type: ignore[union-attr]
+    assert report[0].startswith("step 'group/work' failed: ValueError: one two xxx")
+    assert len(report[0]) < 500
+
+
+def test_an_argument_too_long_for_the_system_is_refused(go: Callable[..., StepOutcome]) -> None:
+    assert "131,071" in tail(go, "echo", "x" * 140_000)[0]
+
+
+def test_what_the_system_refuses_is_a_failed_step(go: Callable[..., StepOutcome], project: Settings) -> None:
+    project.home.mkdir()
+    (project.home / "results").write_text("a file where the folder should be")
+    outcome = go()
+    assert outcome.failure is not None
+    assert (outcome.state, outcome.failure.type) == ("failed", "Unavailable")
+    assert "results" in outcome.failure.message
+
+
+def test_a_mistake_of_ours_is_a_failed_step_with_the_traceback_in_its_log(
+    go: Callable[..., StepOutcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleetml.step.exchange.read_outputs", lambda *known: {}["oops"])
+    outcome = go()
+    assert outcome.failure is not None
+    assert "internal error of FleetML" in outcome.failure.message
+    assert "KeyError: 'oops'" in Path(outcome.failure.log).read_text()
+
+
+def test_a_step_without_a_record_is_an_error(go: Callable[..., StepOutcome], project: Settings) -> None:
+    project.home.mkdir()
+    (project.home / "runs").write_text("a file where the folder should be")
+    with pytest.raises(Unavailable, match="records must be writable"):
+        go()
+
+
+@pytest.mark.parametrize("written", ["not JSON", "[1]"])
+def test_an_executor_output_that_is_none_is_refused(go: Callable[..., StepOutcome], written: str) -> None:
+    code = (
+        "import pathlib, sys, json\n"
+        "def work(n, data, metrics):\n"
+        "    place = json.loads(sys.argv[2])['outputs']['outputFile']\n"
+        f"    pathlib.Path(place).parent.mkdir(exist_ok=True); pathlib.Path(place).write_text({written!r})\n"
+        "    import os; os._exit(0)\n"
+    )
+    outcome = go(code)
+    assert outcome.failure is not None
+    assert "executor_output.json must be" in outcome.failure.message
+
+
+def test_output_parameters_may_be_files(go: Callable[..., StepOutcome]) -> None:
+    command = ("sh", "-c", 'echo 12 > "$0"; echo x > "$1"', "{{$.outputs.parameters['double'].output_file}}")
+    container = Container("fleetml/ml", command, ("{{$.outputs.artifacts['data'].path}}",))
+    outcome = go(container=container)
+    assert (outcome.state, outcome.parameters) == ("succeeded", {"double": 12})
+
+
+def test_paths_that_a_step_tells_are_those_of_the_published_result(go: Callable[..., StepOutcome]) -> None:
+    code = (
+        "def work(n, data, metrics):\n"
+        "    data.path.mkdir(); (data.path / 'f').write_text('x')\n"
+        "    data.metadata['where'] = str(data.path / 'f')\n"
+        "    return {'double': str(data.path)}\n"
+    )
+    outcome = go(code, output_parameters={"double": Parameter("double", "STRING")})
+    (data,) = outcome.artifacts["data"]
+    assert outcome.parameters["double"] == data["uri"]
+    assert Path(data["metadata"]["where"]).read_text() == "x"
+
+
+def test_what_json_lacks_in_metadata_is_written_as_protojson_does(go: Callable[..., StepOutcome]) -> None:
+    code = GOOD.replace("metrics.log(", "metrics.log(nothing=float('nan'), far=float('inf'), ")
+    assert go(code).figures == {"nothing": "NaN", "far": "Infinity", "size": 3}
+
+
+def test_an_artifact_in_a_remote_store_is_not_cached(go: Callable[..., StepOutcome]) -> None:
+    code = GOOD.replace('data.path.write_text("x" * n)', "data.uri = 's3://bucket/key'")
+    first, second = go(code), go(code)
+    assert first.artifacts["data"][0]["uri"] == "s3://bucket/key"
+    assert not second.cached
+
+
+def test_lineage_gets_a_digest_of_environment_and_code(go: Callable[..., StepOutcome]) -> None:
+    code = (
+        "import os\n"
+        "def work(n, data, metrics):\n    data.path.write_text('')\n"
+        "    return {'double': os.environ['FLEETML_CODE_DIGEST']}\n"
+    )
+    known = {"output_parameters": {"double": Parameter("double", "STRING")}}
+    first = go(code, **known).parameters["double"]
+    assert len(first) == 64
+    assert go(code + "# changed", **known).parameters["double"] != first
+
+
+def test_a_step_s_progress_is_told_as_it_goes(project: Settings, stage: Callable[[str], str], tmp_path: Path) -> None:
+    """The step waits for the answer to its line, so the line came while it ran."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    code = GOOD.replace(
+        "    data.path", f"    print('ready', flush=True); open({str(gate)!r}).read()\n    data.path", 1
+    )
+    context = RunContext("r", "p", project, Images(project.project), time.time())
+    heard: list[Event] = []
+
+    def hear(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, StepLine) and event.line == "ready":
+            assert Run(project.home, "r").attempts("group/work")[0].state == "running"
+            gate.write_text("go on")
+
+    outcome = run(step(f"{stage(code)}:work"), Inputs({"n": 1}, {}), context, SubprocessRunner(), hear)
+    assert outcome.state == "succeeded"
+    assert [type(event) for event in heard] == [StepStarted, StepLine, StepEnded]
+    assert (project.home / "runs/r/steps/group/work/attempt-1.log").read_text() == "ready\n"

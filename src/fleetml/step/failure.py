@@ -12,6 +12,7 @@ from typing import Any
 
 _WIDTH = 400  # characters of a message that are shown; the log has all of it
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_FOREIGN = re.compile(r"/lib/python\d|/site-packages/|^<")  # not the user's own code
 _RAISED = re.compile(r"(?P<type>[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning)): (?P<message>.*)")
 
 
@@ -80,7 +81,7 @@ def _of_log(log: Path, ended: str) -> dict[str, Any]:
     if raised is None:
         return {"type": "", "message": ended, "tail": tuple(tail)}
     frames = [match for match in map(_FRAME.match, tail) if match]
-    own = [frame for frame in frames if "site-packages" not in frame["file"] and "<" not in frame["file"]]
+    own = [frame for frame in frames if not _FOREIGN.search(frame["file"])]
     place = {"file": own[-1]["file"], "line": int(own[-1]["line"])} if own else {"tail": tuple(tail)}
     return {"type": raised["type"], "message": raised["message"], **place}
 

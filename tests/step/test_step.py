@@ -201,6 +201,10 @@ def test_a_stranger_s_traceback_is_read_from_its_log(go: Callable[..., StepOutco
     assert report[1] == f"  at      {script}:3"
 
 
+def test_an_error_without_a_message_is_its_type(go: Callable[..., StepOutcome]) -> None:
+    assert tail(go, "python", "-c", "assert 1 > 2")[0] == "step 'group/work' failed: AssertionError"
+
+
 def test_a_stranger_that_only_prints_shows_its_last_lines(go: Callable[..., StepOutcome]) -> None:
     report = tail(go, "sh", "-c", "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $n; done; exit 4")
     assert report[0] == "step 'group/work' failed: exit status 4"

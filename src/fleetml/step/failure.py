@@ -42,7 +42,7 @@ class Failure:
 
     def report(self) -> list[str]:
         """Return at most ten lines for a person: step, message, place, inputs, log, how to resume."""
-        what = self.message if self.user_error or not self.type else f"{self.type}: {self.message}"
+        what = self.message if self.user_error else ": ".join(filter(None, (self.type, self.message)))
         lines = [f"step '{self.step}' failed: {_short(what)}"]
         lines += (
             [f"  at      {self.file}:{self.line}"] if self.file else [f"  | {_short(line)}" for line in self.tail[-4:]]
@@ -83,7 +83,7 @@ def _of_log(log: Path, ended: str) -> dict[str, Any]:
     frames = [match for match in map(_FRAME.match, tail) if match]
     own = [frame for frame in frames if not _FOREIGN.search(frame["file"])]
     place = {"file": own[-1]["file"], "line": int(own[-1]["line"])} if own else {"tail": tuple(tail)}
-    return {"type": raised["type"], "message": raised["message"], **place}
+    return {"type": raised["type"], "message": raised["message"] or "", **place}
 
 
 def shown_inputs(inputs: Mapping[str, Any]) -> str:

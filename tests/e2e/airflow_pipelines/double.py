@@ -15,7 +15,7 @@ def double(
     word: str = "w",
     ratio: float = 0.5,
     flag: bool = True,
-    items: list = [1],
+    items: list = [1],  # noqa: B006
     table: dict = {},  # noqa: B006
 ):
     """Doubles twice.

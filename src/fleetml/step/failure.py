@@ -13,7 +13,7 @@ from typing import Any
 _WIDTH = 400  # characters of a message that are shown; the log has all of it
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _FOREIGN = re.compile(r"/lib/python\d|/site-packages/|^<")  # not the user's own code
-_RAISED = re.compile(r"(?P<type>[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning)): (?P<message>.*)")
+_RAISED = re.compile(r"(?P<type>[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning))(?:: (?P<message>.*))?")
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def train_forecaster(
             train=made.outputs["train"],
             registry=registry,
             model_name=target,
-            run_id=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         )
         registered.set_caching_options(False).set_display_name("Register")
         served = deploy(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import optuna
 
 log = logging.getLogger(__name__)
+_LEAST = 0.2
 Report = Callable[[int, float], None]
 
 
@@ -124,7 +125,8 @@ def search(trainer: Trainer, families: Mapping[str, Space], trials: int, timeout
     end = begun + timeout_seconds
     for number in range(trials):
         now = time.monotonic()
-        if number and now >= end:
+        # A trial that has only a fraction of the usual time cannot win.
+        if number and end - now <= _LEAST * max(outcome.seconds for outcome in result.outcomes):
             break
         shares = max(1, min(len(families), trials) - number)
         _try(study, trainer, families, now + max(end - now, 1.0) / shares, result)

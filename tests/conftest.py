@@ -108,7 +108,9 @@ def windows(meta: Meta) -> Callable[..., Windows]:
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
     """Return a function that runs a model server on a serving folder, in this process, and returns its address."""
+    from fleetml.serving.client import Client
     from fleetml.serving.server import Options, running
+    from fleetml.stack.processes import wait_until
 
     ends: list[Callable[[], None]] = []
 
@@ -128,6 +130,8 @@ def serve() -> Iterator[Callable[..., str]]:
         thread = threading.Thread(target=lambda: asyncio.run(run()))
         thread.start()
         address = started.result(60)
+        with Client(address) as client:
+            assert wait_until(client.healthy, 60, 0.02)
         end = ends.pop()
         ends.append(lambda: (end(), thread.join(60)))
         return address

@@ -28,7 +28,7 @@ def drift(
     score: dsl.OutputPath(float),  # type: ignore[valid-type]
     features: dsl.OutputPath(dict),  # type: ignore[valid-type]
     metrics: dsl.Output[dsl.Metrics],
-    threshold: float = 0.2,
+    threshold: float = 0.3,
     column_threshold: float = 1.0,
     min_rows: int = 100,
 ) -> dsl.ContainerSpec:

@@ -9,7 +9,7 @@ from components.drift.component import collect, drift, retrain_event
 def monitor(
     model_name: str = "bandwidth",
     since_hours: float = 24.0,
-    threshold: float = 0.2,
+    threshold: float = 0.3,
     column_threshold: float = 1.0,
     min_rows: int = 100,
     seed: int = 0,

@@ -252,6 +252,7 @@ def test_sigterm_drains_and_writes_the_log(root: Path, graph: Callable[..., Path
         assert server.stdout is not None
         address = server.stdout.readline().split()[-1]
         with Client(address) as client:
+            assert wait_until(lambda: client.healthy(SERVICE), 60, 0.02)
             for _ in range(20):
                 client.predict_bandwidth("vm-1", HISTORY, 5)
         server.send_signal(signal.SIGTERM)

@@ -66,7 +66,10 @@ class Client:
         return Forecast(tuple(answer.forecast), answer.confidence, answer.model_version)
 
     def healthy(self, service: str = "") -> bool:
-        """Say whether the server answers (""), or `service` (`contract.SERVICE`) has a model loaded; never raises."""
+        """Say whether the server is up and has looked at what is deployed ("").
+
+        For `contract.SERVICE`: whether it has a model loaded. Never raises.
+        """
         try:
             answer = self._health.Check(health_pb2.HealthCheckRequest(service=service), timeout=self._timeout)
         except grpc.RpcError:

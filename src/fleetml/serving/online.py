@@ -49,7 +49,8 @@ class Feast:
     """
 
     def __init__(self, folder: Path, open_store: Callable[[Path], Lookup] | None = None) -> None:
-        threading.Thread(target=_import, name="import-feast", daemon=True).start()
+        self._importing = threading.Thread(target=_import, name="import-feast", daemon=True)
+        self._importing.start()
         self._folder = folder
         self._open_store = open_store or _open
         self._store: Lookup | None = None
@@ -62,6 +63,8 @@ class Feast:
             return
         loop = asyncio.get_running_loop()
         try:
+            while self._importing.is_alive():  # in the pool it would hold up the server's end
+                await asyncio.sleep(0.05)
             if self._store is None:
                 self._store = await loop.run_in_executor(self._thread, self._open_store, self._folder)
             await loop.run_in_executor(self._thread, self._store, "", references)  # the first look-up is slow

@@ -51,7 +51,11 @@ async def serve(options: Options) -> None:
 
 @contextlib.asynccontextmanager
 async def running(options: Options) -> AsyncIterator[str]:
-    """Run a server inside the block; yield its address. At the end it answers what is under way and flushes the log."""
+    """Run a server inside the block; yield its address.
+
+    It takes requests at once; its health ("") is serving once what was deployed before has been loaded or refused.
+    At the end it answers what is under way and flushes the log.
+    """
     options.root.mkdir(parents=True, exist_ok=True)
     server = grpc.aio.server(
         options=[
@@ -70,12 +74,14 @@ async def running(options: Options) -> AsyncIterator[str]:
     async def changed(loaded: bool) -> None:
         state = health_pb2.HealthCheckResponse.SERVING if loaded else health_pb2.HealthCheckResponse.NOT_SERVING
         await checks.set(SERVICE, state)
+        await checks.set("", health_pb2.HealthCheckResponse.SERVING)
 
     models = Models(options.root, executor, covariates, changed, {"address": address, "pid": os.getpid()})
     add_AIServiceServicer_to_server(AIService(models, covariates, predictions, executor), server)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection([SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    await models.refresh()
+    for name in ("", SERVICE):
+        await checks.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
     await server.start()
     tasks = [asyncio.create_task(models.watch()), asyncio.create_task(predictions.run())]
     try:

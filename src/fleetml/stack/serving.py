@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 
 from fleetml.errors import ConfigurationError
 from fleetml.runners.subprocess import PASSED
@@ -32,13 +31,11 @@ def start(settings: Settings, port: int) -> Service:
 
 
 def ready(service: Service) -> bool:
-    """Say whether the server takes connections; it does so once it has loaded what was deployed before."""
-    host, _, port = service.address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=2):
-            return True
-    except OSError:
-        return False
+    """Say whether the server answers and has loaded what was deployed before."""
+    from fleetml.serving.client import Client
+
+    with Client(service.address, timeout=2) as client:
+        return client.healthy()
 
 
 def stop(service: Service) -> None:

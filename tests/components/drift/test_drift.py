@@ -66,7 +66,7 @@ class Monitor:
 
     def drift(self, **parameters: Any) -> dict[str, Any]:
         self.collect()
-        given = {"threshold": 0.2, "column_threshold": 1.0, "min_rows": 100, **parameters}
+        given = {"threshold": 0.3, "column_threshold": 1.0, "min_rows": 100, **parameters}
         tables = self.made["current"], self.made["reference"]
         return drift(*tables, self.artifact("report"), self.artifact("metrics"), **given)
 

@@ -42,3 +42,36 @@ def gate(
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget pass if it beats the champion."""
     return step("components.evaluate.gate:gate")
+
+
+@dsl.container_component
+def evaluate_federated(
+    test: dsl.Input[dsl.Dataset],
+    federated_model: dsl.Input[dsl.Model],
+    champion_model: dsl.Input[dsl.Model],
+    scores: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+    metrics: dsl.Output[dsl.Metrics],
+    champion_version: str = "",
+) -> dsl.ContainerSpec:
+    """Judge the federated model beside the naive forecasts and the champion."""
+    return step("components.evaluate.evaluate:evaluate")
+
+
+@dsl.container_component
+def gate_federated(
+    scores: dsl.Input[dsl.Artifact],
+    test: dsl.Input[dsl.Dataset],
+    federated_model: dsl.Input[dsl.Model],
+    champion_model: dsl.Input[dsl.Model],
+    promote: dsl.OutputPath(bool),  # type: ignore[valid-type]
+    winner: dsl.OutputPath(str),  # type: ignore[valid-type]
+    reason: dsl.OutputPath(str),  # type: ignore[valid-type]
+    model: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    champion_version: str = "",
+    latency_budget_ms: float = 5.0,
+    size_budget_mb: float = 20.0,
+) -> dsl.ContainerSpec:
+    """Let the best candidate within the budget pass if it beats the champion."""
+    return step("components.evaluate.gate:gate")

@@ -30,5 +30,8 @@ def seasonal_steps(meta: Meta) -> np.ndarray:
 def _repeat(meta: Meta, places: np.ndarray, family: str) -> onnx.ModelProto:
     graph = Builder()
     graph.op("Relu", graph.columns("history", places), name="forecast")
-    inputs: dict[str, list[int | str]] = {"history": ["batch", meta.context], "covariates": ["batch", len(meta.covariates)]}
+    inputs: dict[str, list[int | str]] = {
+        "history": ["batch", meta.context],
+        "covariates": ["batch", len(meta.covariates)],
+    }
     return finish(graph.model(inputs, {"forecast": ["batch", meta.horizon]}, family), meta, family)

@@ -1,0 +1,41 @@
+"""Which windows belong to which client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from fleetml.errors import InvalidData
+from fleetml.learn.windows import Windows
+
+
+def by_region(windows: Windows, data: Path, clients: int) -> dict[str, Windows]:
+    """Return each client's windows by the name of its region.
+
+    The regions are those of the canonical table. Where it names none, the VMs are ranked by their mean history and cut
+    into `clients` groups of equal size: a documented split that is not identically distributed, idle VMs apart from busy ones.
+    Raises InvalidData for fewer than two clients.
+    """
+    region = _known(data) or _ranked(windows, clients)
+    names = np.array([region.get(str(vm), "") for vm in windows.vm_id])
+    found = {str(name): windows[names == name] for name in np.unique(names) if name}
+    if len(found) < 2:
+        raise InvalidData(
+            f"federated training needs windows of at least two regions, got {sorted(found) or 'none'}; give data of more "
+            "regions, or without a region column to have the VMs grouped"
+        )
+    return found
+
+
+def _known(data: Path) -> dict[str, str]:
+    pairs = pl.scan_parquet(data).select("vm_id", "region").drop_nulls().unique("vm_id").collect()
+    return dict(pairs.iter_rows())
+
+
+def _ranked(windows: Windows, clients: int) -> dict[str, str]:
+    vms = np.unique(windows.vm_id)
+    level = [float(windows.history[windows.vm_id == vm].mean()) for vm in vms]
+    groups = np.array_split(vms[np.argsort(level, kind="stable")], max(clients, 1))
+    return {str(vm): f"group-{index}" for index, group in enumerate(groups) for vm in group}

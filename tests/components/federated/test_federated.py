@@ -1,0 +1,109 @@
+"""Federated rounds on Flower's own strategy and client apps, in one process."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from components.federated.federated import federated
+from components.federated.regions import by_region
+from fleetml.component import Artifact
+from fleetml.data import schema
+from fleetml.errors import InvalidData, InvalidParameter
+from fleetml.learn import graph
+from fleetml.learn.windows import Meta, Windows
+
+META = Meta(context=48, horizon=6, season=24)
+
+
+def windows(vms: int, rows: int = 200) -> Windows:
+    """Sines of VMs at different levels, with a season of 24 steps."""
+    rng = np.random.default_rng(0)
+    level = np.repeat(np.arange(1, vms + 1) * 10.0, rows)
+    phase = rng.uniform(0, 24, len(level))
+    time = np.arange(META.context + META.horizon) + phase[:, None]
+    values = (level[:, None] * (2 + np.sin(2 * np.pi * time / 24))).astype(np.float32)
+    return Windows(
+        vm_id=np.repeat([f"vm{i}" for i in range(vms)], rows),
+        origin=np.arange(len(level)).astype("datetime64[us]"),
+        history=values[:, : META.context],
+        covariates=np.empty((len(level), 0), np.float32),
+        target=values[:, META.context :],
+        scale=level.astype(np.float32),
+        meta=META,
+    )
+
+
+def canonical(folder: Path, regions: dict[str, str | None]) -> Path:
+    rows = [
+        {"vm_id": vm, "timestamp": datetime(2024, 1, 1, tzinfo=UTC), "region": region} for vm, region in regions.items()
+    ]
+    schema.write(schema.conform(pl.LazyFrame(rows, schema_overrides={"region": pl.String})), folder / "data")
+    return folder / "data"
+
+
+def test_regions_are_those_of_the_data(tmp_path: Path) -> None:
+    data = canonical(tmp_path, {"vm0": "east", "vm1": "west", "vm2": "east"})
+    found = by_region(windows(3), data, clients=9)
+    assert {name: set(part.vm_id) for name, part in found.items()} == {"east": {"vm0", "vm2"}, "west": {"vm1"}}
+
+
+def test_without_regions_the_vms_are_grouped_by_level(tmp_path: Path) -> None:
+    data = canonical(tmp_path, {f"vm{i}": None for i in range(4)})
+    found = by_region(windows(4), data, clients=2)
+    assert {name: set(part.vm_id) for name, part in found.items()} == {
+        "group-0": {"vm0", "vm1"},
+        "group-1": {"vm2", "vm3"},
+    }
+
+
+def test_one_region_is_refused(tmp_path: Path) -> None:
+    data = canonical(tmp_path, {"vm0": "east", "vm1": "east"})
+    with pytest.raises(InvalidData, match="two regions"):
+        by_region(windows(2), data, clients=2)
+
+
+class Stage:
+    def __init__(self, folder: Path) -> None:
+        data = canonical(folder, {f"vm{i}": ("east", "west")[i % 2] for i in range(4)})
+        names = ("train", "val", "model", "central_model", "metrics")
+        self.artifacts = {name: Artifact(name, str(folder / name)) for name in names}
+        self.artifacts["data"] = Artifact("data", str(data))
+        for name in ("train", "val"):
+            windows(4).save(self.artifacts[name].path)
+
+    def run(self, **given: int) -> None:
+        federated(**self.artifacts, **given)
+
+
+def test_rounds_learn_and_both_models_are_graphs(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.run(rounds=1)
+    after_one = stage.artifacts["metrics"].metadata["validation_mase"]
+    stage.run(rounds=6)
+    figures = stage.artifacts["metrics"].metadata
+    assert figures["regions"] == 2
+    assert figures["validation_mase"] < after_one
+    model = graph.describe(graph.load(stage.artifacts["model"].path))
+    assert (model.hyperparameters["rounds"], model.hyperparameters["regions"]) == (6, ["east", "west"])
+    graph.load(stage.artifacts["central_model"].path)
+
+
+def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
+    scores = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        stage = Stage(tmp_path / name)
+        stage.run(rounds=2, seed=5)
+        scores.append(stage.artifacts["metrics"].metadata["validation_mase"])
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("given", [{"rounds": 0}, {"local_epochs": 0}, {"clients": -1}])
+def test_a_count_below_one_is_refused(tmp_path: Path, given: dict[str, int]) -> None:
+    with pytest.raises(InvalidParameter, match="at least 1"):
+        Stage(tmp_path).run(**given)

@@ -107,14 +107,17 @@ def windows(meta: Meta) -> Callable[..., Windows]:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
-    """Return a function that runs a model server on a serving folder, in this process, and returns its address."""
+    """Return a function that runs a model server on a serving folder and returns its address once it is ready.
+
+    `meanwhile` is called with the address as soon as the server listens.
+    """
     from fleetml.serving.client import Client
     from fleetml.serving.server import Options, running
     from fleetml.stack.processes import wait_until
 
     ends: list[Callable[[], None]] = []
 
-    def start(root: Path, **options: Any) -> str:
+    def start(root: Path, meanwhile: Callable[[str], None] = lambda address: None, **options: Any) -> str:
         started: Future[str] = Future()
 
         async def run() -> None:
@@ -130,6 +133,7 @@ def serve() -> Iterator[Callable[..., str]]:
         thread = threading.Thread(target=lambda: asyncio.run(run()))
         thread.start()
         address = started.result(60)
+        meanwhile(address)
         with Client(address) as client:
             assert wait_until(client.healthy, 60, 0.02)
         end = ends.pop()

@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 from fleetml.learn.windows import Meta
-from fleetml.serving import deployment
+from fleetml.serving import deployment, online
 from fleetml.serving.client import Client
 from fleetml.serving.contract import SERVICE
 from fleetml.serving.deployment import Card
@@ -231,6 +231,30 @@ def test_what_clients_ask_is_logged_but_not_probes(
     assert [(row["vm_id"], row["model"], row["model_version"], row["predictions"]) for row in rows] == [
         ("vm-1", "bandwidth", "1", [11.0, 11.0])
     ]
+
+
+def test_it_answers_while_the_first_model_is_still_being_prepared(
+    root: Path, graph: Callable[..., Path], serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, states = threading.Event(), []
+
+    def slow(folder: Path) -> online.Lookup:
+        go.wait(60)
+        return lambda vm_id, references: {}
+
+    monkeypatch.setattr(online, "_open", slow)
+    put(root, graph(), "1")
+
+    def ask(address: str) -> None:
+        with Client(address) as client:
+            states.append((client.healthy(), client.healthy(SERVICE)))
+            with pytest.raises(Unavailable, match="must be deployed before"):
+                client.predict_bandwidth("vm-1", HISTORY, 5)
+        go.set()
+
+    with Client(serve(root, feature_store=root, meanwhile=ask)) as client:
+        assert client.predict_bandwidth("vm-1", HISTORY, 5).model_version == "1"
+    assert states == [(False, False)]
 
 
 def test_two_servers_cannot_share_a_port(root: Path) -> None:

@@ -33,15 +33,15 @@ class AirflowClient:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                self.call("GET", f"dags/{dag_id}")
-                return
+                if not self.call("GET", f"dags/{dag_id}")["is_stale"]:  # stale: known, but its file no longer says it
+                    return
             except Unavailable:
-                if errors := [error for error in self.import_errors() if dag_id in error.replace("-", "_")]:
-                    raise FleetMLError(f"Airflow cannot load {dag_id}: {errors[0]}") from None
-                time.sleep(_PAUSE)
-        raise Unavailable(
-            f"Airflow at {self.address} does not know the DAG {dag_id} after {seconds:.0f} s; see its log"
-        )
+                pass
+            if errors := [error for error in self.import_errors() if dag_id in error.replace("-", "_")]:
+                raise FleetMLError(f"Airflow cannot load {dag_id}: {errors[0]}")
+            time.sleep(_PAUSE)
+        said = "; ".join(["see its log", *self.import_errors()])
+        raise Unavailable(f"Airflow at {self.address} does not know the DAG {dag_id} after {seconds:.0f} s; {said}")
 
     def import_errors(self) -> list[str]:
         """Return the messages of DAG files that cannot be loaded."""

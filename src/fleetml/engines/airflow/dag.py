@@ -74,7 +74,7 @@ def _fill(source: Source) -> None:
         if not step.upstream:
             first >> tasks[name]
     [first, *tasks.values()] >> last  # every step: a leaf may have failed early while others still run
-    last.as_teardown()
+    last.as_teardown(on_failure_fail_dagrun=True)
 
 
 def _task(source: Source, step: Step, groups: dict[str, TaskGroup]) -> StepOperator:

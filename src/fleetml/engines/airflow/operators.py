@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from fleetml.step import StepOutcome
 from fleetml.step import run as run_step
 
 PARAMETERS, RECORD = "parameters", "record"
+_PATIENCE = 10  # s for steps that were told to end
 _GRACE = 3.0  # s a step has to end after a kill; Airflow kills the task itself 5 s after it asked
 
 # Airflow's states -> those of docs/adr/0001
@@ -151,31 +153,6 @@ class StepOperator(BaseOperator):
         return (AirflowFailException if outcome.failure.user_error else AirflowException)(report[0])
 
 
-class RecordOperator(BaseOperator):
-    """Writes how the run ended into its record, whatever happened; a teardown, so it never decides the run's state."""
-
-    ui_color = "#e8f0fe"
-
-    def __init__(self, *, source: Source, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.source = source
-
-    def execute(self, context: Any) -> str:
-        records = self.source.records(context["dag_run"])
-        if not records.exists():
-            return "refused"  # its parameters were: no step has run
-        states = _states(context)
-        known = {step: attempt.state for step, attempt in records.latest().items()}
-        for step in self.source.plan.steps:
-            state = states.get(task_id(step), "pending")
-            if state in _UNSEEN and known.get(step) not in (state, "cancelled"):
-                records.note(step, state, _UNSEEN[state])
-                known[step] = state
-        ended = _ended(set(known.values()))
-        records.finish(ended)
-        return ended
-
-
 @contextlib.contextmanager
 def _reopened(records: Run) -> Iterator[None]:
     """A step that was cleared after its run had ended makes it a running one again, and tells how it ends then.
@@ -193,12 +170,53 @@ def _reopened(records: Run) -> Iterator[None]:
             records.finish(_ended({attempt.state for attempt in records.latest().values()}))
 
 
-# States of tasks whose operator never came to write them, and why.
+class RecordOperator(BaseOperator):
+    """Writes how the run ended into its record, and fails when it did not end well: the DAG run's state is the truth.
+
+    Airflow judges a run by its last tasks alone; this is the last of every run. A teardown runs whatever happened, also
+    when the run is marked failed.
+    """
+
+    ui_color = "#e8f0fe"
+
+    def __init__(self, *, source: Source, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+
+    def execute(self, context: Any) -> str:
+        records, states = self.source.records(context["dag_run"]), _states(context)
+        if states.get(PARAMETERS) != "succeeded" or not records.exists():
+            raise AirflowFailException("no step ran: the run's parameters were refused, or it was ended before")
+        _await_attempts(records)
+        known = {step: attempt.state for step, attempt in records.latest().items()}
+        for step in self.source.plan.steps:
+            state, reason = _UNSEEN.get(states.get(task_id(step), "pending"), ("", ""))
+            if state and known.get(step) not in ("failed", "upstream_failed", "cancelled", "skipped"):
+                known[step] = records.note(step, state, reason).state
+        ended = _ended(set(known.values()))
+        records.finish(ended)
+        if ended != "succeeded":
+            bad = ", ".join(f"{step} {state.replace('_', ' ')}" for step, state in known.items() if state in _BAD)
+            raise AirflowFailException(f"run {records.run_id} {ended}: {bad}")
+        return ended
+
+
+_BAD = ("failed", "upstream_failed", "cancelled")
+
+# States of tasks whose operator never came to write them -> what the record says, and why.
 _UNSEEN = {
-    "upstream_failed": "a step before it failed",
-    "skipped": "skipped in Airflow",
-    "failed": "its task was killed, or marked failed in Airflow",
+    "upstream_failed": ("upstream_failed", "a step before it failed"),
+    "failed": ("failed", "its task was killed, or marked failed in Airflow"),
+    "skipped": ("cancelled", "the run was ended, or the task marked skipped, in Airflow"),
 }
+
+
+def _await_attempts(records: Run) -> None:
+    """Wait for steps that were told to end: a task is failed at once, its process learns of it a little later."""
+    for _ in range(_PATIENCE):
+        if not any(attempt.state == "running" for attempt in records.latest().values()):
+            return
+        time.sleep(1)
 
 
 def _ended(states: set[str]) -> str:

@@ -39,6 +39,7 @@ class Source:
             "engine": "airflow",
             "dag_id": run.dag_id,
             "dag_run_id": run.run_id,
+            "reopened": False,
             "parameters": dict(parameters),
             "steps": list(self.plan.steps),
         }

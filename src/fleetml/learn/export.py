@@ -53,12 +53,13 @@ def from_torch(network: "Network", meta: Meta, hyperparameters: dict[str, Any]) 
 
 
 def from_estimator(
-    estimator: Any, meta: Meta, family: str, hyperparameters: dict[str, Any], features: int
+    estimator: Any, meta: Meta, seasonal: bool, family: str, hyperparameters: dict[str, Any]
 ) -> onnx.ModelProto:
-    """Return the finished forecaster graph of a fitted tabular estimator: rows, estimator, forecasts in one."""
+    """Return the finished forecaster graph of an estimator fitted to `tabular_rows`: rows, estimator, forecasts in one."""
     from fleetml.learn import tabular, tabular_rows
 
-    head = tabular_rows.graph(meta)
+    head = tabular_rows.graph(meta, seasonal)
+    features = head.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     body = onnx.compose.add_prefix(tabular.convert(family, estimator, features), "model_")
     tail = onnx.compose.add_prefix(tabular_rows.forecasts(meta), "tail_")
     said = body.graph.output[0].name

@@ -26,24 +26,32 @@ class TabularTrainer:
     def __init__(self, train: Windows, val: Windows, seed: int, latency_limit_ms: float = math.inf) -> None:
         self.meta, self.seed, self.limit = train.meta, seed, latency_limit_ms
         self.val = search.require_scored(val, "val")
-        self.val_rows = tabular_rows.rows(self.val)
-        self.table = _table(search.require_scored(train, "train"), np.random.default_rng(seed))
+        random = np.random.default_rng(seed)
+        some = _sample(search.require_scored(train, "train"), random)
+        self.seasonal = tabular_rows.is_seasonal(some)
+        self.val_rows = tabular_rows.rows(self.val, self.seasonal)
+        self.table = _table(some, self.seasonal, random)
 
     def train(self, family: str, hyperparameters: Hyperparameters, deadline: float, report: Report) -> Candidate:
         """Train one model; it has no epochs to report. Raises TooSlow when its graph exceeds the limit."""
         now = time.monotonic()
         estimator = tabular.fit(family, self.table, hyperparameters, self.seed, now + _FITTING * (deadline - now))
-        graph = export.from_estimator(estimator, self.meta, family, hyperparameters, self.table.rows.shape[1])
+        graph = export.from_estimator(estimator, self.meta, self.seasonal, family, hyperparameters)
         said = tabular.predict(estimator, self.val_rows.rows)
         export.check_equal(graph, self.val, self.val_rows.restore(said, self.val.history))
         return search.judge(graph, self.val, self.limit)
 
 
-def _table(windows: Windows, random: np.random.Generator) -> tabular.Table:
+def _sample(windows: Windows, random: np.random.Generator) -> Windows:
+    """Return at most _MAX_WINDOWS of the windows."""
+    if len(windows) <= _MAX_WINDOWS:
+        return windows
+    return windows[np.sort(random.choice(len(windows), _MAX_WINDOWS, replace=False))]
+
+
+def _table(windows: Windows, seasonal: bool, random: np.random.Generator) -> tabular.Table:
     """Return at most MAX_ROWS rows of the windows, drawn at random among those with a target."""
-    if len(windows) > _MAX_WINDOWS:
-        windows = windows[np.sort(random.choice(len(windows), _MAX_WINDOWS, replace=False))]
-    found = tabular_rows.rows(windows)
+    found = tabular_rows.rows(windows, seasonal)
     target = found.transform(windows.target)
     weight = np.repeat(tabular_rows.weights(found, windows.scale, _WEIGHT_QUANTILE), windows.meta.horizon)
     known = np.flatnonzero(~np.isnan(target))

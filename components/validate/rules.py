@@ -54,10 +54,11 @@ def enforce(frame: pl.DataFrame, now: datetime | None = None) -> None:
     try:
         canonical(now or datetime.now(UTC)).validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as errors:
-        broken = errors.failure_cases.group_by("column", "check", maintain_order=True).agg(
+        lacking = pl.when(pl.col("check") == "column_in_dataframe").then("failure_case")  # each is a finding of its own
+        broken = errors.failure_cases.group_by("column", "check", lacking.alias("lacking"), maintain_order=True).agg(
             pl.len(), pl.col("index").drop_nulls().head(EXAMPLES), pl.col("failure_case").first()
         )
-        findings = [_finding(frame, *row) for row in broken.iter_rows()]
+        findings = [_finding(frame, *row) for row in broken.drop("lacking").iter_rows()]
         raise InvalidData("the data break the canonical schema: " + "; ".join([*findings, REMEDY])) from None
 
 

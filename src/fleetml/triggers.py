@@ -32,7 +32,7 @@ from fleetml.settings import Settings
 FILE = "triggers.yaml"
 _KEYS = ("pipeline", "owner", "schedule", "data_interval_end", "assets", "defaults", "emits", "retries")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_URI = re.compile(r"[a-z][a-z0-9+.-]*://[!-~]+\Z")
+_URI = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/[!-~]+\Z")  # with a path: Airflow adds a slash to others
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MONTHS = ("", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CRON: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import pytest
 pytest.importorskip("airflow", reason="Airflow lives in the orchestrator environment")
 
 from airflow.sdk import DAG, TriggerRule
+from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
 from fleetml.engines.airflow import build_dag, load_dags
-from fleetml.errors import FleetMLError
-from fleetml.pipeline import Plan, load
+from fleetml.engines.airflow.params import params
+from fleetml.errors import ConfigurationError, FleetMLError, UnsupportedConstruct
+from fleetml.pipeline import Parameter, Plan, load
 from fleetml.settings import Settings
 from fleetml.triggers import AssetTrigger, Emit, Triggers
 
@@ -112,6 +115,13 @@ def test_an_emitting_step_has_the_asset_as_outlet(settings: Settings) -> None:
     assert [asset.uri for asset in dag.get_task(name.replace("/", ".")).outlets] == ["fleetml://drift/x"]
 
 
+def test_a_step_named_like_a_task_of_ours_is_refused(settings: Settings) -> None:
+    plan = load(PIPELINES / "cleanup.yaml")
+    step = replace(plan.steps["echo"], name="record")
+    with pytest.raises(UnsupportedConstruct, match="'record' is a task of every run"):
+        build_dag(replace(plan, steps={"record": step}), Path("p.yaml"), Triggers(), settings)
+
+
 class TestLoadDags:
     """A folder of pipelines, as `dags/fleetml_dags.py` hands it over."""
 
@@ -152,3 +162,68 @@ class TestLoadDags:
         namespace: dict[str, Any] = {}
         load_dags(folder, namespace, settings)
         assert "no_such_parameter" in namespace["broken_nested"].description
+
+    def test_only_the_dag_a_task_asks_for_is_built(
+        self, folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (folder / "broken").mkdir()
+        (folder / "broken/pipeline.yaml").write_text("schemaVersion: 9.9.9\npipelineInfo: {name: other}\n")
+        monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "nested")
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace, settings)
+        assert list(namespace) == ["nested"]
+
+    def test_what_is_no_ir_is_left_alone(self, folder: Path, settings: Settings) -> None:
+        (folder / "compose.yaml").write_text("services: {}\n")
+        (folder / "notes").mkdir()
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace, settings)
+        assert set(namespace) == {"branches", "nested"}
+
+    def test_two_pipelines_of_one_name_are_refused(self, folder: Path, settings: Settings) -> None:
+        shutil.copytree(folder / "nested", folder / "twin")
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace, settings)
+        assert "nested" in namespace
+        assert f"{folder / 'twin'}: " in namespace["broken_twin"].description
+        assert f"that of {folder / 'nested'} too" in namespace["broken_twin"].description
+
+    def test_triggers_may_name_the_ir(self, folder: Path, settings: Settings) -> None:
+        (folder / "nested/pipeline.yaml").rename(folder / "nested/workflow.yaml")
+        (folder / "nested/triggers.yaml").write_text("pipeline: workflow.yaml\nowner: platform\n")
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace, settings)
+        assert namespace["nested"].get_task("parameters").owner == "platform"
+
+    def test_what_airflow_refuses_breaks_that_pipeline_alone(self, folder: Path, settings: Settings) -> None:
+        (folder / "nested/triggers.yaml").write_text("assets: [{uri: 'postgres://host/no-table'}]\n")
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace, settings)
+        assert set(namespace) == {"branches", "broken_nested"}
+        assert "Airflow cannot take it as a DAG" in namespace["broken_nested"].description
+
+    def test_a_missing_folder_is_said(self, tmp_path: Path, settings: Settings) -> None:
+        with pytest.raises(ConfigurationError, match="is none; correct the DAG file"):
+            load_dags(tmp_path / "nowhere", {}, settings)
+
+
+def one_parameter(parameter: Parameter) -> Plan:
+    return Plan("p", "0" * 64, {parameter.name: parameter}, {})
+
+
+def test_a_choice_is_an_enum() -> None:
+    param = params(one_parameter(Parameter("size", "STRING", "s", literals=("s", "m"))), Triggers())["size"]
+    assert param.schema["enum"] == ["s", "m", None]
+    assert param.resolve("m") == "m"
+    with pytest.raises(ParamValidationError):
+        param.resolve("xl")
+
+
+def test_a_parameter_without_default_is_required_unless_an_event_fills_it() -> None:
+    plan = one_parameter(Parameter("drift", "STRUCT"))
+    required = params(plan, Triggers())["drift"]
+    assert not required.has_value
+    with pytest.raises(ParamValidationError):
+        required.resolve()
+    filled = params(plan, Triggers(assets=(AssetTrigger("x://y", {"drift": "features"}),)))["drift"]
+    assert filled.resolve() is None

@@ -105,3 +105,23 @@ def test_what_is_given_by_hand_goes_before_the_triggers(run: Any) -> None:
     _, record = run("branches", triggers="defaults: {size: 11, word: plain}", word="mine")
     parameters = record.read()["parameters"]
     assert (parameters["size"], parameters["word"]) == (11, "mine")
+
+
+def test_an_unknown_parameter_is_refused_before_the_first_step(run: Any) -> None:
+    done, record = run("branches", siz=3)
+    assert str(done.state) == "failed"
+    assert states(done)["flip"] == "upstream_failed"
+    assert not record.exists()
+
+
+def test_an_emitting_step_sends_its_output_with_the_event(run: Any) -> None:
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+
+    done, _ = run(
+        "types", triggers="emits: [{step: make, output: table, asset: 'x://drift/cpu'}]", settings={"cpu": 0.4}
+    )
+    assert str(done.state) == "success"
+    with create_session() as session:
+        events = session.query(AssetEvent).filter_by(source_run_id=done.run_id).all()
+        assert [(event.uri, event.extra) for event in events] == [("x://drift/cpu", {"cpu": 0.4})]

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -14,9 +13,6 @@ from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
 from fleetml.serving import deployment, features
 from fleetml.serving.deployment import PREDICTIONS, REFERENCE
 
-REFERENCE_ROWS = 2_000
-"""At least this many rows are drawn as reference: fewer would make the distance itself noisy."""
-
 
 def collect(
     current: Artifact,
@@ -25,13 +21,11 @@ def collect(
     serving_dir: str,
     model_name: str,
     since_hours: float,
-    seed: int,
 ) -> None:
     """Write the features of the last `since_hours` of requests to the served version, and of its training windows.
 
-    Both tables hold vm_id and the feature columns. The reference is drawn to the mix of VMs in the log (a VM unknown to
-    training counts as any of them): which VMs were asked about, and how often, is no drift. Before the first deployment
-    both are empty. Raises InvalidData when the version was deployed without its reference.
+    Both tables hold vm_id and the feature columns. Before the first deployment both are empty. Raises InvalidData when
+    the version was deployed without its reference.
     """
     if not serving_dir or since_hours <= 0:
         raise InvalidParameter(
@@ -54,11 +48,10 @@ def collect(
     trained = _reference((root / served.graph).parent / REFERENCE)
     since = datetime.now(UTC) - timedelta(hours=since_hours)
     asked = _asked(root / PREDICTIONS / f"model={model_name}", served.version, since, trained.schema)
-    matched = _matched(trained, asked, seed) if asked.num_rows else trained
     _write(asked, current)
-    _write(matched, reference)
+    _write(trained, reference)
     vms = pc.count_distinct(asked["vm_id"]).as_py()
-    metrics.log(requests=asked.num_rows, vms=vms, version=served.version, reference_rows=matched.num_rows)
+    metrics.log(requests=asked.num_rows, vms=vms, version=served.version, reference_rows=trained.num_rows)
 
 
 def _reference(path: Path) -> pa.Table:
@@ -75,22 +68,11 @@ def _asked(log: Path, version: str, since: datetime, wanted: pa.Schema) -> pa.Ta
     """Return the log of one version from `since` on, in the columns of the reference."""
     days = [folder for folder in log.glob("date=*") if folder.name.removeprefix("date=") >= since.date().isoformat()]
     parts = [wanted.empty_table()]
-    for path in sorted(file for day in days for file in day.glob(f"{version}-*.parquet")):
+    for path in sorted(file for day in days for file in day.glob("*.parquet")):
         table = pq.read_table(path, filters=[("time", ">=", since), ("model_version", "=", version)])
         if table.num_rows:
             parts.append(table.select(wanted.names).cast(wanted))
     return pa.concat_tables(parts)
-
-
-def _matched(trained: pa.Table, asked: pa.Table, seed: int) -> pa.Table:
-    """Draw reference rows, with replacement: for each request some of the same VM."""
-    known = np.array(trained["vm_id"].to_pylist(), dtype=str)
-    everyone = np.arange(len(known))
-    rows_of = {vm: np.flatnonzero(known == vm) for vm in np.unique(known)}
-    random = np.random.default_rng(seed)
-    each = -(-REFERENCE_ROWS // asked.num_rows)
-    drawn = [random.choice(rows_of.get(vm, everyone), each) for vm in asked["vm_id"].to_pylist()]
-    return trained.take(np.concatenate(drawn))
 
 
 def _write(table: pa.Table, artifact: Artifact) -> None:

@@ -13,7 +13,6 @@ def collect(
     serving_dir: str = "",
     model_name: str = "bandwidth",
     since_hours: float = 24.0,
-    seed: int = 0,
 ) -> dsl.ContainerSpec:
     """Read the prediction log and the training features of the served version; compile it with caching off."""
     return step("components.drift.collect:collect")

@@ -12,7 +12,6 @@ def monitor(
     threshold: float = 0.3,
     column_threshold: float = 1.0,
     min_rows: int = 100,
-    seed: int = 0,
     serving_dir: str = "",
 ):
     """Collect the prediction log and the training reference, measure drift, and tell when a retrain is due.
@@ -23,10 +22,9 @@ def monitor(
         threshold: Share of features that must have drifted, from 0 to 1.
         column_threshold: Distance at which a feature of many VMs has drifted, in standard deviations of training.
         min_rows: Predictions needed to judge drift at all.
-        seed: Seed of the reference's draw.
         serving_dir: Folder of the server: prediction log and deployed models.
     """
-    seen = collect(serving_dir=serving_dir, model_name=model_name, since_hours=since_hours, seed=seed)
+    seen = collect(serving_dir=serving_dir, model_name=model_name, since_hours=since_hours)
     seen.set_caching_options(False).set_display_name("Collect")
     judged = drift(
         current=seen.outputs["current"],

@@ -1,7 +1,6 @@
 """The server over real gRPC: forecasts, refusals, health, reflection, swaps, the end."""
 
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -257,13 +256,10 @@ def test_it_answers_while_the_first_model_is_still_being_prepared(
     assert states == [(False, False)]
 
 
-def test_two_servers_cannot_share_a_port(root: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "fleetml.serving", "--dir", str(root), "--port", port]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+def test_two_servers_cannot_share_a_port(client: Client, root: Path) -> None:
+    port = client.address.rpartition(":")[2]
+    command = [sys.executable, "-m", "fleetml.serving", "--dir", str(root / "other"), "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert f"127.0.0.1:{port} for itself" in done.stderr
     assert "Traceback" not in done.stderr

@@ -60,7 +60,7 @@ class Monitor:
         return self.made[name]
 
     def collect(self, **parameters: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
-        given = {"serving_dir": str(self.root), "model_name": "bandwidth", "since_hours": 24.0, "seed": 0, **parameters}
+        given = {"serving_dir": str(self.root), "model_name": "bandwidth", "since_hours": 24.0, **parameters}
         collect(self.artifact("current"), self.artifact("reference"), self.artifact("metrics"), **given)
         return pd.read_parquet(self.folder / "current"), pd.read_parquet(self.folder / "reference")
 

@@ -156,6 +156,7 @@ def test_an_input_too_large_for_a_command_line_names_the_largest_value(go: Calla
     outcome = go(n="x" * 140_000, input_parameters={"n": Parameter("n", "STRING")})
     assert outcome.failure is not None
     assert "131,071" in outcome.failure.message
+    assert "most of it in input parameter 'n'" in outcome.failure.message
     assert "artifact" in outcome.failure.message
 
 

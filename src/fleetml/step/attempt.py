@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,7 +41,7 @@ def run(
     records = Run(context.settings.home, context.run_id)
     try:
         number, log = records.begin(step.name)
-        attempt = _Attempt(step, inputs, context, runner, notify, cancel or threading.Event(), number, log, records)
+        attempt = _Attempt(step, inputs, context, runner, notify, cancel or threading.Event(), records, number, log)
         outcome = attempt.run()
         records.write(attempt.record(outcome))
     except OSError as error:
@@ -53,27 +53,23 @@ def run(
     return outcome
 
 
+@dataclass
 class _Attempt:
     """The state of one attempt while it goes on."""
 
-    def __init__(
-        self,
-        step: Step,
-        inputs: Inputs,
-        context: RunContext,
-        runner: Runner,
-        notify: Listener,
-        cancel: threading.Event,
-        number: int,
-        log: Path,
-        records: Run,
-    ) -> None:
-        self.step, self.inputs, self.context, self.runner = step, inputs, context, runner
-        self.notify, self.cancel, self.number, self.log, self.records = notify, cancel, number, log, records
-        self.started = time.time()
-        self.key: cache.Key | None = None
-        self.result = ""
-        self.exit = Exit(0)
+    step: Step
+    inputs: Inputs
+    context: RunContext
+    runner: Runner
+    notify: Listener
+    cancel: threading.Event
+    records: Run
+    number: int
+    log: Path
+    started: float = field(default_factory=time.time)
+    key: cache.Key | None = None
+    result: str = ""
+    exit: Exit = field(default_factory=lambda: Exit(0))
 
     def run(self) -> StepOutcome:
         """Return the outcome; whatever goes wrong is a failed one."""

@@ -328,6 +328,8 @@ def test_drift_starts_a_run_that_shows_what_drifted(stack: Stack) -> None:
     assert "drift = {'cpu_usage': 0.8}" in stack.log("react", run_id, "parameters")
     assert stack.records(f"react__{run_id}").read()["parameters"]["drift"] == {"cpu_usage": 0.8}
     assert len(reactions(stack)) == before + 1  # the undrifted watch told nobody
+    scheduled = stack.client.call("GET", "dags/react/dagRuns?run_type=scheduled")["dag_runs"]
+    assert scheduled == []  # its schedule waits for its time
 
 
 def test_an_event_from_outside_starts_one_too(stack: Stack) -> None:

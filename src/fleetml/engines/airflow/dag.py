@@ -53,7 +53,9 @@ def build_dag(plan: Plan, path: Path, triggers: Triggers, settings: Settings) ->
 
 def _schedule(triggers: Triggers) -> Any:
     assets = [Asset(name=asset.uri, uri=asset.uri) for asset in triggers.assets]
-    cron = CronTriggerTimetable(triggers.schedule, timezone="UTC") if triggers.schedule else None
+    cron = None
+    if triggers.schedule:  # never for a time that is over when the DAG is switched on; False would go back 10 %
+        cron = CronTriggerTimetable(triggers.schedule, timezone="UTC", run_immediately=timedelta(0))
     if not assets:
         return cron
     condition = reduce(or_, assets)

@@ -56,21 +56,22 @@ class AirflowRun:
         state = self.client.state(self.dag_id, self.records.run_id)
         return _STATES.get(state, state)
 
-    def cancel(self, timeout_seconds: float = 30.0) -> None:
-        """Stop the run and its steps; return when no step runs any more. Its record says cancelled.
+    def cancel(self, timeout_seconds: float = 60.0) -> None:
+        """Stop the run and its steps; return when no step runs any more.
 
-        Airflow calls a task failed at once, its process learns of it with the next heartbeat: the step's record
-        is what tells that it is over.
+        Airflow calls a task failed at once, its process learns of it with the next heartbeat: the records are what
+        tells that all is over.
         """
         self.client.fail(self.dag_id, self.records.run_id)
-        processes.wait_until(lambda: not self._unrecorded(), timeout_seconds)
-        if self.records.exists() and self.records.read().get("state") == "running":
+        processes.wait_until(self._over, timeout_seconds)
+        if self.records.exists() and self.records.read()["state"] == "running":
             self.records.finish("cancelled")
 
-    def _unrecorded(self) -> list[str]:
-        """Return the steps that have begun an attempt whose record is not written yet."""
-        begun = {step: len(self.records.attempts(step)) + 1 for step in self.plan.steps}
-        return [step for step, number in begun.items() if self.records.log(step, number)]
+    def _over(self) -> bool:
+        if not self.records.exists():
+            return True
+        steps = (attempt.state for attempt in self.records.latest().values())
+        return self.records.read()["state"] != "running" and "running" not in steps
 
 
 def connect(stack: Stack) -> AirflowClient:

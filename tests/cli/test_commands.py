@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -178,14 +179,23 @@ def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "fleetml", *map(str, words)]
 
 
+@contextmanager
+def started(environ: dict[str, str], *words: object) -> Iterator[subprocess.Popen[str]]:
+    """Start a command; should the test fail meanwhile, nothing of it stays."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command(*words), env=environ, stdout=pipe, stderr=pipe, text=True) as going:
+        try:
+            yield going
+        finally:
+            going.kill()
+
+
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_leaves_no_process_and_can_go_on(
     project: Settings, slow: tuple[Path, Path, Path], environ: dict[str, str], sig: signal.Signals
 ) -> None:
     path, fifo, gate = slow
-    with subprocess.Popen(
-        command("run", path, "--run-id", "i"), env=environ, stdout=subprocess.PIPE, text=True
-    ) as going:
+    with started(environ, "run", path, "--run-id", "i") as going:
         step = psutil.Process(int(fifo.read_text()))
         going.send_signal(sig)
         out, _ = going.communicate(timeout=60)
@@ -203,12 +213,11 @@ def test_a_run_whose_process_was_killed_is_told_dead_and_can_go_on(
     project: Settings, slow: tuple[Path, Path, Path], environ: dict[str, str]
 ) -> None:
     path, fifo, gate = slow
-    with subprocess.Popen(command("run", path, "--run-id", "k"), env=environ, stdout=subprocess.DEVNULL) as going:
+    with started(environ, "run", path, "--run-id", "k"):
         step = psutil.Process(int(fifo.read_text()))
         status = subprocess.run(command("status", "k"), env=environ, capture_output=True, text=True)
         assert "k  running  " in status.stdout
         assert "  a  running" in status.stdout
-        going.kill()
     assert gone(step)
     status = subprocess.run(command("status"), env=environ, capture_output=True, text=True)
     assert status.stdout.startswith("k  died (go on with: fleetml resume k)")
@@ -222,9 +231,7 @@ def test_a_step_that_is_killed_failed(
     project: Settings, slow: tuple[Path, Path, Path], environ: dict[str, str]
 ) -> None:
     path, fifo, _ = slow
-    with subprocess.Popen(
-        command("run", path, "--run-id", "s"), env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as going:
+    with started(environ, "run", path, "--run-id", "s") as going:
         os.kill(int(fifo.read_text()), signal.SIGKILL)
         _, err = going.communicate(timeout=60)
     assert going.returncode == 1

@@ -119,6 +119,31 @@ def test_a_taken_port_is_named_and_another_used(settings):
     assert ("serving", f"port {taken} is taken: using {running.port('serving')}") in told
 
 
+def test_a_port_that_a_stranger_takes_meanwhile_is_left_to_him(settings, monkeypatch):
+    """Two checkouts that start at once choose the same free port: the stranger answers there, our server cannot."""
+    module, strangers = _server("serving"), []
+    start = module.start
+
+    def start_late(settings: Settings, port: int) -> Service:
+        if not strangers:
+            strangers.append(subprocess.Popen([sys.executable, "-c", WEB, str(port)], stderr=subprocess.DEVNULL))
+            assert processes.wait_until(lambda: ports.free(port) != port, 20)
+        return start(settings, port)
+
+    module.start = start_late
+    monkeypatch.setitem(sys.modules, "fake_serving", module)
+    told = []
+    try:
+        running = stack.up(settings, lambda name, news: told.append(news)).stack
+        assert "another process took the port of serving meanwhile; starting again" in told
+        assert running.port("serving") != stack.SERVERS["serving"][1]
+        assert running.services["serving"].listens()
+        assert strangers[0].poll() is None
+    finally:
+        strangers[0].kill()
+        strangers[0].wait()
+
+
 def test_a_server_that_dies_is_named_with_its_last_words_and_takes_the_others_along(settings, monkeypatch):
     monkeypatch.setitem(sys.modules, "fake_airflow", _server("airflow", "raise SystemExit('no space left')"))
     with pytest.raises(Unavailable, match=r"airflow must answer at .*ended after(.|\n)*no space left"):

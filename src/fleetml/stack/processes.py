@@ -61,6 +61,11 @@ class Service:
     def alive(self) -> bool:
         return bool(self.processes) and all(process.alive() for process in self.processes)
 
+    def listens(self) -> bool:
+        """Say whether it is one of ours that listens at the address, and not a stranger who took the port."""
+        port = int(self.address.rpartition(":")[2])
+        return any(port in _ports(member) for process in self.processes for member in process.family())
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -148,6 +153,15 @@ def wait_until(condition: Any, timeout_seconds: float, interval_seconds: float =
             return False
         time.sleep(interval_seconds)
     return True
+
+
+def _ports(process: psutil.Process) -> list[int]:
+    """Ports a process listens at."""
+    try:
+        found = process.net_connections("tcp")
+    except psutil.Error:
+        return []
+    return [connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN]
 
 
 def _mark(process: psutil.Process) -> str | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -72,7 +73,20 @@ def down(settings: Settings, tell: Tell = lambda name, news: None) -> list[str]:
 
 
 def _start(settings: Settings, before: Stack | None, tell: Tell) -> Stack:
+    """Start every server; once more if somebody else took a port between our choice and the server's start."""
     chosen = {name: _port(name, before, tell) for name in SERVERS}
+    try:
+        return _start_at(chosen, settings, tell)
+    except Unavailable:
+        processes.sweep(settings.home)
+        stolen = [name for name, port in chosen.items() if ports.free(port) != port]
+        if not stolen:
+            raise
+    tell("stack", f"another process took the port of {', '.join(stolen)} meanwhile; starting again")
+    return _start_at({name: _port(name, before, tell) for name in SERVERS}, settings, tell)
+
+
+def _start_at(chosen: dict[str, int], settings: Settings, tell: Tell) -> Stack:
     settings = replace(
         settings,
         registry=f"http://{ports.HOST}:{chosen['mlflow']}",
@@ -98,7 +112,7 @@ def _bring_up(name: str, settings: Settings, port: int, services: dict[str, Serv
     tell(name, "starting")
     service: Service = module.start(settings, port)
     services[name] = service
-    answered = processes.wait_until(lambda: module.ready(service) or not service.alive(), START_SECONDS)
+    answered = processes.wait_until(lambda: _answers(module, service) or not service.alive(), START_SECONDS)
     if not answered or not service.alive():
         said = "did not answer" if service.alive() else "ended"
         raise Unavailable(_post_mortem(name, f"{said} after {time.monotonic() - began:.0f} s", service))
@@ -140,7 +154,15 @@ def _port(name: str, before: Stack | None, tell: Tell) -> int:
 
 
 def _all_ready(stack: Stack) -> bool:
-    return all(processes.wait_until(lambda: bool(_module(n).ready(s)), 10.0) for n, s in stack.services.items())  # noqa: B023
+    return all(
+        processes.wait_until(partial(_answers, _module(name), service), 10.0)
+        for name, service in stack.services.items()
+    )
+
+
+def _answers(module: ModuleType, service: Service) -> bool:
+    """Say whether a server is ready, and is ours."""
+    return bool(module.ready(service)) and service.listens()
 
 
 def _end(stack: Stack | None, home: Path) -> None:

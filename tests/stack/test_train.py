@@ -182,7 +182,10 @@ def test_ctrl_c_on_a_terminal_stops_the_stack_that_this_command_started(checkout
     deadline = time.monotonic() + 180
     while not re.search(rb"Second.{0,40}running", shown[-4000:]) and time.monotonic() < deadline:
         if select.select([terminal], [], [], 1)[0]:
-            shown += os.read(terminal, 65536)
+            try:
+                shown += os.read(terminal, 65536)
+            except OSError:
+                pytest.fail(f"the command ended too early: {shown.decode()[-2000:]}")
     os.write(terminal, b"\x03")
     try:
         while chunk := os.read(terminal, 65536):

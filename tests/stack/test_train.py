@@ -164,6 +164,12 @@ def _steps_of(folder: Path) -> list[list[str]]:
     return [p.info["cmdline"] or [] for p in psutil.process_iter(["cmdline"]) if str(folder) in str(p.info["cmdline"])]
 
 
+def test_up_finds_the_stack_running(checkout):
+    found = _fleetml(checkout, "up")
+    assert found.returncode == 0
+    assert "running already, reused" in found.stdout
+
+
 def test_down_leaves_no_process(checkout):
     done = _fleetml(checkout, "down")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -22,3 +22,12 @@ def test_a_port_taken_on_all_addresses_is_never_given():
         holder.listen()
         taken = holder.getsockname()[1]
         assert ports.free(taken) != taken
+
+
+def test_two_starts_at_once_never_choose_the_same_port():
+    wanted = ports.free()
+    with ports.reserving() as one, ports.reserving() as other:
+        assert one(wanted) == wanted
+        assert other(wanted) != wanted
+    with ports.reserving() as later:
+        assert later(wanted) == wanted

@@ -135,7 +135,7 @@ def test_a_port_that_a_stranger_takes_meanwhile_is_left_to_him(settings, monkeyp
     told = []
     try:
         running = stack.up(settings, lambda name, news: told.append(news)).stack
-        assert "another process took the port of serving meanwhile; starting again" in told
+        assert "another process took the port of serving; starting again" in told
         assert running.port("serving") != stack.SERVERS["serving"][1]
         assert running.services["serving"].listens()
         assert strangers[0].poll() is None

@@ -29,6 +29,10 @@ Tell = Callable[[str, str], None]
 """Told a server's name and what became of it."""
 
 
+class PortTaken(Unavailable):
+    """Somebody else took a port between our choice of it and the start of our server."""
+
+
 @dataclass(frozen=True)
 class Up:
     """A running stack; `fresh` says whether this call started it."""
@@ -74,16 +78,24 @@ def down(settings: Settings, tell: Tell = lambda name, news: None) -> list[str]:
 
 def _start(settings: Settings, before: Stack | None, tell: Tell) -> Stack:
     """Start every server; once more if somebody else took a port between our choice and the server's start."""
-    chosen = {name: _port(name, before, tell) for name in SERVERS}
     try:
-        return _start_at(chosen, settings, tell)
-    except Unavailable:
-        processes.sweep(settings.home)
-        stolen = [name for name, port in chosen.items() if ports.free(port) != port]
-        if not stolen:
+        return _start_reserved(settings, before, tell)
+    except PortTaken as error:
+        tell("stack", f"{error}; starting again")
+        return _start_reserved(settings, before, tell)
+
+
+def _start_reserved(settings: Settings, before: Stack | None, tell: Tell) -> Stack:
+    with ports.reserving() as reserve:
+        chosen = {name: _port(name, before, reserve, tell) for name in SERVERS}
+        try:
+            return _start_at(chosen, settings, tell)
+        except Unavailable as error:
+            processes.sweep(settings.home)
+            stolen = [name for name, port in chosen.items() if ports.free(port) != port]
+            if stolen or "address already in use" in str(error):
+                raise PortTaken(f"another process took the port of {', '.join(stolen) or 'a server'}") from error
             raise
-    tell("stack", f"another process took the port of {', '.join(stolen)} meanwhile; starting again")
-    return _start_at({name: _port(name, before, tell) for name in SERVERS}, settings, tell)
 
 
 def _start_at(chosen: dict[str, int], settings: Settings, tell: Tell) -> Stack:
@@ -143,11 +155,11 @@ def _break_off(starting: dict[str, Future[None]], home: Path) -> None:
         time.sleep(0.1)
 
 
-def _port(name: str, before: Stack | None, tell: Tell) -> int:
+def _port(name: str, before: Stack | None, reserve: Callable[[int | None], int], tell: Tell) -> int:
     """Prefer the port the server had last time, then its usual one; say so when it is another."""
     usual = SERVERS[name][1]
     last = before.port(name) if before else None
-    port = ports.free(last or usual)
+    port = reserve(last or usual)
     if port != (last or usual):
         tell(name, f"port {last or usual} is taken: using {port}")
     return port

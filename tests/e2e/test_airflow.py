@@ -314,7 +314,6 @@ def reactions(stack: Stack) -> list[dict[str, Any]]:
 
 
 def test_drift_starts_a_run_that_shows_what_drifted(stack: Stack) -> None:
-    stack.client.call("PATCH", "dags/react", {"is_paused": False})
     before = len(reactions(stack))
     _, steps = stack.run("watch", score=0.1)
     assert steps["condition-1/event"].state == "skipped"
@@ -333,7 +332,6 @@ def test_drift_starts_a_run_that_shows_what_drifted(stack: Stack) -> None:
 
 
 def test_an_event_from_outside_starts_one_too(stack: Stack) -> None:
-    stack.client.call("PATCH", "dags/react", {"is_paused": False})
     before = len(reactions(stack))
     stack.client.emit(DRIFT, {"features": {"memory_usage": 0.3}, "score": 0.3})
     until(lambda: len(reactions(stack)) == before + 1)
@@ -343,7 +341,6 @@ def test_an_event_from_outside_starts_one_too(stack: Stack) -> None:
 
 
 def test_a_scheduled_run_covers_the_window_that_ends_with_its_interval(stack: Stack) -> None:
-    stack.client.call("PATCH", "dags/react", {"is_paused": False})
     span = {"from_date": "2026-03-02T00:00:00Z", "to_date": "2026-03-02T23:00:00Z"}
     stack.client.call("POST", "backfills", {"dag_id": "react", "max_active_runs": 1, **span})
     runs = until(lambda: stack.client.call("GET", "dags/react/dagRuns?run_type=backfill")["dag_runs"])

@@ -69,6 +69,7 @@ def environment(settings: Settings, image: Image, home: Path, port: int) -> dict
     config = {
         "CORE__DAGS_FOLDER": str(settings.project / "dags"),
         "CORE__LOAD_EXAMPLES": "False",
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",  # schedules count from the first start: the monitor watches
         "CORE__PARALLELISM": "8",
         "CORE__EXECUTION_API_SERVER_URL": f"{base}/execution/",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",

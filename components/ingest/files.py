@@ -51,7 +51,8 @@ def _local(source: str) -> list[Path]:
         found = sorted(p for p in anchor.glob(pattern) if p.is_file()) if any(c in source for c in "*?[") else []
     if not found:
         what = "holds no CSV or Parquet file" if path.is_dir() else "no such file or folder"
-        raise InvalidData(f"source {source}: {what}; correct the path (relative to {Path.cwd()})")
+        remedy = "correct the path" if path.is_absolute() else "give an absolute path: a step has a folder of its own"
+        raise InvalidData(f"source {source}: {what}; {remedy}")
     return found
 
 

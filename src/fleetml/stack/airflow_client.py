@@ -17,6 +17,11 @@ from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 FINAL = {"success", "failed"}
 _PAUSE = 0.5  # s between looks at a run
 _PATIENCE = 60.0  # s without an answer
+_LOCKED = (1.0, 2.0, 4.0)  # s to wait before asking again what its database was too busy for
+
+
+class DatabaseBusy(Unavailable):
+    """Airflow rolled a change back because its database was locked or somebody else was first; it can be asked again."""
 
 
 @dataclass
@@ -48,12 +53,13 @@ class AirflowClient:
         return [entry["stack_trace"] for entry in self.call("GET", "importErrors")["import_errors"]]
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
-        """Unpause the DAG, start a run and return its id, which is that of its records too.
+        """Unpause the DAG if need be, start a run and return its id, which is that of its records too.
 
         Raises InvalidParameter for what the form would refuse.
         """
         run_id = f"{dag_id}__{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
-        self.call("PATCH", f"dags/{dag_id}", {"is_paused": False})
+        if self.call("GET", f"dags/{dag_id}")["is_paused"]:
+            self.call("PATCH", f"dags/{dag_id}", {"is_paused": False})
         self.call("POST", f"dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)})
         return run_id
 
@@ -133,6 +139,11 @@ class AirflowClient:
             self._token = self._send("POST", "/auth/token", {"username": self.user, "password": self.password})[
                 "access_token"
             ]
+        for pause in _LOCKED:
+            try:
+                return self._send(method, f"/api/v2/{path}", body)
+            except DatabaseBusy:
+                time.sleep(pause)
         return self._send(method, f"/api/v2/{path}", body)
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
@@ -149,7 +160,8 @@ class AirflowClient:
             said = _said(error)
             if error.code in (400, 422):
                 raise InvalidParameter(f"Airflow refused {method} {path}: {said}") from None
-            raise Unavailable(f"Airflow at {self.address} answered {error.code} to {method} {path}: {said}") from None
+            kind = DatabaseBusy if error.code == 500 and "Database error" in said else Unavailable
+            raise kind(f"Airflow at {self.address} answered {error.code} to {method} {path}: {said}") from None
         except OSError as error:
             raise Unavailable(
                 f"Airflow at {self.address} does not answer: {error}; start the stack: fleetml up"

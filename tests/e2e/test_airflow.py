@@ -271,6 +271,19 @@ def test_a_failure_that_a_later_step_outlives_fails_the_run(stack: Stack) -> Non
     assert "run outlived__" in stack.log("outlived", run_id, "record")
 
 
+def test_the_record_waits_for_steps_beside_one_that_failed(stack: Stack) -> None:
+    run_id, steps = stack.run("early")
+    assert {step: a.state for step, a in steps.items()} == {
+        "refuse": "failed",
+        "twice": "succeeded",
+        "twice-2": "succeeded",
+        "twice-3": "succeeded",
+        "twice-4": "upstream_failed",
+    }
+    assert stack.client.state("early", run_id) == "failed"
+    assert stack.records(run_id).read()["state"] == "failed"
+
+
 def lingering(stack: Stack, folder: Path) -> tuple[str, list[psutil.Process]]:
     """Start a run whose step stays; return its id and the step's two processes."""
     run_id = stack.client.trigger("lingering", {"folder": str(folder)})

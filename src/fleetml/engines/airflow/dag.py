@@ -75,7 +75,8 @@ def _fill(source: Source) -> None:
             tasks[before] >> tasks[name]
         if not step.upstream:
             first >> tasks[name]
-    [first, *tasks.values()] >> last  # every step: a leaf may have failed early while others still run
+    before = {name for step in source.plan.steps.values() for name in step.upstream}
+    [task for name, task in tasks.items() if name not in before] >> last
     last.as_teardown(on_failure_fail_dagrun=True)
 
 

@@ -6,10 +6,16 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Asset, BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+)
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from fleetml.engines.airflow.source import Source, task_id
@@ -23,6 +29,7 @@ from fleetml.step import run as run_step
 
 PARAMETERS, RECORD = "parameters", "record"
 _PATIENCE = 10  # s for steps that were told to end
+_LATER = timedelta(seconds=3)  # until the record's task looks again whether all steps are over
 _GRACE = 3.0  # s a step has to end after a kill; Airflow kills the task itself 5 s after it asked
 
 # Airflow's states -> those of docs/adr/0001
@@ -185,6 +192,7 @@ class RecordOperator(BaseOperator):
 
     def execute(self, context: Any) -> str:
         records, states = self.source.records(context["dag_run"]), _states(context)
+        self._await_steps(states)
         if states.get(PARAMETERS) != "succeeded" or not records.exists():
             raise AirflowFailException("no step ran: the run's parameters were refused, or it was ended before")
         _await_attempts(records)
@@ -200,8 +208,16 @@ class RecordOperator(BaseOperator):
             raise AirflowFailException(f"run {records.run_id} {ended}: {bad}")
         return ended
 
+    def _await_steps(self, states: Mapping[str, str]) -> None:
+        """Come again later while steps are not over: the last ones may have failed early, when others still run."""
+        waiting = [step for step in self.source.plan.steps if states.get(task_id(step)) not in _OVER]
+        if waiting:
+            self.log.info("waiting for %s", ", ".join(waiting))
+            raise AirflowRescheduleException(datetime.now(UTC) + _LATER)
+
 
 _BAD = ("failed", "upstream_failed", "cancelled")
+_OVER = {"succeeded", "failed", "upstream_failed", "skipped"}
 
 # States of tasks whose operator never came to write them -> what the record says, and why.
 _UNSEEN = {

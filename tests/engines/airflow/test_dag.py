@@ -17,9 +17,11 @@ from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
 from fleetml.engines.airflow import build_dag, load_dags
+from fleetml.engines.airflow.dag import edges
 from fleetml.engines.airflow.params import params
 from fleetml.errors import ConfigurationError, FleetMLError, UnsupportedConstruct
-from fleetml.pipeline import Parameter, Plan, load
+from fleetml.pipeline import Parameter, Plan, Step, load
+from fleetml.pipeline.model import Container
 from fleetml.settings import Settings
 from fleetml.triggers import AssetTrigger, Emit, Triggers
 
@@ -44,10 +46,33 @@ def test_every_step_is_a_task_between_parameters_and_record(settings: Settings) 
     assert {t.task_id for t in dag.tasks} == {"parameters", "record"} | {s.replace("/", ".") for s in plan.steps}
     for name, step in plan.steps.items():
         task = dag.get_task(name.replace("/", "."))
-        assert task.upstream_task_ids == ({s.replace("/", ".") for s in step.upstream} or {"parameters"})
+        assert task.upstream_task_ids <= ({s.replace("/", ".") for s in step.upstream} or {"parameters"})
+        assert {s.replace("/", ".") for s in step.upstream} <= task.get_flat_relative_ids(upstream=True)
         last = not any(name in other.upstream for other in plan.steps.values())
         assert ("record" in task.downstream_task_ids) == last
     assert dag.get_task("record").is_teardown
+
+
+def chained(**steps: tuple[tuple[str, ...], bool]) -> Plan:
+    """A plan of steps by name: what is upstream of each, and whether it runs after failures."""
+    container = Container("image")
+    made = {
+        name: Step(
+            name=name, label=name, component=name, container=container, upstream=before, runs_after_failure=after
+        )
+        for name, (before, after) in steps.items()
+    }
+    return Plan("p", "d", {}, made)
+
+
+def test_an_edge_that_others_imply_is_not_drawn() -> None:
+    plan = chained(a=((), False), b=(("a",), False), c=(("a", "b"), False), d=(("a", "c"), False))
+    assert edges(plan) == {"a": (), "b": ("a",), "c": ("b",), "d": ("c",)}
+
+
+def test_steps_that_run_after_failures_imply_nothing() -> None:
+    plan = chained(a=((), False), b=(("a",), True), c=(("a", "b"), False), d=(("a", "c"), True))
+    assert edges(plan) == {"a": (), "b": ("a",), "c": ("a", "b"), "d": ("a", "c")}
 
 
 def test_task_groups_mirror_sub_dags(settings: Settings) -> None:

@@ -70,14 +70,27 @@ def _fill(source: Source) -> None:
         parent = groups[group.group[-1]] if group.group else None
         groups[name] = TaskGroup(group.task, group_display_name=group.label, parent_group=parent)
     tasks = {name: _task(source, step, groups) for name, step in source.plan.steps.items()}
-    for name, step in source.plan.steps.items():
-        for before in step.upstream:
-            tasks[before] >> tasks[name]
-        if not step.upstream:
-            first >> tasks[name]
-    before = {name for step in source.plan.steps.values() for name in step.upstream}
-    [task for name, task in tasks.items() if name not in before] >> last
+    for name, upstream in edges(source.plan).items():
+        ([tasks[before] for before in upstream] or first) >> tasks[name]
+    followed = {name for step in source.plan.steps.values() for name in step.upstream}
+    [task for name, task in tasks.items() if name not in followed] >> last
     last.as_teardown(on_failure_fail_dagrun=True)
+
+
+def edges(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Return the upstream of each step without those that another of its upstream steps waits for itself.
+
+    The order is the same, the picture readable. A step that runs after failures keeps all, and none is left out for its
+    sake: it may be over, or go well, when what came before it is not or did not.
+    """
+    needed: dict[str, set[str]] = {}  # what must have gone well before a step can
+    drawn: dict[str, tuple[str, ...]] = {}
+    for name, step in plan.steps.items():
+        strict = [before for before in step.upstream if not plan.steps[before].runs_after_failure]
+        implied = set().union(*(needed[before] for before in strict))
+        needed[name] = implied | set(step.upstream)
+        drawn[name] = tuple(b for b in step.upstream if step.runs_after_failure or b not in implied)
+    return drawn
 
 
 def _task(source: Source, step: Step, groups: dict[str, TaskGroup]) -> StepOperator:

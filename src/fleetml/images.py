@@ -122,6 +122,11 @@ class Images:
         self._place = project / TABLE
         try:
             table = tomllib.loads(self._place.read_text())
+        except FileNotFoundError:
+            raise ConfigurationError(
+                f"where the code of an image runs stands in {self._place}, which is missing; write it "
+                '([images."NAME"] with venv = "…" and locks = ["…"]), or set FLEETML_PROJECT to the folder that holds it'
+            ) from None
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise ConfigurationError(f"{self._place} must be a readable TOML table of images: {error}") from error
         self._rows: Mapping[str, Mapping[str, Any]] = table.get("images", {})

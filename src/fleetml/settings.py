@@ -33,13 +33,16 @@ class Settings:
     rates: Rates = field(default_factory=Rates)
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
+    def from_environment(
+        cls, environ: Mapping[str, str] | None = None, cwd: Path | None = None, rootless: bool = False
+    ) -> Settings:
         """Read the FLEETML_* variables, then ``stack.json`` of a running stack, then the defaults.
 
-        Raises ConfigurationError when no project root (a folder with images/images.toml) is found.
+        Raises ConfigurationError when no project root (a folder with images/images.toml) is found; where `rootless`,
+        `cwd` is the project then: pipelines can be read there, but no step can run.
         """
         environ = os.environ if environ is None else environ
-        project = _project(environ, Path.cwd() if cwd is None else cwd)
+        project = _project(environ, Path.cwd() if cwd is None else cwd, rootless)
         home = Path(environ.get("FLEETML_HOME") or project / ".fleetml").expanduser().absolute()
         stack = _stack(home)
         return cls(
@@ -65,7 +68,7 @@ class Settings:
         }
 
 
-def _project(environ: Mapping[str, str], cwd: Path) -> Path:
+def _project(environ: Mapping[str, str], cwd: Path, rootless: bool) -> Path:
     if given := environ.get("FLEETML_PROJECT"):
         project = Path(given).expanduser().absolute()
         if not (project / TABLE).is_file():
@@ -76,6 +79,8 @@ def _project(environ: Mapping[str, str], cwd: Path) -> Path:
     for folder in (cwd.absolute(), *cwd.absolute().parents):
         if (folder / TABLE).is_file():
             return folder
+    if rootless:
+        return cwd.absolute()
     raise ConfigurationError(
         f"no project: neither {cwd} nor a folder above it holds {TABLE}; go there or set FLEETML_PROJECT"
     )

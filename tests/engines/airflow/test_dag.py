@@ -20,6 +20,7 @@ from fleetml.engines.airflow import build_dag, load_dags
 from fleetml.engines.airflow.dag import edges
 from fleetml.engines.airflow.params import params
 from fleetml.errors import ConfigurationError, FleetMLError, UnsupportedConstruct
+from fleetml.images import Images
 from fleetml.pipeline import Parameter, Plan, Step, load
 from fleetml.pipeline.model import Container
 from fleetml.settings import Settings
@@ -227,6 +228,19 @@ class TestLoadDags:
         load_dags(folder, namespace, settings)
         assert set(namespace) == {"branches", "broken_nested"}
         assert "Airflow cannot take it as a DAG" in namespace["broken_nested"].description
+
+    def test_outside_a_project_they_load_and_a_step_tells_what_it_lacks(
+        self, folder: Path, airflow_home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("FLEETML_PROJECT", "FLEETML_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace)
+        dag = next(iter(namespace.values()))
+        settings = dag.get_task("parameters").source.settings
+        assert settings.home == airflow_home / "fleetml"
+        with pytest.raises(ConfigurationError, match=r"images\.toml, which is missing; write it .*FLEETML_PROJECT"):
+            Images(settings.project)
 
     def test_a_missing_folder_is_said(self, tmp_path: Path, settings: Settings) -> None:
         with pytest.raises(ConfigurationError, match="is none; correct the DAG file"):

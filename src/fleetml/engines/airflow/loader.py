@@ -7,6 +7,7 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from airflow.configuration import AIRFLOW_HOME
 from airflow.sdk import DAG, get_parsing_context
 
 from fleetml.engines.airflow.dag import build_dag, dag_id
@@ -38,12 +39,13 @@ def load_dags(folder: str | Path, namespace: MutableMapping[str, Any], settings:
 
     A pipeline is a sub-folder with a triggers.yaml or a pipeline.yaml, or an IR (.yaml, .json) in `folder` itself,
     whose triggers may stand in ``<name>.triggers.yaml``. An IR that cannot run is an import error of its own.
-    Raises ConfigurationError when `folder` is missing, or lies in no project (see `Settings.from_environment`).
+    Outside a project (see `Settings.from_environment`) they load all the same, and a step tells what it lacks to run;
+    records and results are below Airflow's home then. Raises ConfigurationError when `folder` is missing.
     """
     folder = Path(folder).absolute()
     if not folder.is_dir():
         raise ConfigurationError(f"pipelines are loaded from a folder, {folder} is none; correct the DAG file")
-    settings = settings or Settings.from_environment(os.environ, folder)
+    settings = settings or _settings(folder)
     wanted = get_parsing_context().dag_id
     places: dict[str, Path] = {}
     for place, triggers_file in _pipelines(folder):
@@ -54,6 +56,14 @@ def load_dags(folder: str | Path, namespace: MutableMapping[str, Any], settings:
             message = f"{place}: a pipeline's name is its DAG's id, '{dag.dag_id}' is that of {taken} too; rename one"
             dag = _broken(place, message)
         namespace[dag.dag_id] = dag
+
+
+def _settings(folder: Path) -> Settings:
+    try:
+        return Settings.from_environment(os.environ, folder)
+    except ConfigurationError:
+        home = {"FLEETML_HOME": f"{AIRFLOW_HOME}/fleetml"}  # nothing is written into a team's DAG folder
+        return Settings.from_environment({**home, **os.environ}, folder, rootless=True)
 
 
 def _pipelines(folder: Path) -> Iterator[tuple[Path, Path]]:

@@ -103,3 +103,9 @@ def test_prometheus_accepts_its_configuration():
         ["promtool", "check", "config", str(ROOT / "docker" / "prometheus.yml")], capture_output=True
     )
     assert checked.returncode == 0, checked.stderr
+
+
+def test_serving_finds_the_covariates_that_materialise_wrote():
+    command = SERVICES["serving"]["command"]
+    home = COMPOSE["services"]["serving"]["volumes"][0].split(":")[1]
+    assert command[command.index("--feature-store") + 1] == f"{home}/feature_store"

@@ -145,6 +145,9 @@ def test_ctrl_c_stops_the_run_and_leaves_a_stack_that_ran_before(checkout):
         said += line
         if re.search(r"Second +running", line):
             break
+    refused = _fleetml(checkout, "resume", next(runs(_home(checkout)))["run_id"])
+    assert refused.returncode == 2
+    assert "a run is run by one engine, Airflow runs small__" in refused.stderr
     command.send_signal(signal.SIGINT)
     rest, err = command.communicate(timeout=120)
     assert command.returncode == 130, said + rest + err

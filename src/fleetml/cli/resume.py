@@ -17,15 +17,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Go on with the run, on this machine; its parameters and its IR are those of its record."""
+    """Go on with the run, on this machine; its parameters and its IR are those of its record.
+
+    Raises ConfigurationError for a run that goes on in the stack's Airflow.
+    """
     from fleetml.cli.output import say
     from fleetml.cli.run import execute
     from fleetml.engines.local import Job, finished
+    from fleetml.errors import ConfigurationError
     from fleetml.pipeline import load
     from fleetml.records import Run
+    from fleetml.stack import runs, state
 
     records = Run(settings.home, args.run)
     document = records.read()
+    if runs.running(document, state.read(settings.home)):
+        raise ConfigurationError(
+            f"a run is run by one engine, Airflow runs {args.run}; wait for it, or mark it failed there"
+        )
     plan = load(records.pipeline, settings.home / "ir")
     kept = finished(records, plan, settings, args.recheck)
     done = [step for step, outcome in kept.outcomes.items() if outcome["state"] == "succeeded"]

@@ -95,3 +95,12 @@ def start(stack: Stack, settings: Settings, plan: Plan, parameters: Mapping[str,
             f"Airflow's answer to a trigger of {dag_id} lacks {error}; see {stack.services['airflow'].log}"
         ) from None
     return AirflowRun(client, plan, dag_id, Run(settings.home, run_id))
+
+
+def running(document: Mapping[str, Any], stack: Stack | None) -> bool:
+    """Say whether the stack's Airflow still runs what a run's record tells of. Raises FleetMLError as the client does."""
+    if document["engine"] != "airflow" or document["state"] != "running":
+        return False
+    if stack is None or "airflow" in stack.dead:
+        return False  # nobody goes on with it
+    return (document["dag_id"], document["dag_run_id"]) in connect(stack).active()

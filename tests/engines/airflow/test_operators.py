@@ -22,6 +22,7 @@ from fleetml.pipeline import Parameter, Plan
 from fleetml.pipeline.model import Container, PipelineInput, Step
 from fleetml.records import Run
 from fleetml.settings import Settings
+from fleetml.step import Failure, StepOutcome
 from fleetml.triggers import AssetTrigger, Triggers
 
 DRIFT = AssetTrigger("fleetml://drift/cpu", {"drift": "features"})
@@ -124,6 +125,18 @@ def test_a_value_that_does_not_fit_fails_the_step_before_it_starts_and_is_record
     attempt = source.records(DagRun()).latest()["a"]
     assert attempt.state == "failed"
     assert "must be an integer" in attempt.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "meant_for_people", "again"),
+    [("ValueError", False, True), ("InvalidData", True, False), ("Unavailable", True, True)],
+)
+def test_what_may_go_better_later_is_tried_again(
+    source: Source, kind: str, meant_for_people: bool, again: bool
+) -> None:
+    failure = Failure("fit", kind, "no answer", user_error=meant_for_people)
+    raised = StepOperator(task_id="fit", source=source, step="fit")._error(StepOutcome("failed", failure=failure))
+    assert isinstance(raised, AirflowFailException) == (not again)
 
 
 def test_records_of_two_dags_never_meet() -> None:

@@ -157,7 +157,7 @@ class StepOperator(BaseOperator):
         report = outcome.failure.report()
         for line in report:
             self.log.error("%s", line)
-        return (AirflowFailException if outcome.failure.user_error else AirflowException)(report[0])
+        return (AirflowException if outcome.failure.worth_a_retry else AirflowFailException)(report[0])
 
 
 @contextlib.contextmanager

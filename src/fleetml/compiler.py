@@ -109,7 +109,7 @@ def _imported(source: Path) -> ModuleType:
     sys.modules[_MODULE] = module  # kfp reads the source of lightweight components through it
     try:
         # Not by the loader: it takes bytecode of the same second and size for that of the file as it is now.
-        exec(compile(source.read_bytes(), source, "exec"), module.__dict__)  # noqa: S102 - the user's own pipeline
+        exec(compile(source.read_bytes(), source, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the user's own pipeline
     finally:
         sys.path[:] = before
         del sys.modules[_MODULE]

@@ -10,12 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fleetml.pipeline import load
+from fleetml.pipeline.model import Loop
+
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One run: its final state, the steps that did not succeed, and output parameters of steps that did."""
+    """One run: its final state, the steps that did not succeed, and output parameters of steps that did.
+
+    `iterations` are the steps of loops whose list only the run makes. Where not `on_airflow`, its DAG is refused by name.
+    """
 
     name: str
     pipeline: str
@@ -23,6 +29,14 @@ class Case:
     state: str = "succeeded"
     others: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    iterations: tuple[str, ...] = ()
+    on_airflow: bool = True
+
+    @property
+    def steps(self) -> dict[str, str]:
+        """The states that all steps must have in the end."""
+        known = [name for name, step in load(self.path).steps.items() if not isinstance(step, Loop)]
+        return {step: self.others.get(step, "succeeded") for step in (*known, *self.iterations)}
 
     @property
     def path(self) -> Path:
@@ -94,5 +108,28 @@ CASES = [
         "cleanup",
         state="failed",
         others={"fail": "failed", "echo": "upstream_failed"},
+    ),
+    Case(
+        "loops: literals, a list made in the run, in loops, in sub-pipelines, under conditions; what they leave collected",
+        "loop",
+        others={"many/for-loop-1/0/condition-2/echo": "skipped"},
+        on_airflow=False,
+        iterations=tuple(f"for-loop-4/{i}/for-loop-5/{j}/echo-3" for i in range(2) for j in range(2)),
+        outputs={
+            "for-loop-2/1/echo.out": "y",
+            "total.out": '["x","y"]',
+            "for-loop-4/1/echo-2.out": "q",
+            "total-2.out": '[["0","1"],["0","1"]]',
+            "many/for-loop-1/1/condition-2/echo.out": "b",
+            "many/join.out": "a+b",
+        },
+    ),
+    Case(
+        "a loop over a list that turns out empty",
+        "loop",
+        {"n": 0},
+        on_airflow=False,
+        others={"many/for-loop-1/0/condition-2/echo": "skipped"},
+        outputs={"total-2.out": "[[],[]]"},
     ),
 ]

@@ -22,7 +22,8 @@ from fleetml.settings import Settings
 from fleetml.stack import airflow, ports, processes
 from fleetml.stack.airflow_client import AirflowClient
 from fleetml.stack.processes import Service
-from tests.conformance.cases import CASES, PIPELINES, Case
+from tests.conformance.cases import CASES as ALL_CASES
+from tests.conformance.cases import PIPELINES, Case
 
 REPOSITORY = Path(__file__).parents[2]
 HERE = Path(__file__).parent / "airflow_pipelines"
@@ -35,6 +36,7 @@ locks = ["lock.txt"]
 venv = "{orchestrator}"
 locks = ["lock.txt"]
 """
+CASES = [case for case in ALL_CASES if case.on_airflow]
 DRIFT = "fleetml://drift/cpu"
 TRIGGERS = {
     "watch": f"emits: [{{step: condition-1/event, output: event, asset: '{DRIFT}'}}]\n",

@@ -226,7 +226,7 @@ def test_retries_of_a_sub_dag_are_refused(ir):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("loop", "a loop"), ("exit_handler", "the final status"), ("importer", "an importer")],
+    [("exit_handler", "the final status"), ("importer", "an importer")],
 )
 def test_constructs_of_the_dsl_that_are_not_run_yet(ir, name, message):
     with pytest.raises(UnsupportedConstruct, match=message):

@@ -43,3 +43,28 @@ def read(data: dsl.Input[dsl.Dataset], out: dsl.OutputPath(str)):
 @dsl.container_component
 def fail(text: str, out: dsl.OutputPath(str)):
     return dsl.ContainerSpec(image="fleetml/ml", command=["python", "-c", "raise SystemExit(3)"], args=[text, out])
+
+
+@dsl.container_component
+def count(n: int, numbers: dsl.OutputPath(list)):
+    """0 to n - 1, as a JSON list."""
+    code = "import json, sys\nopen(sys.argv[1], 'w').write(json.dumps(list(range(int(sys.argv[2])))))"
+    return dsl.ContainerSpec(image="fleetml/ml", command=["python", "-c", code], args=[numbers, n])
+
+
+@dsl.container_component
+def total(values: list, out: dsl.OutputPath(str)):
+    return write(out, values)
+
+
+@dsl.container_component
+def join(data: dsl.Input[list[dsl.Dataset]], out: dsl.OutputPath(str)):
+    """The contents of all, in order."""
+    code = (
+        "import json, sys\n"
+        "given = json.loads(sys.argv[2])['inputs']['artifacts']['data']['artifacts']\n"
+        "open(sys.argv[1], 'w').write('+'.join(open(one['uri']).read() for one in given))"
+    )
+    return dsl.ContainerSpec(
+        image="fleetml/ml", command=["python", "-c", code], args=[out, dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
+    )

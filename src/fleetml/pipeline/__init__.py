@@ -4,6 +4,7 @@ document   YAML or JSON text to plain values, cached as JSON
 ir         the grammar: every key, and what is not run yet
 definitions, expand    components and nested DAGs to flat steps
 order      edges, conditions, skips and failures
+loops      iterations, and what they leave
 sources    where an input's value comes from in a run
 conditions, placeholders, values    the three small languages inside the IR
 plan       the questions an engine asks
@@ -15,9 +16,7 @@ from typing import Any
 
 from fleetml.errors import InvalidPipeline
 from fleetml.pipeline import document, ir
-from fleetml.pipeline.expand import expand
 from fleetml.pipeline.model import Decision, Inputs, Parameter, Step
-from fleetml.pipeline.order import with_edges
 from fleetml.pipeline.plan import Plan
 from fleetml.pipeline.values import digest
 
@@ -39,15 +38,14 @@ def load(path: Path | str, cache: Path | None = None) -> Plan:
 def plan_of(spec: Mapping[str, Any]) -> Plan:
     """Return the plan of a PipelineSpec in its JSON form. Raises as `load`."""
     ir.check(spec)
-    made = expand(spec)
     info = spec["pipelineInfo"]
-    return Plan(
+    folded = Plan(
         name=info["name"],
         digest=digest(spec),
-        inputs=made.inputs,
-        steps=with_edges(made.steps, made.groups),
-        groups=made.groups,
-        outputs=made.outputs,
+        inputs={},
+        steps={},
+        document=spec,
         label=info.get("displayName") or info["name"],
         description=info.get("description", ""),
     )
+    return folded.unfold({})

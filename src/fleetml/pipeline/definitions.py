@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter, InvalidPipeline, UnsupportedConstruct
@@ -24,6 +24,14 @@ class Interface:
     input_artifacts: Mapping[str, ArtifactDefinition] = field(default_factory=dict)
     output_parameters: Mapping[str, Parameter] = field(default_factory=dict)
     output_artifacts: Mapping[str, ArtifactDefinition] = field(default_factory=dict)
+
+    def without_input(self, name: str) -> Interface:
+        """Return the interface without one input: what a loop's task is given, for the items come one by one."""
+        return replace(
+            self,
+            input_parameters={n: p for n, p in self.input_parameters.items() if n != name},
+            input_artifacts={n: a for n, a in self.input_artifacts.items() if n != name},
+        )
 
     def declared(self) -> dict[tuple[str, str], Mapping[str, Any]]:
         """Return the definitions as `placeholders.check_container` asks for them."""
@@ -71,6 +79,7 @@ def _artifact(name: str, spec: Mapping[str, Any]) -> ArtifactDefinition:
         kind.get("schemaVersion", "0.0.1"),
         spec.get("isOptional", False),
         spec.get("description", ""),
+        spec.get("isArtifactList", False),
     )
 
 

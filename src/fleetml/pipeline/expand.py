@@ -6,12 +6,13 @@ producers directly; what the nesting means for order, conditions and failure sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from fleetml.errors import InvalidPipeline, UnsupportedConstruct
-from fleetml.pipeline import definitions, placeholders
+from fleetml.pipeline import definitions, loops, placeholders
 from fleetml.pipeline.definitions import Interface
 from fleetml.pipeline.model import Group, Parameter, PipelineInput, Source, Step, StepOutput
 from fleetml.pipeline.wiring import Ports, Typed, dag_inputs, dag_outputs, guard, named, resource_inputs, task_inputs
@@ -29,8 +30,10 @@ class Expansion:
     outputs: dict[str, Source]
 
 
-def expand(document: Mapping[str, Any]) -> Expansion:
-    """Return the expansion of a document that `ir.check` let pass. Raises InvalidPipeline or UnsupportedConstruct."""
+def expand(document: Mapping[str, Any], known: Mapping[str, Sequence[Any]]) -> Expansion:
+    """Return the expansion of a document that `ir.check` let pass; `known` are the items of loops, as far as the run
+    has made them. Raises InvalidPipeline or UnsupportedConstruct.
+    """
     root = document["root"]
     declared = definitions.interface(root, "root.inputDefinitions")
     if declared.input_artifacts:
@@ -38,7 +41,7 @@ def expand(document: Mapping[str, Any]) -> Expansion:
         raise UnsupportedConstruct(
             f"root.inputDefinitions.artifacts.{name}: an artifact as input of a whole pipeline is not run yet"
         )
-    walk = _Walk(document)
+    walk = _Walk(document, known)
     given = Ports({n: Typed(PipelineInput(n), p.type) for n, p in declared.input_parameters.items()})
     made = walk.dag(root, declared, given, "root", ())
     outputs = {n: t.source for n, t in (*made.parameters.items(), *made.artifacts.items())}
@@ -48,15 +51,22 @@ def expand(document: Mapping[str, Any]) -> Expansion:
 class _Walk:
     """One walk over a document's DAGs, collecting steps and groups."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    def __init__(self, document: Mapping[str, Any], known: Mapping[str, Sequence[Any]]) -> None:
+        self.known = known
         self.components = document.get("components", {})
         self.executors = document.get("deploymentSpec", {}).get("executors", {})
         self.steps: dict[str, Step] = {}
         self.groups: dict[str, Group] = {}
         self.inside: list[str] = []
+        self.loops = 0  # around the DAG that is being expanded
 
     def dag(
-        self, component: Mapping[str, Any], declared: Interface, given: Ports, place: str, group: tuple[str, ...]
+        self,
+        component: Mapping[str, Any],
+        declared: Interface,
+        given: Ports,
+        place: str,
+        group: tuple[str, ...],
     ) -> Ports:
         """Expand one DAG; return its outputs."""
         tasks = component["dag"].get("tasks", {})
@@ -67,7 +77,8 @@ class _Walk:
         for name in _ordered(before, f"{place}.dag.tasks"):
             at = f"{place}.dag.tasks.{name}"
             made[name] = self.task(name, tasks[name], given, made, before[name], at, group)
-        return dag_outputs(component["dag"].get("outputs", {}), declared, made, f"{place}.dag.outputs")
+        at = f"{place}.dag.outputs"
+        return dag_outputs(component["dag"].get("outputs", {}), declared, made, at, in_loop=self.loops > 0)
 
     def task(
         self,
@@ -84,7 +95,12 @@ class _Walk:
         component_name = task.get("componentRef", {}).get("name", "")
         component = named(component_name, self.components, f"{place}.componentRef.name", "component")
         declared = definitions.interface(component, f"components.{component_name}")
-        ports = task_inputs(task, declared, given, made, place)
+        over = loops.iterator(task, place)
+        if over and "dag" not in component:
+            raise InvalidPipeline(
+                f"{place}: a loop goes over a dag, components.{component_name} is none; compile again"
+            )
+        ports = task_inputs(task, declared.without_input(over.item) if over else declared, given, made, place)
         policy = task.get("triggerPolicy", {})
         if policy.get("strategy", "") not in _STRATEGIES:
             raise InvalidPipeline(
@@ -102,6 +118,8 @@ class _Walk:
             raise InvalidPipeline(
                 f"components.{component_name} must hold either a dag or an executorLabel; compile again"
             )
+        if over:
+            return self.loop(over, component_name, component, declared, ports, common, place)
         if "dag" in component:
             return self.subdag(component_name, component, declared, dag_inputs(ports, declared), common, task, place)
         return self.leaf(component_name, component, declared, ports, common, task, place)
@@ -116,20 +134,62 @@ class _Walk:
         task: Mapping[str, Any],
         place: str,
     ) -> Ports:
-        if component_name in self.inside:
-            raise InvalidPipeline(f"{place}: components.{component_name} holds itself; a pipeline cannot be recursive")
         if task.get("retryPolicy", {}).get("maxRetryCount"):
             raise UnsupportedConstruct(
                 f"{place}.retryPolicy: retries of a whole sub-DAG are not run yet; set them on its tasks"
             )
         name = common["name"]
         self.groups[name] = Group(**common)
-        self.inside.append(component_name)
-        made = self.dag(component, declared, ports, f"components.{component_name}", (*common["group"], name))
-        self.inside.pop()
-        leaves = tuple(step for step, it in self.steps.items() if name in it.group)
-        self.groups[name] = replace(self.groups[name], steps=leaves)
+        with self._entered(component_name, place):
+            made = self.dag(component, declared, ports, f"components.{component_name}", (*common["group"], name))
+        self._close(name)
         return made
+
+    def loop(
+        self,
+        over: loops.Iterator,
+        component_name: str,
+        component: Mapping[str, Any],
+        declared: Interface,
+        ports: Ports,
+        common: dict[str, Any],
+        place: str,
+    ) -> Ports:
+        """Expand a loop: a sub-DAG for each item, or a `Loop` while the items are not known."""
+        name, at = common["name"], f"components.{component_name}"
+        named(over.item, declared.input_artifacts if over.artifacts else declared.input_parameters, at, "input")
+        items = loops.items_of(over, ports, self.known.get(name), place)
+        if items is None:
+            self.steps[name], outputs = loops.pending(over, declared, ports, common, place)
+            return outputs
+        self.groups[name] = Group(**common, parallelism=over.parallelism)
+        made = []
+        self.loops += 1
+        with self._entered(component_name, place):
+            for index, item in enumerate(items):
+                one = Group(
+                    name=f"{name}/{index}", label=f"{common['label']} [{index}]", group=(*common["group"], name)
+                )
+                self.groups[one.name] = one
+                given = dag_inputs(loops.iteration(over, index, item, declared, ports, place), declared)
+                made.append(self.dag(component, declared, given, at, (*one.group, one.name)))
+                self._close(one.name)
+        self.loops -= 1
+        self._close(name)
+        return loops.collected(declared, made)
+
+    @contextmanager
+    def _entered(self, component_name: str, place: str) -> Generator[None]:
+        if component_name in self.inside:
+            raise InvalidPipeline(f"{place}: components.{component_name} holds itself; a pipeline cannot be recursive")
+        self.inside.append(component_name)
+        yield
+        self.inside.pop()
+
+    def _close(self, group: str) -> None:
+        """Tell a group its leaves, once all of them are there."""
+        leaves = tuple(step for step, it in self.steps.items() if group in it.group)
+        self.groups[group] = replace(self.groups[group], steps=leaves)
 
     def leaf(
         self,
@@ -142,6 +202,12 @@ class _Walk:
         place: str,
     ) -> Ports:
         label = component["executorLabel"]
+        for name, artifact in declared.output_artifacts.items():
+            if artifact.many:
+                raise UnsupportedConstruct(
+                    f"components.{component_name}.outputDefinitions.artifacts.{name}: lists of artifacts as output of "
+                    "one step are not run yet; write one artifact, or loop and collect"
+                )
         at = f"deploymentSpec.executors.{label}"
         executor = named(label, self.executors, f"components.{component_name}.executorLabel", "executor")
         container = definitions.container(executor, at)
@@ -166,7 +232,7 @@ class _Walk:
         self.steps[step.name] = replace(step, cacheable=caches and not placeholders.run_specific(step))
         return Ports(
             {n: Typed(StepOutput(step.name, n), p.type) for n, p in declared.output_parameters.items()},
-            {n: Typed(StepOutput(step.name, n), a.type) for n, a in declared.output_artifacts.items()},
+            {n: Typed(StepOutput(step.name, n), a.type, a.many) for n, a in declared.output_artifacts.items()},
         )
 
 

@@ -66,7 +66,7 @@ _ARTIFACT = {
     "artifactType": _ARTIFACT_TYPE,
     "isOptional": TRUTH,
     "description": TEXT,
-    "isArtifactList": Unsupported("lists of artifacts"),
+    "isArtifactList": TRUTH,
     "metadata": Unsupported("metadata in an output definition"),
     "properties": Unsupported("properties in an output definition"),
     "customProperties": Unsupported("customProperties in an output definition"),
@@ -110,9 +110,9 @@ _TASK = {
         "backoffFactor": NUMBER,
         "backoffMaxDuration": TEXT,
     },
-    "parameterIterator": Unsupported("a loop (dsl.ParallelFor)"),
-    "artifactIterator": Unsupported("a loop over artifacts (dsl.ParallelFor)"),
-    "iteratorPolicy": Unsupported("the parallelism of a loop (dsl.ParallelFor)"),
+    "parameterIterator": {"items": {"raw": TEXT, "inputParameter": TEXT}, "itemInput": TEXT},
+    "artifactIterator": {"items": {"inputArtifact": TEXT}, "itemInput": TEXT},
+    "iteratorPolicy": {"parallelismLimit": NUMBER},
 }
 _COMPONENT = {
     "inputDefinitions": _DEFINITIONS,

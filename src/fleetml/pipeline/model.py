@@ -38,13 +38,17 @@ class Parameter:
 
 @dataclass(frozen=True)
 class ArtifactDefinition:
-    """A typed artifact; `type` is the schema title ("system.Dataset"), `version` its schema version."""
+    """A typed artifact; `type` is the schema title ("system.Dataset"), `version` its schema version.
+
+    `many`: a list of such artifacts.
+    """
 
     name: str
     type: str
     version: str = "0.0.1"
     optional: bool = False
     description: str = ""
+    many: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,11 +98,29 @@ class OneOf:
 
 
 @dataclass(frozen=True)
+class Item:
+    """Entry `index` of a list of artifacts (what one iteration of a loop gets)."""
+
+    source: Source
+    index: int
+
+
+@dataclass(frozen=True)
+class Collected:
+    """One output of every iteration of a loop, in order; iterations that left none are left out.
+
+    A list of parameters' values (of loops in loops: of lists); artifacts are one flat list.
+    """
+
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True)
 class Absent:
     """An optional input that was not given."""
 
 
-Source = Constant | PipelineInput | StepOutput | Selected | Template | OneOf | Absent
+Source = Constant | PipelineInput | StepOutput | Selected | Template | OneOf | Item | Collected | Absent
 
 
 @dataclass(frozen=True)
@@ -170,9 +192,13 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Group(Task):
-    """One sub-DAG: nested pipeline, branch or set of branches. `steps` are all leaves in it, at any depth."""
+    """One sub-DAG: nested pipeline, branch or set of branches, loop, or one iteration of a loop.
+
+    `steps` are all leaves in it, at any depth. `parallelism`: how many of a loop's iterations may go on at once; 0: all.
+    """
 
     steps: tuple[str, ...] = ()
+    parallelism: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +226,16 @@ class Step(Task):
     runs_after_failure: bool = False
     cacheable: bool = True
     retry: Retry = Retry()
+
+
+ITEMS = "items"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop(Step):
+    """A loop whose list only the run makes. It is nothing to execute: once it is decided to run, its one input, `ITEMS`,
+    is what `Plan.unfold` wants to put the iterations in its place. One that is skipped stays what it is.
+    """
 
 
 @dataclass(frozen=True)

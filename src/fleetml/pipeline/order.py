@@ -85,6 +85,8 @@ class Graph:
     def _ends(self, name: str) -> list[str]:
         """Return the leaves of a task whose end means that all its leaves are over and tells their failure."""
         leaves = self._leaves(name)
+        if not leaves:  # a loop over nothing is over when what it waits for is
+            return [end for before in self.groups[name].dependencies for end in self._ends(before)]
         passed = {
             before for leaf in leaves if not self.steps[leaf].runs_after_failure for before in self.steps[leaf].upstream
         }

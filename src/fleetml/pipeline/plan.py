@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter
+from fleetml.pipeline.expand import expand
 from fleetml.pipeline.model import Decision, Group, Inputs, Outcome, Parameter, Source, Step
-from fleetml.pipeline.order import Graph
+from fleetml.pipeline.order import Graph, with_edges
 from fleetml.pipeline.sources import Run, resolve
 from fleetml.pipeline.values import ABSENT, EXPECTED, cast, parse_parameter, shown
 
@@ -28,8 +29,19 @@ class Plan:
     steps: Mapping[str, Step]
     groups: Mapping[str, Group] = field(default_factory=dict)
     outputs: Mapping[str, Source] = field(default_factory=dict)
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     label: str = ""
     description: str = ""
+
+    def unfold(self, items: Mapping[str, Sequence[Any]]) -> Plan:
+        """Return the plan with the iterations of loops in their place, whose items the run has made.
+
+        `items` holds by loop what `resolve` gave as its input `ITEMS` (of artifacts: the entries), for every loop
+        unfolded so far. A step that is in both plans is the same in both.
+        """
+        made = expand(self.document, items)
+        steps = with_edges(made.steps, made.groups)
+        return replace(self, inputs=made.inputs, steps=steps, groups=made.groups, outputs=made.outputs)
 
     def bind(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the run's parameters: checked, cast by declared type, defaults filled.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,8 +12,10 @@ from fleetml.errors import InvalidParameter, InvalidPipeline
 from fleetml.pipeline import placeholders
 from fleetml.pipeline.model import (
     Absent,
+    Collected,
     Constant,
     Inputs,
+    Item,
     OneOf,
     Outcome,
     Parameter,
@@ -53,7 +57,9 @@ class Run:
                 return placeholders.fill(value, known, self.names)
             case OneOf(sources):
                 return next((v for v in map(self.parameter, sources) if v is not ABSENT), ABSENT)
-            case Absent():
+            case Collected(sources):
+                return [value for value in map(self.parameter, sources) if value is not ABSENT]
+            case Item() | Absent():
                 return ABSENT
 
     def artifacts(self, source: Source) -> list[dict[str, Any]]:
@@ -64,6 +70,10 @@ class Run:
                 return [] if found is ABSENT else list(found)
             case OneOf(sources):
                 return next((found for found in map(self.artifacts, sources) if found), [])
+            case Collected(sources):
+                return [entry for source in sources for entry in self.artifacts(source)]
+            case Item(inner, index):
+                return self.artifacts(inner)[index : index + 1]
         return []
 
     def typed(self, source: Source, kind: str, place: str) -> Any:
@@ -88,6 +98,9 @@ class Run:
         value = self.parameter(inner)
         if value is ABSENT:
             return ABSENT
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                value = json.loads(value)
         if not isinstance(value, Mapping) or key not in value:
             raise InvalidPipeline(
                 f"the entry {key!r} is picked from {shown(value)}, which has none; mend the step that makes it"
@@ -105,7 +118,7 @@ def resolve(step: Step, run: Run) -> Inputs:
     artifacts: dict[str, list[dict[str, Any]]] = {}
     for name, artifact in step.input_artifacts.items():
         entries = run.artifacts(step.artifacts[name])
-        if entries:
+        if entries or _empty_list(step, name):
             artifacts[name] = entries
         elif not artifact.optional:
             raise InvalidPipeline(
@@ -120,9 +133,14 @@ def missing(step: Step, run: Run) -> str:
         if definition.required and run.parameter(step.parameters[name]) is ABSENT:
             return name
     for name, artifact in step.input_artifacts.items():
-        if not artifact.optional and not run.artifacts(step.artifacts[name]):
+        if not artifact.optional and not run.artifacts(step.artifacts[name]) and not _empty_list(step, name):
             return name
     return ""
+
+
+def _empty_list(step: Step, name: str) -> bool:
+    """A list may be empty: the loop had no items, or none of its iterations left one."""
+    return step.input_artifacts[name].many and isinstance(step.artifacts[name], Collected)
 
 
 def producers(sources: Iterable[Source]) -> Iterator[str]:
@@ -135,8 +153,10 @@ def producers(sources: Iterable[Source]) -> Iterator[str]:
                 yield from producers([inner])
             case Template(_, inputs):
                 yield from producers(inputs.values())
-            case OneOf(inner_sources):
+            case OneOf(inner_sources) | Collected(inner_sources):
                 yield from producers(inner_sources)
+            case Item(inner, _):
+                yield from producers([inner])
 
 
 def _checked(definition: Parameter, value: Any, step: Step) -> Any:

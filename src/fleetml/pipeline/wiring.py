@@ -34,10 +34,14 @@ _NUMBERS = {"NUMBER_INTEGER", "NUMBER_DOUBLE"}
 
 @dataclass(frozen=True)
 class Typed:
-    """A source and the type it was declared with ("" where nothing is declared: constants, selected entries)."""
+    """A source and the type it was declared with ("" where nothing is declared: constants, selected entries).
+
+    `many`: a list of artifacts of that type.
+    """
 
     source: Source
     type: str = ""
+    many: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def task_inputs(
         else:
             parameters[name] = _parameter(spec, given, made, f"{at}.parameters.{name}")
     for name, value in later.items():
-        parameters[name] = Typed(_constant(value, parameters, f"{at}.parameters.{name}"))
+        parameters[name] = Typed(constant(value, parameters, f"{at}.parameters.{name}"))
     artifacts = {
         name: _artifact(spec, given, made, f"{at}.artifacts.{name}")
         for name, spec in specs.get("artifacts", {}).items()
@@ -72,7 +76,7 @@ def task_inputs(
     for name in artifacts:
         named(name, declared.input_artifacts, f"{at}.artifacts", "declared input artifact")
     for name, parameter in declared.input_parameters.items():
-        parameters[name] = _fitted(parameter, parameters.get(name), f"{at}.parameters.{name}")
+        parameters[name] = fitted(parameter, parameters.get(name), f"{at}.parameters.{name}")
     for name, artifact in declared.input_artifacts.items():
         artifacts[name] = _fitting(artifact, artifacts.get(name), f"{at}.artifacts.{name}")
     return Ports(parameters, artifacts)
@@ -82,7 +86,7 @@ def dag_inputs(ports: Ports, declared: Interface) -> Ports:
     """Return the declared ports only, each with the type the sub-DAG declares."""
     return Ports(
         {n: Typed(ports.parameters[n].source, p.type) for n, p in declared.input_parameters.items()},
-        {n: Typed(ports.artifacts[n].source, a.type) for n, a in declared.input_artifacts.items()},
+        {n: Typed(ports.artifacts[n].source, a.type, a.many) for n, a in declared.input_artifacts.items()},
     )
 
 
@@ -108,7 +112,7 @@ def _parameter(spec: Mapping[str, Any], given: Ports, made: Mapping[str, Ports],
         raise UnsupportedConstruct(
             f'{place}: the selector {selector!r} is not run; known is parseJson(string_value)["key"]'
         )
-    if found.type not in ("STRUCT", ""):
+    if found.type not in ("STRUCT", "STRING", ""):  # an item of a list is declared a STRING where nothing tells more
         raise InvalidPipeline(f"{place}: {selector!r} picks an entry of a STRUCT, got a {found.type}")
     return Typed(Selected(found.source, key["key"]))
 
@@ -125,7 +129,7 @@ def _artifact(spec: Mapping[str, Any], given: Ports, made: Mapping[str, Ports], 
     )
 
 
-def _constant(value: Any, parameters: Mapping[str, Typed], place: str) -> Source:
+def constant(value: Any, parameters: Mapping[str, Typed], place: str) -> Source:
     """Return a constant's source; its placeholders may name the task's other inputs or the run."""
     if not placeholders.has_placeholder(value):
         return Absent() if value is None else Constant(value)
@@ -136,7 +140,7 @@ def _constant(value: Any, parameters: Mapping[str, Typed], place: str) -> Source
     return Template(value, {name: parameters[name].source for name in placeholders.input_parameters(value)})
 
 
-def _fitted(parameter: Parameter, got: Typed | None, place: str) -> Typed:
+def fitted(parameter: Parameter, got: Typed | None, place: str) -> Typed:
     """Return a task's parameter as its component declares it: cast if it is known, checked if it is not."""
     source: Source = Absent() if got is None else got.source
     if isinstance(source, Absent) and parameter.default is not ABSENT:
@@ -163,7 +167,10 @@ def _fitting(artifact: ArtifactDefinition, got: Typed | None, place: str) -> Typ
             raise InvalidPipeline(
                 f"{place}: the required artifact {artifact.name!r} is not given; give it in pipeline.py"
             )
-        return Typed(Absent(), artifact.type)
+        return Typed(Absent(), artifact.type, artifact.many)
+    if got.many != artifact.many:
+        wanted, found = ("a list", "one") if artifact.many else ("one", "a list")
+        raise InvalidPipeline(f"{place} must be {wanted} of {artifact.type}, got {found}; connect an output that is")
     if got.type != artifact.type and "system.Artifact" not in (got.type, artifact.type):
         raise InvalidPipeline(f"{place} must be {artifact.type}, got {got.type}; connect an output of that type")
     return got
@@ -193,8 +200,13 @@ def resource_inputs(resources: Resources, ports: Ports, place: str) -> dict[str,
     }
 
 
-def dag_outputs(spec: Mapping[str, Any], declared: Interface, made: Mapping[str, Ports], place: str) -> Ports:
-    """Return the outputs of a DAG, each followed to the steps that make it."""
+def dag_outputs(
+    spec: Mapping[str, Any], declared: Interface, made: Mapping[str, Ports], place: str, in_loop: bool = False
+) -> Ports:
+    """Return the outputs of a DAG, each followed to the steps that make it.
+
+    `in_loop`: what is declared there is what the loop collects (a list); one iteration gives an element of it.
+    """
     parameters: dict[str, Typed] = {}
     artifacts: dict[str, Typed] = {}
     for name, parameter in declared.output_parameters.items():
@@ -202,12 +214,15 @@ def dag_outputs(spec: Mapping[str, Any], declared: Interface, made: Mapping[str,
         value = named(name, spec.get("parameters", {}), f"{place}.parameters", "output parameter of the DAG")
         several = value.get("valueFromOneof", {}).get("parameterSelectors", [])
         picks = several or [value.get("valueFromParameter", {})]
-        parameters[name] = _picked([_selected(p, "outputParameterKey", made, at) for p in picks], parameter.type, at)
+        kind = "" if in_loop else parameter.type
+        parameters[name] = _picked([_selected(p, "outputParameterKey", made, at) for p in picks], kind, at)
     for name, artifact in declared.output_artifacts.items():
         at = f"{place}.artifacts.{name}"
         value = named(name, spec.get("artifacts", {}), f"{place}.artifacts", "output artifact of the DAG")
         picks = value.get("artifactSelectors", [])
         artifacts[name] = _picked([_selected(p, "outputArtifactKey", made, at) for p in picks], artifact.type, at)
+        if artifacts[name].many != artifact.many and not in_loop:
+            raise InvalidPipeline(f"{at}: one artifact and a list of them are not the same; compile again")
     return Ports(parameters, artifacts)
 
 
@@ -221,10 +236,10 @@ def _picked(found: list[Typed], kind: str, place: str) -> Typed:
     if not found:
         raise InvalidPipeline(f"{place}: an output of a DAG needs a producer, got none; compile again")
     for typed in found:
-        if typed.type and typed.type != kind and "system.Artifact" not in (typed.type, kind):
+        if typed.type and kind and typed.type != kind and "system.Artifact" not in (typed.type, kind):
             raise InvalidPipeline(f"{place} must be {kind}, got {typed.type} from its producer; compile again")
     source = found[0].source if len(found) == 1 else OneOf(tuple(typed.source for typed in found))
-    return Typed(source, kind)
+    return Typed(source, kind or found[0].type, found[0].many)
 
 
 def named(name: str, entries: Mapping[str, Any], place: str, what: str) -> Any:

@@ -63,9 +63,17 @@ class Steps:
         if self._live:
             self._live.stop()
 
+    def _row(self, step: str) -> _Row:
+        """Return the row of a step; iterations of a loop come up when it is unfolded, in the loop's place."""
+        if step not in self._rows:
+            for around in [name for name in self._rows if step.startswith(f"{name}/")]:
+                del self._rows[around]
+            self._rows[step] = _Row(step)
+        return self._rows[step]
+
     def update(self, step: str, state: str, attempt: Attempt | None = None) -> None:
         """Tell the new state of a step, and its record once there is one; an unchanged state is not told again."""
-        row = self._rows[step]
+        row = self._row(step)
         if attempt and attempt.state == state:
             state = "cached" if attempt.cached else state
             row.seconds = attempt.seconds

@@ -76,6 +76,11 @@ def test_steps_that_run_after_failures_imply_nothing() -> None:
     assert edges(plan) == {"a": (), "b": ("a",), "c": ("a", "b"), "d": ("a", "c")}
 
 
+def test_loops_that_are_not_mapped_yet_are_refused_with_a_way_out(settings: Settings) -> None:
+    with pytest.raises(UnsupportedConstruct, match=r"'for-loop-4/0/for-loop-5' loops over is known only .*fleetml run"):
+        dag_of("loop", settings)
+
+
 def test_task_groups_mirror_sub_dags(settings: Settings) -> None:
     plan, dag = dag_of("nested", settings)
     assert set(dag.task_group.get_task_group_dict()) - {None} == {g.replace("/", ".") for g in plan.groups}

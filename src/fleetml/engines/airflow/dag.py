@@ -15,6 +15,7 @@ from fleetml.engines.airflow.params import params
 from fleetml.engines.airflow.source import Source
 from fleetml.errors import UnsupportedConstruct
 from fleetml.pipeline import Plan, Step
+from fleetml.pipeline.model import Loop
 from fleetml.settings import Settings
 from fleetml.triggers import Triggers
 
@@ -27,12 +28,14 @@ def dag_id(pipeline: str) -> str:
 def build_dag(plan: Plan, path: Path, triggers: Triggers, settings: Settings) -> DAG:
     """Return the DAG of the IR at `path`.
 
-    Raises UnsupportedConstruct for a step named like one of the two tasks that every DAG has.
+    Raises UnsupportedConstruct for a step named like one of the two tasks that every DAG has, and for loops that
+    Airflow does not run yet.
     """
     if taken := {PARAMETERS, RECORD} & set(plan.steps):
         raise UnsupportedConstruct(
             f"{path}: on Airflow '{taken.pop()}' is a task of every run; name the step otherwise"
         )
+    _refuse_loops(plan, path)
     source = Source(plan, path, triggers, settings)
     with DAG(
         dag_id(plan.name),
@@ -49,6 +52,22 @@ def build_dag(plan: Plan, path: Path, triggers: Triggers, settings: Settings) ->
     ) as dag:
         _fill(source)
     return dag
+
+
+def _refuse_loops(plan: Plan, path: Path) -> None:
+    """A loop over literal items is as many task groups; what else loops can be is not mapped yet."""
+    for name, step in plan.steps.items():
+        if isinstance(step, Loop):
+            raise UnsupportedConstruct(
+                f"{path}: the list that '{name}' loops over is known only in the run, which is not run on Airflow yet; "
+                "loop over a literal list, or run it on this machine: fleetml run"
+            )
+    for name, group in plan.groups.items():
+        if group.parallelism:
+            raise UnsupportedConstruct(
+                f"{path}: a limit of parallelism ({group.parallelism} of '{name}') is not kept on Airflow yet; "
+                "take it out, or run it on this machine: fleetml run"
+            )
 
 
 def _schedule(triggers: Triggers) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Any
 
 from fleetml.errors import FleetMLError
 from fleetml.images import Images
-from fleetml.pipeline import Inputs, Plan
+from fleetml.pipeline import Inputs, Plan, Step
+from fleetml.pipeline.model import ITEMS, Group, Loop
 from fleetml.records import Attempt, Run
 from fleetml.runners import Runner
 from fleetml.runners.subprocess import SubprocessRunner
@@ -74,6 +75,7 @@ class _Engine:
         self.outcomes: dict[str, Mapping[str, Any]] = dict(job.kept)
         self.waiting = [step for step in self.plan.steps if step not in self.outcomes]
         self.running: dict[Future[StepOutcome], str] = {}
+        self.items: dict[str, Sequence[Any]] = {}  # of the loops unfolded so far
 
     def run(self) -> str:
         with self.records.held():
@@ -120,33 +122,63 @@ class _Engine:
         for step in list(self.waiting):
             if self.cancel.is_set() or len(self.running) >= self.job.workers:
                 break
-            if all(before in self.outcomes for before in self.plan.steps[step].upstream):
+            if step in self.waiting and self._is_ready(self.plan.steps[step]):
                 self.waiting.remove(step)
                 self._start(pool, step)
                 moved = True
         return moved
+
+    def _is_ready(self, step: Step) -> bool:
+        """Say whether all that comes before a step is over, and a loop's limit of parallelism lets its iteration go on."""
+        if not all(before in self.outcomes for before in step.upstream):
+            return False
+        pairs = zip(step.group, step.group[1:], strict=False)
+        return all(
+            self._admits(self.plan.groups[loop], one) for loop, one in pairs if self.plan.groups[loop].parallelism
+        )
+
+    def _admits(self, loop: Group, iteration: str) -> bool:
+        """Say whether an iteration of a loop goes on already, or may begin beside those that do."""
+        running = set(self.running.values())
+        going_on = set()
+        for name, group in self.plan.groups.items():
+            if group.group[-1:] == (loop.name,):
+                over = [step in self.outcomes for step in group.steps]
+                if not all(over) and (any(over) or running.intersection(group.steps)):
+                    going_on.add(name)
+        return iteration in going_on or len(going_on) < loop.parallelism
 
     def _start(self, pool: ThreadPoolExecutor, step: str) -> None:
         try:
             decision = self.plan.decide(step, self.job.parameters, self.outcomes)
             if decision.action == "run":
                 inputs = self.plan.resolve(step, self.job.parameters, self.outcomes, self.context.names(step))
-                self.running[pool.submit(self._attempts, step, inputs)] = step
-                self.tell(step, "running", None)
+                if isinstance(self.plan.steps[step], Loop):
+                    self._unfold(step, inputs)
+                else:
+                    self.running[pool.submit(self._attempts, self.plan.steps[step], inputs)] = step
+                    self.tell(step, "running", None)
                 return
         except FleetMLError as error:  # a condition or a value that only this run shows to be wrong
             self._settle(step, "failed", str(error))
         else:
             self._settle(step, "skipped" if decision.action == "skip" else decision.action, decision.reason)
 
+    def _unfold(self, loop: str, inputs: Inputs) -> None:
+        """Put the iterations of a loop in its place, now that its items are known."""
+        self.items[loop] = inputs.parameters.get(ITEMS) or inputs.artifacts.get(ITEMS, [])
+        self.plan = self.plan.unfold(self.items)
+        begun = {*self.outcomes, *self.running.values()}
+        self.waiting = [step for step in self.plan.steps if step not in begun]
+        self.records.update(steps=list(self.plan.steps))
+
     def _settle(self, step: str, state: str, reason: str) -> None:
         attempt = self.records.note(step, state, reason)
         self.outcomes[step] = attempt.outcome or {}
         self.tell(step, state, attempt)
 
-    def _attempts(self, name: str, inputs: Inputs) -> StepOutcome:
+    def _attempts(self, step: Step, inputs: Inputs) -> StepOutcome:
         """Try a step as often as its retry policy says, waiting longer each time. Runs in a thread of the pool."""
-        step = self.plan.steps[name]
         delay = step.retry.delay
         for left in range(step.retry.count, -1, -1):
             outcome = run_step(step, inputs, self.context, self.runner, cancel=self.cancel)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fleetml import artifacts, cache
 from fleetml.images import Images
 from fleetml.pipeline import Plan
+from fleetml.pipeline.model import ITEMS, Loop
 from fleetml.records import Attempt, Run
 from fleetml.settings import Settings
 from fleetml.step import RunContext
@@ -41,22 +42,43 @@ def finished(records: Run, plan: Plan, settings: Settings, recheck: bool = False
     outcomes: dict[str, Mapping[str, Any]] = {}
     stale: dict[str, str] = {}
     damaged: list[str] = []
-    for name, step in plan.steps.items():
-        attempt = latest.get(name)
-        if attempt is None or attempt.outcome is None or attempt.state not in ("succeeded", "skipped"):
-            continue
-        if any(before not in outcomes for before in step.upstream):
-            continue  # what it was made from, or decided by, is made again
-        if not _intact(attempt.outcome):
-            damaged.append(name)
-            continue
-        changed = _changes(attempt, plan, document["parameters"], outcomes, context)
-        if changed and recheck:
-            continue
-        if changed:
-            stale[name] = changed
-        outcomes[name] = attempt.outcome
+    looked_at: set[str] = set()
+    items: dict[str, Sequence[Any]] = {}
+    unfolding = True
+    while unfolding:
+        for name, step in plan.steps.items():
+            attempt = latest.get(name)
+            if attempt is None or attempt.outcome is None or attempt.state not in ("succeeded", "skipped"):
+                continue
+            if name in looked_at or any(before not in outcomes for before in step.upstream):
+                continue  # what it was made from, or decided by, is made again
+            looked_at.add(name)
+            if not _intact(attempt.outcome):
+                damaged.append(name)
+                continue
+            changed = _changes(attempt, plan, document["parameters"], outcomes, context)
+            if changed and recheck:
+                continue
+            if changed:
+                stale[name] = changed
+            outcomes[name] = attempt.outcome
+        found = _items(plan, document["parameters"], outcomes)
+        unfolding = bool(found)
+        plan, items = (plan.unfold({**items, **found}), {**items, **found}) if found else (plan, items)
     return Kept(outcomes, stale, tuple(damaged))
+
+
+def _items(
+    plan: Plan, parameters: Mapping[str, Any], outcomes: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Sequence[Any]]:
+    """Return the items of the loops that can be unfolded by what is kept."""
+    found: dict[str, Sequence[Any]] = {}
+    for name, step in plan.steps.items():
+        ready = isinstance(step, Loop) and name not in outcomes and all(before in outcomes for before in step.upstream)
+        if ready and plan.decide(name, parameters, outcomes).action == "run":
+            inputs = plan.resolve(name, parameters, outcomes, {})
+            found[name] = inputs.parameters.get(ITEMS) or inputs.artifacts.get(ITEMS, [])
+    return found
 
 
 def _intact(outcome: Mapping[str, Any]) -> bool:

@@ -55,7 +55,7 @@ types: dev ## mypy
 compile: setup ## write dags/*/pipeline.yaml anew from pipeline.py
 	@$(ML)/fleetml compile
 
-bench: setup ## every figure the README quotes
+bench: setup ## speed of engine, ingest and serving on this machine
 	@$(ML)/python -m benchmarks
 
 UV_COMPILE = UV_FIND_LINKS="$$(python3 -m pip config get global.find-links 2>/dev/null)" \

@@ -9,10 +9,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fleetml import atomic
 from fleetml.cost.estimate import Rates
 from fleetml.errors import ConfigurationError
 
 TABLE = Path("images/images.toml")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the models are about, for runs that nobody gives parameters by hand (schedules, drift): the last trained.
+
+    `source` and `mapping` are those of `ingest` ("": the synthetic fleet), `target` names the model.
+    """
+
+    source: str = ""
+    mapping: str = ""
+    target: str = "bandwidth"
+
+    @classmethod
+    def read(cls, home: Path) -> Subject:
+        """Return what `write` left in `home`, the defaults where there is nothing readable."""
+        try:
+            found = json.loads((home / "subject.json").read_text())
+            return cls(**{name: str(found[name]) for name in ("source", "mapping", "target")})
+        except (OSError, ValueError, LookupError, TypeError):
+            return cls()
+
+    def write(self, home: Path) -> None:
+        """Keep it for the runs to come. Raises OSError."""
+        atomic.write_json(home / "subject.json", vars(self))
 
 
 @dataclass(frozen=True)
@@ -29,6 +55,7 @@ class Settings:
     serving_dir: Path
     serving_address: str
     feature_store: Path
+    subject: Subject = field(default_factory=lambda: Subject())
     step_variables: tuple[str, ...] = ()
     rates: Rates = field(default_factory=Rates)
 
@@ -52,6 +79,7 @@ class Settings:
             serving_dir=Path(environ.get("FLEETML_SERVING_DIR") or home / "serving").expanduser().absolute(),
             serving_address=environ.get("FLEETML_SERVING_ADDRESS") or stack.get("serving") or "",
             feature_store=Path(environ.get("FLEETML_FEATURE_STORE") or home / "feature_store").expanduser().absolute(),
+            subject=Subject.read(home),
             step_variables=tuple(environ.get("FLEETML_STEP_VARIABLES", "").replace(",", " ").split()),
             rates=Rates.of(_figures(environ)),
         )
@@ -66,6 +94,11 @@ class Settings:
             "FLEETML_SERVING_ADDRESS": self.serving_address,
             "FLEETML_FEATURE_STORE": str(self.feature_store),
         }
+
+    def defaults(self) -> dict[str, str]:
+        """Return what ``${NAME}`` means in a triggers.yaml: the variables, and what the runs are about."""
+        about = {f"FLEETML_{name.upper()}": value for name, value in vars(self.subject).items()}
+        return {**self.variables(), **about}
 
 
 def _project(environ: Mapping[str, str], cwd: Path, rootless: bool) -> Path:

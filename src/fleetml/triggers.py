@@ -5,11 +5,11 @@
     schedule: "0 3 * * 1"            cron, UTC; leave out for none
     data_interval_end: window_end    the parameter that gets the end of a scheduled run's data interval (ISO, UTC)
     assets:                          each event of one of them starts a run
-      - uri: fleetml://drift/bandwidth
+      - uri: fleetml://drift/forecaster
         parameters: {drift: features}    pipeline parameter: key of the event's payload
-    defaults: {registry: "${FLEETML_REGISTRY}"}    parameters; ${NAME} as in `Settings.variables`
+    defaults: {registry: "${FLEETML_REGISTRY}"}    parameters; ${NAME} as in `Settings.defaults`
     emits:                           an output parameter (a STRUCT) that becomes the payload of an event
-      - {step: drifted/retrain-event, output: event, asset: fleetml://drift/bandwidth}
+      - {step: drifted/retrain-event, output: event, asset: fleetml://drift/forecaster}
     retries: 0                       of steps that state none themselves
 
 What a pipeline lacks is found by `Triggers.check`, which needs its plan; everything else by `load`.
@@ -138,7 +138,7 @@ def load(path: Path, settings: Settings) -> Triggers:
         data_interval_end=_text(path, document, "data_interval_end", ""),
         assets=tuple(_asset(path, entry) for entry in _list(path, document, "assets")),
         defaults={
-            name: _default(path, name, value, settings.variables())
+            name: _default(path, name, value, settings.defaults())
             for name, value in _mapping(path, "defaults", document.get("defaults") or {}).items()
         },
         emits=tuple(_emit(path, entry) for entry in _list(path, document, "emits")),

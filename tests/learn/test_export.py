@@ -47,6 +47,8 @@ def test_a_tabular_candidate_is_judged_as_its_graph(windows, family):
     candidate = trainer.train(family, chosen, math.inf, lambda epoch, score: None)
     assert describe(candidate.graph).family == candidate.family == family
     assert candidate.hyperparameters == chosen
+    again = trainer.train(family, chosen, math.inf, lambda epoch, score: None)
+    assert again.graph.SerializeToString() == candidate.graph.SerializeToString()
     forecast = Forecaster(candidate.graph.SerializeToString()).forecast(trainer.val)
     assert candidate.validation_mase == pytest.approx(
         float((np.abs(forecast - trainer.val.target).mean(1) / trainer.val.scale).mean()), rel=1e-4

@@ -18,6 +18,7 @@ from fleetml.compiler import compile_pipeline
 from fleetml.records import Run, runs
 from fleetml.settings import Settings
 from fleetml.stack import processes, state
+from fleetml.stack.runs import connect
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
@@ -42,7 +43,7 @@ def work(mode: str, target: str, out: dsl.OutputPath(str)):
 
 
 @dsl.pipeline(name="small", display_name="Small")
-def small(mode: str = "ok", target: str = "bandwidth", source: str = "", seed: int = 0):
+def small(mode: str = "ok", target: str = "bandwidth", source: str = "", mapping: str = "", seed: int = 0):
     first = work(mode="ok", target=target).set_display_name("First")
     work(mode=mode, target=first.outputs["out"]).set_display_name("Second")
 '''
@@ -60,6 +61,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory):
     shutil.copy(ROOT / "dags" / "fleetml_dags.py", folder / "dags")
     (folder / "dags" / "small" / "pipeline.py").write_text(SMALL)
     compile_pipeline(folder / "dags" / "small" / "pipeline.py")
+    (folder / "dags" / "small" / "triggers.yaml").write_text(
+        "defaults: {source: '${FLEETML_SOURCE}', mapping: '${FLEETML_MAPPING}', target: '${FLEETML_TARGET}'}\n"
+    )
     yield folder
     _fleetml(folder, "down")
 
@@ -120,6 +124,16 @@ def test_a_second_run_reuses_the_stack_and_the_steps(checkout):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stack: running already, reused" in done.stdout
     assert "2 of 2 steps: First, Second" in done.stdout
+
+
+def test_runs_that_nobody_gives_parameters_are_about_what_was_trained_last(checkout):
+    stack = state.read(_home(checkout))
+    client = connect(stack)
+    run_id = client.trigger("small", {})
+    list(client.follow("small", run_id))
+    assert Run(_home(checkout), run_id).read()["parameters"]["target"] == "cpu"
+    assert _fleetml(checkout, "train", "dags/small").returncode == 0  # not about that: nothing was said
+    assert next(runs(_home(checkout)))["parameters"]["target"] == "bandwidth"
 
 
 def test_a_failed_step_ends_in_at_most_ten_lines_and_status_1(checkout):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetml.errors import FleetMLError, InvalidParameter
-from fleetml.settings import Settings
+from fleetml.settings import Settings, Subject
 
 if TYPE_CHECKING:
     from fleetml.pipeline import Plan
@@ -56,10 +56,19 @@ def _train(terminal: Terminal, stack: Up, settings: Settings, plan: Plan, given:
         with Steps(labels, terminal.console) as tell:
             for step, state, attempt in going.follow():
                 tell(step, state, attempt)
-        return terminal.finished(going, stack.stack, labels)
+        status = terminal.finished(going, stack.stack, labels)
+        if status == 0:
+            _remember(given, settings)
+        return status
     except KeyboardInterrupt:
         _break_off(terminal, stack, settings, going)
         return 130
+
+
+def _remember(given: dict[str, Any], settings: Settings) -> None:
+    """Scheduled runs and those that drift starts are about what was trained last by hand."""
+    if set(vars(settings.subject)) <= set(given):
+        Subject(given["source"], given["mapping"], given["target"]).write(settings.home)
 
 
 def _break_off(terminal: Terminal, stack: Up, settings: Settings, going: AirflowRun | None) -> None:
@@ -91,6 +100,9 @@ def parameters(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     for name in ("source", "mapping"):
         if given.get(name):
             given[name] = existing(given[name])
+    for name, default in vars(Subject()).items():  # not those of the run before
+        if name in plan.inputs:
+            given.setdefault(name, default)
     plan.bind(given)
     return given
 

@@ -216,6 +216,7 @@ def convert(family: str, estimator: Any, features: int) -> onnx.ModelProto:
     del model.opset_import[:]
     model.opset_import.extend([onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", 1)])
     model.ir_version = IR_VERSION
+    model.graph.name = family  # the converters draw one: the same model would be another file each time
     return model
 
 

@@ -247,6 +247,18 @@ class TestLoadDags:
         with pytest.raises(ConfigurationError, match=r"images\.toml, which is missing; write it .*FLEETML_PROJECT"):
             Images(settings.project)
 
+    def test_records_of_a_folder_that_is_a_project_are_kept_out_of_it(
+        self, folder: Path, airflow_home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("FLEETML_PROJECT", "FLEETML_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        (folder / "images").mkdir()
+        (folder / "images/images.toml").touch()
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace)
+        settings = next(iter(namespace.values())).get_task("parameters").source.settings
+        assert (settings.project, settings.home) == (folder, airflow_home / "fleetml")
+
     def test_a_missing_folder_is_said(self, tmp_path: Path, settings: Settings) -> None:
         with pytest.raises(ConfigurationError, match="is none; correct the DAG file"):
             load_dags(tmp_path / "nowhere", {}, settings)

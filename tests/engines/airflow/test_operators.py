@@ -90,6 +90,12 @@ def test_a_scheduled_run_gets_the_end_of_its_interval(source: Source, run_type: 
     assert resolved(source, DagRun(run_type=run_type, data_interval_end=MONDAY))["end"] == end
 
 
+def test_defaults_of_the_triggers_are_those_of_now(source: Source) -> None:
+    source = replace(source, triggers=replace(source.triggers, defaults={"end": "2026-05-01"}))
+    assert resolved(source, DagRun())["end"] == "2026-05-01"
+    assert resolved(source, DagRun(conf={"end": "2026-06-01"}))["end"] == "2026-06-01"
+
+
 def test_what_is_given_by_hand_goes_before_all(source: Source) -> None:
     run = DagRun(conf={"end": "2025-01-01"}, run_type="backfill", data_interval_end=MONDAY)
     assert resolved(source, run)["end"] == "2025-01-01"

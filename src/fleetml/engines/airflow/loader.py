@@ -39,8 +39,8 @@ def load_dags(folder: str | Path, namespace: MutableMapping[str, Any], settings:
 
     A pipeline is a sub-folder with a triggers.yaml or a pipeline.yaml, or an IR (.yaml, .json) in `folder` itself,
     whose triggers may stand in ``<name>.triggers.yaml``. An IR that cannot run is an import error of its own.
-    Outside a project (see `Settings.from_environment`) they load all the same, and a step tells what it lacks to run;
-    records and results are below Airflow's home then. Raises ConfigurationError when `folder` is missing.
+    Outside a project (see `Settings.from_environment`) they load all the same, and a step tells what it lacks to run.
+    Where `folder` itself is the project, records and results are below Airflow's home. Raises ConfigurationError when `folder` is missing.
     """
     folder = Path(folder).absolute()
     if not folder.is_dir():
@@ -59,11 +59,11 @@ def load_dags(folder: str | Path, namespace: MutableMapping[str, Any], settings:
 
 
 def _settings(folder: Path) -> Settings:
-    try:
-        return Settings.from_environment(os.environ, folder)
-    except ConfigurationError:
-        home = {"FLEETML_HOME": f"{AIRFLOW_HOME}/fleetml"}  # nothing is written into a team's DAG folder
-        return Settings.from_environment({**home, **os.environ}, folder, rootless=True)
+    settings = Settings.from_environment(os.environ, folder, rootless=True)
+    if settings.project.is_relative_to(folder):  # nothing is written into a team's DAG folder
+        home = {"FLEETML_HOME": f"{AIRFLOW_HOME}/fleetml"}
+        settings = Settings.from_environment({**home, **os.environ}, folder, rootless=True)
+    return settings
 
 
 def _pipelines(folder: Path) -> Iterator[tuple[Path, Path]]:

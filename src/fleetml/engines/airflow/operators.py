@@ -52,7 +52,9 @@ class ParametersOperator(BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         run = context["dag_run"]
         given = {name: value for name, value in dict(context["params"]).items() if value is not None}
-        for name, value in {**self._interval(run), **self._payload(context)}.items():
+        # The defaults once more: those of the params are of the time when Airflow last took in the DAG.
+        fresh = {**self.source.triggers.defaults, **self._interval(run), **self._payload(context)}
+        for name, value in fresh.items():
             if name not in (run.conf or {}):
                 given[name] = value
         for name in run.conf or {}:  # what is no parameter passes Airflow's own check
@@ -125,9 +127,9 @@ class StepOperator(BaseOperator):
     def _inputs(self, context: Any, bound: Mapping[str, Any]) -> Inputs:
         """Return the step's inputs. Raises AirflowSkipException where the plan says skip, AirflowFailException."""
         plan, run = self.source.plan, context["dag_run"]
-        names = self.source.context(run).names(self.step)
         outcomes = _outcomes(context, plan.steps[self.step].reads)
         try:
+            names = self.source.context(run).names(self.step)
             decision = plan.decide(self.step, bound, outcomes)
             if decision.action == "run":
                 return plan.resolve(self.step, bound, outcomes, names)

@@ -8,6 +8,8 @@ A failure leaves ``failure.json`` beside the executor output, which `fleetml.ste
 a user reads; a `fleetml.errors.FleetMLError` is printed as its message, without a traceback.
 """
 
+import contextlib
+import errno
 import importlib
 import json
 import logging
@@ -20,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.errors import FleetMLError
+
+_FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 # Where the KFP launcher mounts remote stores inside a container.
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
@@ -113,10 +117,12 @@ def _failure(error: BaseException) -> dict[str, Any]:
     """Describe the error and the innermost line of the user's own code (not a library's) it passed."""
     frames = traceback.extract_tb(error.__traceback__)
     last = [frame for frame in frames if _is_own(frame.filename)][-1:]
+    full = next((words for words in _FULL if words in str(error)), "")  # libraries wrap what the system said
+    told = f"a step needs room for what it writes, the disk says: {full}; free some and resume"
     return {
-        "type": type(error).__name__,
-        "message": str(error),
-        "user_error": isinstance(error, FleetMLError),
+        "type": "Unavailable" if full else type(error).__name__,
+        "message": told if full else str(error),
+        "user_error": bool(full) or isinstance(error, FleetMLError),
         "file": last[0].filename if last else "",
         "line": last[0].lineno if last else 0,
     }
@@ -141,11 +147,12 @@ def main(argv: list[str]) -> int:
         kwargs, made = arguments(executor_input)
         write_output(executor_input, load(entry)(**kwargs), made)
     except Exception as error:
-        failure = Path(executor_input["outputs"]["outputFile"]).parent / "failure.json"
-        failure.parent.mkdir(parents=True, exist_ok=True)
-        failure.write_text(json.dumps(_failure(error)))
-        if isinstance(error, FleetMLError):
-            print(f"error: {error}", file=sys.stderr)
+        found, place = _failure(error), Path(executor_input["outputs"]["outputFile"]).parent / "failure.json"
+        with contextlib.suppress(OSError):  # a full disk may not even take this; the log tells it then
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(json.dumps(found))
+        if found["user_error"]:
+            print(f"error: {found['message']}", file=sys.stderr)
         else:
             traceback.print_exc()
         return 1

@@ -101,6 +101,17 @@ def test_a_user_s_mistake_is_its_message(
     assert capsys.readouterr().err == "error: column cpu: text\n"
 
 
+@pytest.mark.parametrize("said", ["[Errno 28] No space left on device", "parquet: File too large (os error 27)"])
+def test_a_full_disk_is_told_with_the_remedy_whichever_library_met_it(
+    go: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], said: str
+) -> None:
+    assert go(f"def work(data):\n    raise RuntimeError({said!r})\n") == 1
+    found = failure(tmp_path)
+    assert (found["type"], found["user_error"]) == ("Unavailable", True)
+    assert found["message"].endswith("; free some and resume")
+    assert "Traceback" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("returned", ["None", "{}", "{'n': 1, 'extra': 2}"])
 def test_what_is_returned_must_be_what_was_declared(go: Callable[..., int], tmp_path: Path, returned: str) -> None:
     assert go(f"def work(data):\n    return {returned}\n", parameters=("n",)) == 1

@@ -28,10 +28,7 @@ def executor_input(step: Step, inputs: Inputs, folder: Path) -> dict[str, Any]:
     document = {
         "inputs": {
             "parameterValues": inputs.parameters,
-            "artifacts": {
-                name: {"artifacts": [_given(item, step.input_artifacts[name]) for item in items]}
-                for name, items in inputs.artifacts.items()
-            },
+            "artifacts": {name: _list(items, step.input_artifacts[name]) for name, items in inputs.artifacts.items()},
         },
         "outputs": {
             "parameters": {name: {"outputFile": str(_parameter_file(folder, name))} for name in step.output_parameters},
@@ -48,6 +45,12 @@ def executor_input(step: Step, inputs: Inputs, folder: Path) -> dict[str, Any]:
 
 def _parameter_file(folder: Path, name: str) -> Path:
     return folder / ".parameters" / name
+
+
+def _list(items: list[dict[str, Any]], definition: ArtifactDefinition) -> dict[str, Any]:
+    """Artifacts are always a list here; `isList` tells our own entry that one entry is meant as one, too."""
+    entries = {"artifacts": [_given(item, definition) for item in items]}
+    return {**entries, "isList": True} if definition.many else entries
 
 
 def _given(item: Mapping[str, Any], definition: ArtifactDefinition) -> dict[str, Any]:

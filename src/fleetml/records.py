@@ -16,7 +16,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
@@ -125,6 +125,16 @@ class Run:
     def update(self, **entries: Any) -> None:
         """Replace entries of run.json; only the engine that started the run does so."""
         atomic.write_json(self.folder / "run.json", {**self.read(), **entries})
+
+    def unfold(self, loop: str, steps: Iterable[str]) -> None:
+        """Put the steps of a loop's iterations in its place; several processes may do so with different loops."""
+        with (self.folder / ".steps.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            known: list[str] = self.read()["steps"]
+            inside = [name == loop or name.startswith(f"{loop}/") for name in known]
+            place = inside.index(True) if True in inside else len(known)
+            others = [name for name, gone in zip(known, inside, strict=True) if not gone]
+            self.update(steps=[*others[:place], *steps, *others[place:]])
 
     def exists(self) -> bool:
         return (self.folder / "run.json").is_file()

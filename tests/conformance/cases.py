@@ -20,7 +20,7 @@ PIPELINES = Path(__file__).parents[1] / "pipelines"
 class Case:
     """One run: its final state, the steps that did not succeed, and output parameters of steps that did.
 
-    `iterations` are the steps of loops whose list only the run makes. Where not `on_airflow`, its DAG is refused by name.
+    `iterations` are the steps of loops whose list only the run makes.
     """
 
     name: str
@@ -30,7 +30,6 @@ class Case:
     others: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)
     iterations: tuple[str, ...] = ()
-    on_airflow: bool = True
 
     @property
     def steps(self) -> dict[str, str]:
@@ -113,7 +112,6 @@ CASES = [
         "loops: literals, a list made in the run, in loops, in sub-pipelines, under conditions; what they leave collected",
         "loop",
         others={"many/for-loop-1/0/condition-2/echo": "skipped"},
-        on_airflow=False,
         iterations=tuple(f"for-loop-4/{i}/for-loop-5/{j}/echo-3" for i in range(2) for j in range(2)),
         outputs={
             "for-loop-2/1/echo.out": "y",
@@ -128,8 +126,19 @@ CASES = [
         "a loop over a list that turns out empty",
         "loop",
         {"n": 0},
-        on_airflow=False,
         others={"many/for-loop-1/0/condition-2/echo": "skipped"},
         outputs={"total-2.out": "[[],[]]"},
+    ),
+    Case(
+        "a failed iteration fails the loop; the others go on, what follows does not run",
+        "loop_fails",
+        state="failed",
+        others={
+            "for-loop-1/0/refuse-zero": "failed",
+            "for-loop-1/0/echo": "upstream_failed",
+            "total": "upstream_failed",
+        },
+        iterations=tuple(f"for-loop-1/{index}/{step}" for index in range(2) for step in ("refuse-zero", "echo")),
+        outputs={"for-loop-1/1/echo.out": "1"},
     ),
 ]

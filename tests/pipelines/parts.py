@@ -68,3 +68,9 @@ def join(data: dsl.Input[list[dsl.Dataset]], out: dsl.OutputPath(str)):
     return dsl.ContainerSpec(
         image="fleetml/ml", command=["python", "-c", code], args=[out, dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
     )
+
+
+@dsl.container_component
+def refuse_zero(number: int, out: dsl.OutputPath(str)):
+    code = "import sys\nif sys.argv[2] == '0': sys.exit('zero')\nopen(sys.argv[1], 'w').write(sys.argv[2])"
+    return dsl.ContainerSpec(image="fleetml/ml", command=["python", "-c", code], args=[out, number])

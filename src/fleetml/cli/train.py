@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     terminal = Terminal()
     place = Path(args.pipeline) if Path(args.pipeline).exists() else settings.project / args.pipeline
-    plan = load(pipeline_file(str(place)), settings.home / "ir")
+    plan = load(pipeline_file(str(place)), settings.home / "ir", fold=True)  # as Airflow sees it
     given = parameters(args, plan)
     with interruptible():
         stack = up(settings, terminal.news)

@@ -23,19 +23,19 @@ from fleetml.pipeline.values import digest
 __all__ = ["Decision", "Inputs", "Parameter", "Plan", "Step", "load", "plan_of"]
 
 
-def load(path: Path | str, cache: Path | None = None) -> Plan:
+def load(path: Path | str, cache: Path | None = None, fold: bool = False) -> Plan:
     """Read an IR document (YAML or JSON) and return its plan.
 
     `cache` is a folder that keeps the document's JSON form under its content hash, so that an unchanged
-    file is not parsed as YAML again. Raises InvalidPipeline, or UnsupportedConstruct for what is valid but not run.
+    file is not parsed as YAML again; `fold` as in `Plan`. Raises InvalidPipeline, or UnsupportedConstruct for what is valid but not run.
     """
     try:
-        return plan_of(document.read(Path(path), cache))
+        return plan_of(document.read(Path(path), cache), fold)
     except InvalidPipeline as error:
         raise type(error)(f"{path}: {error}") from None
 
 
-def plan_of(spec: Mapping[str, Any]) -> Plan:
+def plan_of(spec: Mapping[str, Any], fold: bool = False) -> Plan:
     """Return the plan of a PipelineSpec in its JSON form. Raises as `load`."""
     ir.check(spec)
     info = spec["pipelineInfo"]
@@ -45,6 +45,7 @@ def plan_of(spec: Mapping[str, Any]) -> Plan:
         inputs={},
         steps={},
         document=spec,
+        fold=fold,
         label=info.get("displayName") or info["name"],
         description=info.get("description", ""),
     )

@@ -30,9 +30,11 @@ class Expansion:
     outputs: dict[str, Source]
 
 
-def expand(document: Mapping[str, Any], known: Mapping[str, Sequence[Any]]) -> Expansion:
+def expand(document: Mapping[str, Any], known: Mapping[str, Sequence[Any]], fold: bool = False) -> Expansion:
     """Return the expansion of a document that `ir.check` let pass; `known` are the items of loops, as far as the run
-    has made them. Raises InvalidPipeline or UnsupportedConstruct.
+    has made them. With `fold`, loops with a limit of parallelism are left as they are until they are in `known`.
+
+    Raises InvalidPipeline or UnsupportedConstruct.
     """
     root = document["root"]
     declared = definitions.interface(root, "root.inputDefinitions")
@@ -41,7 +43,7 @@ def expand(document: Mapping[str, Any], known: Mapping[str, Sequence[Any]]) -> E
         raise UnsupportedConstruct(
             f"root.inputDefinitions.artifacts.{name}: an artifact as input of a whole pipeline is not run yet"
         )
-    walk = _Walk(document, known)
+    walk = _Walk(document, known, fold)
     given = Ports({n: Typed(PipelineInput(n), p.type) for n, p in declared.input_parameters.items()})
     made = walk.dag(root, declared, given, "root", ())
     outputs = {n: t.source for n, t in (*made.parameters.items(), *made.artifacts.items())}
@@ -51,8 +53,8 @@ def expand(document: Mapping[str, Any], known: Mapping[str, Sequence[Any]]) -> E
 class _Walk:
     """One walk over a document's DAGs, collecting steps and groups."""
 
-    def __init__(self, document: Mapping[str, Any], known: Mapping[str, Sequence[Any]]) -> None:
-        self.known = known
+    def __init__(self, document: Mapping[str, Any], known: Mapping[str, Sequence[Any]], fold: bool) -> None:
+        self.known, self.fold = known, fold
         self.components = document.get("components", {})
         self.executors = document.get("deploymentSpec", {}).get("executors", {})
         self.steps: dict[str, Step] = {}
@@ -159,7 +161,7 @@ class _Walk:
         name, at = common["name"], f"components.{component_name}"
         named(over.item, declared.input_artifacts if over.artifacts else declared.input_parameters, at, "input")
         items = loops.items_of(over, ports, self.known.get(name), place)
-        if items is None:
+        if items is None or (self.fold and over.parallelism and name not in self.known):
             self.steps[name], outputs = loops.pending(over, declared, ports, common, place)
             return outputs
         self.groups[name] = Group(**common, parallelism=over.parallelism)
@@ -176,7 +178,13 @@ class _Walk:
                 self._close(one.name)
         self.loops -= 1
         self._close(name)
-        return loops.collected(declared, made)
+        outputs = loops.collected(declared, made)
+        self.groups[name] = replace(
+            self.groups[name],
+            parameters={n: typed.source for n, typed in outputs.parameters.items()},
+            artifacts={n: typed.source for n, typed in outputs.artifacts.items()},
+        )
+        return outputs
 
     @contextmanager
     def _entered(self, component_name: str, place: str) -> Generator[None]:

@@ -111,8 +111,9 @@ def collected(declared: Interface, made: Sequence[Ports]) -> Ports:
 def pending(
     over: Iterator, declared: Interface, ports: Ports, common: Mapping[str, Any], place: str
 ) -> tuple[Loop, Ports]:
-    """Return the loop whose items the run makes, and its outputs, which are there once they are known."""
-    source = _source(over, ports, place)
+    """Return the loop as one step, and its outputs, which are there once it is unfolded or done as a whole."""
+    literal = constant(list(over.raw), ports.parameters, place) if over.raw is not None else None
+    source = literal or _source(over, ports, place)
     loop = Loop(
         **common,
         component="loop",

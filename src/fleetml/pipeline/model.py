@@ -194,11 +194,14 @@ class Task:
 class Group(Task):
     """One sub-DAG: nested pipeline, branch or set of branches, loop, or one iteration of a loop.
 
-    `steps` are all leaves in it, at any depth. `parallelism`: how many of a loop's iterations may go on at once; 0: all.
+    `steps` are all leaves in it, at any depth. Of a loop: how many iterations may go on at once (`parallelism`; 0: all),
+    and what it collects (`parameters`, `artifacts`).
     """
 
     steps: tuple[str, ...] = ()
     parallelism: int = 0
+    parameters: Mapping[str, Source] = field(default_factory=dict)
+    artifacts: Mapping[str, Source] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,8 @@ class Plan:
     """A pipeline, expanded to leaf steps in topological order (the order of `steps`).
 
     `groups` are its sub-DAGs, an outer one before those in it. `digest` is the SHA-256 of the IR's
-    canonical JSON. `outputs` are the pipeline's own outputs.
+    canonical JSON. `outputs` are the pipeline's own outputs. `fold`: loops with a limit of parallelism stay one step until
+    they are unfolded, as those do whose list only the run makes.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Plan:
     groups: Mapping[str, Group] = field(default_factory=dict)
     outputs: Mapping[str, Source] = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    fold: bool = False
     label: str = ""
     description: str = ""
 
@@ -39,7 +41,7 @@ class Plan:
         `items` holds by loop what `resolve` gave as its input `ITEMS` (of artifacts: the entries), for every loop
         unfolded so far. A step that is in both plans is the same in both.
         """
-        made = expand(self.document, items)
+        made = expand(self.document, items, self.fold)
         steps = with_edges(made.steps, made.groups)
         return replace(self, inputs=made.inputs, steps=steps, groups=made.groups, outputs=made.outputs)
 
@@ -89,6 +91,18 @@ class Plan:
         Raises InvalidPipeline where a value does not fit its declared type or a producer left none.
         """
         return resolve(self.steps[step], Run(bound, outcomes, names))
+
+    def collected(self, loop: str, bound: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+        """Return the outcome of an unfolded loop as a whole, once its steps are over."""
+        group, run = self.groups[loop], Run(bound, outcomes, {})
+        states = {run.state(step) for step in group.steps}
+        bad = next((state for state in ("failed", "upstream_failed", "cancelled", "pending") if state in states), "")
+        return {
+            "state": "failed" if bad == "upstream_failed" else bad or "succeeded",
+            "cached": False,
+            "parameters": {name: run.parameter(source) for name, source in group.parameters.items()},
+            "artifacts": {name: run.artifacts(source) for name, source in group.artifacts.items()},
+        }
 
     def resolve_outputs(self, bound: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
         """Return the pipeline's own outputs that exist: parameter values, or lists of artifact entries."""

@@ -24,7 +24,7 @@ from fleetml.pipeline.model import (
     Source,
     Template,
 )
-from fleetml.pipeline.values import ABSENT, cast
+from fleetml.pipeline.values import ABSENT, cast, parse_parameter
 
 _SELECTOR = re.compile(r"parseJson\(string_value\)\[(['\"])(?P<key>.+)\1\]\Z")
 # What the compiler adds to a task's inputs for resources that are known only in the run.
@@ -149,6 +149,12 @@ def fitted(parameter: Parameter, got: Typed | None, place: str) -> Typed:
         raise InvalidPipeline(
             f"{place}: the required parameter {parameter.name!r} is not given; give it in pipeline.py"
         )
+    if got is not None and isinstance(source, Constant) and got.type == "STRING" != parameter.type:
+        # An item of a loop is declared a text where nothing tells more of the list; the value tells whether it fits.
+        try:
+            return Typed(Constant(parse_parameter(source.value, parameter.type, place)), parameter.type)
+        except InvalidParameter as error:
+            raise InvalidPipeline(f"{error}; mend the list that is looped over") from None
     if got is not None and got.type and got.type != parameter.type and not {got.type, parameter.type} <= _NUMBERS:
         raise InvalidPipeline(f"{place} must be {parameter.type}, got {got.type}; connect an output of that type")
     if isinstance(source, Constant):

@@ -18,6 +18,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from fleetml.engines.airflow import build_dag, load_dags
 from fleetml.engines.airflow.dag import edges
+from fleetml.engines.airflow.loops import LoopOperator
 from fleetml.engines.airflow.params import params
 from fleetml.errors import ConfigurationError, FleetMLError, UnsupportedConstruct
 from fleetml.images import Images
@@ -76,9 +77,14 @@ def test_steps_that_run_after_failures_imply_nothing() -> None:
     assert edges(plan) == {"a": (), "b": ("a",), "c": ("a", "b"), "d": ("a", "c")}
 
 
-def test_loops_that_are_not_mapped_yet_are_refused_with_a_way_out(settings: Settings) -> None:
-    with pytest.raises(UnsupportedConstruct, match=r"'for-loop-4/0/for-loop-5' loops over is known only .*fleetml run"):
-        dag_of("loop", settings)
+def test_a_loop_is_task_groups_or_one_task(settings: Settings) -> None:
+    path = PIPELINES / "loop.yaml"
+    dag = build_dag(load(path, fold=True), path, Triggers(), settings)
+    assert {"for-loop-2.0.echo", "for-loop-2.1.echo"} <= set(dag.task_ids)  # literal items
+    inner, limited = dag.get_task("for-loop-4.0.for-loop-5"), dag.get_task("many.for-loop-1")
+    assert isinstance(inner, LoopOperator)  # a list of the run
+    assert isinstance(limited, LoopOperator)  # one iteration at a time
+    assert dag.get_task("many.join").upstream_task_ids == {"many.for-loop-1"}
 
 
 def test_task_groups_mirror_sub_dags(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from fleetml.records import Attempt, Run
 from fleetml.settings import Settings
 from tests.small_pipelines import Pipeline
 
+PIPELINES = Path(__file__).parents[2] / "pipelines"
 CHAIN = "def a(): return {'out': 1}\ndef b(a): return {'out': a + 1}\ndef c(b): return {'out': b + 1}\n"
 
 
@@ -185,3 +186,20 @@ def test_results_are_shared_by_runs_at_once(pipeline: Pipeline, project: Setting
     assert done == ["succeeded"] * 4
     assert go(path, project, "last") == "succeeded"
     assert all(attempt.cached for attempt in Run(project.home, "last").latest().values())
+
+
+def test_a_loop_keeps_its_limit_of_parallelism(project: Settings) -> None:
+    path = PIPELINES / "loop.yaml"
+    plan = load(path)
+    going_on: set[str] = set()
+    most = 0
+
+    def tell(step: str, state: str, attempt: Attempt | None) -> None:
+        nonlocal most
+        if step.startswith("many/for-loop-1/"):
+            (going_on.add if state == "running" else going_on.discard)(step.split("/")[2])
+            most = max(most, len(going_on))
+
+    job = local.Job(plan, path, plan.bind({"n": 1}), "r", workers=8)
+    assert local.run(job, project, tell) == "succeeded"
+    assert most == 1

@@ -14,6 +14,8 @@ from fleetml.records import Run
 from fleetml.settings import Settings
 from tests.small_pipelines import Pipeline
 
+PIPELINES = Path(__file__).parents[2] / "pipelines"
+
 CODE = (
     "def a(): return {'out': 1}\n"
     "def b(a): return {'out': a + 1}\n"
@@ -89,3 +91,16 @@ def test_a_result_that_is_gone_runs_again(project: Settings) -> None:
     kept = finished(path, project)
     assert len(kept.damaged) == 1
     assert len(kept.outcomes) < len(latest)
+
+
+def test_iterations_of_a_loop_that_are_done_are_kept(project: Settings) -> None:
+    path = PIPELINES / "loop_fails.yaml"
+    plan = load(path)
+    assert local.run(local.Job(plan, path, {}, "r"), project) == "failed"
+    kept = local.finished(Run(project.home, "r"), plan, project)
+    assert set(kept.outcomes) == {"count", "for-loop-1/1/refuse-zero", "for-loop-1/1/echo"}
+    assert local.run(local.Job(plan, path, {}, "r", kept.outcomes), project) == "failed"
+    records = Run(project.home, "r")
+    tries = {step: len(records.attempts(step)) for step in records.read()["steps"]}
+    assert tries["for-loop-1/1/echo"] == tries["count"] == 1
+    assert tries["for-loop-1/0/refuse-zero"] == 2

@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, TaskGroup, TriggerRule
 
+from fleetml.engines.airflow.loops import LoopOperator
 from fleetml.engines.airflow.operators import PARAMETERS, RECORD, ParametersOperator, RecordOperator, StepOperator
 from fleetml.engines.airflow.params import params
 from fleetml.engines.airflow.source import Source
@@ -28,14 +29,12 @@ def dag_id(pipeline: str) -> str:
 def build_dag(plan: Plan, path: Path, triggers: Triggers, settings: Settings) -> DAG:
     """Return the DAG of the IR at `path`.
 
-    Raises UnsupportedConstruct for a step named like one of the two tasks that every DAG has, and for loops that
-    Airflow does not run yet.
+    Raises UnsupportedConstruct for a step named like one of the two tasks that every DAG has.
     """
     if taken := {PARAMETERS, RECORD} & set(plan.steps):
         raise UnsupportedConstruct(
             f"{path}: on Airflow '{taken.pop()}' is a task of every run; name the step otherwise"
         )
-    _refuse_loops(plan, path)
     source = Source(plan, path, triggers, settings)
     with DAG(
         dag_id(plan.name),
@@ -52,22 +51,6 @@ def build_dag(plan: Plan, path: Path, triggers: Triggers, settings: Settings) ->
     ) as dag:
         _fill(source)
     return dag
-
-
-def _refuse_loops(plan: Plan, path: Path) -> None:
-    """A loop over literal items is as many task groups; what else loops can be is not mapped yet."""
-    for name, step in plan.steps.items():
-        if isinstance(step, Loop):
-            raise UnsupportedConstruct(
-                f"{path}: the list that '{name}' loops over is known only in the run, which is not run on Airflow yet; "
-                "loop over a literal list, or run it on this machine: fleetml run"
-            )
-    for name, group in plan.groups.items():
-        if group.parallelism:
-            raise UnsupportedConstruct(
-                f"{path}: a limit of parallelism ({group.parallelism} of '{name}') is not kept on Airflow yet; "
-                "take it out, or run it on this machine: fleetml run"
-            )
 
 
 def _schedule(triggers: Triggers) -> Any:
@@ -114,7 +97,8 @@ def edges(plan: Plan) -> dict[str, tuple[str, ...]]:
 
 def _task(source: Source, step: Step, groups: dict[str, TaskGroup]) -> StepOperator:
     retries = step.retry.count or source.triggers.retries
-    return StepOperator(
+    kind = LoopOperator if isinstance(step, Loop) else StepOperator
+    return kind(
         task_id=step.task,
         task_display_name=step.label,
         task_group=groups[step.group[-1]] if step.group else None,

@@ -88,7 +88,7 @@ def _dag(place: Path, triggers_file: Path, settings: Settings, wanted: str | Non
         path = place / triggers.pipeline if place.is_dir() else place
         if wanted and dag_id(_name(path, settings)) != wanted:
             return None
-        plan = load(path, settings.home / "ir")
+        plan = load(path, settings.home / "ir", fold=True)
         triggers.check(plan, triggers_file)
         return build_dag(plan, path, triggers, settings)
     except FleetMLError as error:

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,8 +24,9 @@ from fleetml.errors import FleetMLError
 from fleetml.events import Event, StepLine
 from fleetml.pipeline import Inputs
 from fleetml.records import Run
+from fleetml.runners import Runner
 from fleetml.runners.subprocess import SubprocessRunner
-from fleetml.step import StepOutcome
+from fleetml.step import Failure, StepOutcome
 from fleetml.step import run as run_step
 
 PARAMETERS, RECORD = "parameters", "record"
@@ -109,9 +111,8 @@ class StepOperator(BaseOperator):
     def _execute(self, context: Any, bound: Mapping[str, Any]) -> dict[str, Any]:
         run = context["dag_run"]
         inputs = self._inputs(context, bound)
-        runner = SubprocessRunner(passed=self.source.settings.step_variables, grace=_GRACE)
         step = self.source.plan.steps[self.step]
-        outcome = run_step(step, inputs, self.source.context(run), runner, self._hear, self._cancel)
+        outcome = run_step(step, inputs, self.source.context(run), task_runner(self.source), self._hear, self._cancel)
         if outcome.state != "succeeded":
             raise self._error(outcome)
         self._emit(context, outcome)
@@ -127,7 +128,7 @@ class StepOperator(BaseOperator):
     def _inputs(self, context: Any, bound: Mapping[str, Any]) -> Inputs:
         """Return the step's inputs. Raises AirflowSkipException where the plan says skip, AirflowFailException."""
         plan, run = self.source.plan, context["dag_run"]
-        outcomes = _outcomes(context, plan.steps[self.step].reads)
+        outcomes = outcomes_of(context, plan.steps[self.step].reads)
         try:
             names = self.source.context(run).names(self.step)
             decision = plan.decide(self.step, bound, outcomes)
@@ -156,10 +157,20 @@ class StepOperator(BaseOperator):
         """Show the report of a step that did not succeed; a user's mistake stays one however often it is tried."""
         if outcome.failure is None:
             return AirflowException(f"step '{self.step}' was {outcome.state}")
-        report = outcome.failure.report()
+        report = self._report(asdict(outcome.failure))
+        return (AirflowException if outcome.failure.worth_a_retry else AirflowFailException)(report[0])
+
+    def _report(self, failure: Mapping[str, Any]) -> list[str]:
+        """Show why a step failed; return the lines."""
+        report = Failure(**failure).report()
         for line in report:
             self.log.error("%s", line)
-        return (AirflowException if outcome.failure.worth_a_retry else AirflowFailException)(report[0])
+        return report
+
+
+def task_runner(source: Source) -> Runner:
+    """Return the runner of steps in a task, which ends them sooner than Airflow ends the task."""
+    return SubprocessRunner(passed=source.settings.step_variables, grace=_GRACE)
 
 
 @contextlib.contextmanager
@@ -200,6 +211,8 @@ class RecordOperator(BaseOperator):
         _await_attempts(records)
         known = {step: attempt.state for step, attempt in records.latest().items()}
         for step in self.source.plan.steps:
+            if any(name.startswith(f"{step}/") for name in known):
+                continue  # a loop: the steps of its iterations tell how it went
             state, reason = _UNSEEN.get(states.get(task_id(step), "pending"), ("", ""))
             if state and known.get(step) not in ("failed", "upstream_failed", "cancelled", "skipped"):
                 known[step] = records.note(step, state, reason).state
@@ -243,7 +256,7 @@ def _ended(states: set[str]) -> str:
     return "cancelled" if "cancelled" in states else "succeeded"
 
 
-def _outcomes(context: Any, steps: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
+def outcomes_of(context: Any, steps: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
     """Return the outcomes of steps: their XCom, or for those that left none their state in Airflow."""
     pulled = {step: context["ti"].xcom_pull(task_ids=task_id(step)) for step in steps}
     states = _states(context) if None in pulled.values() else {}

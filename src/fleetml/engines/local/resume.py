@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetml import artifacts, cache
+from fleetml.engines.local.schedule import items_of
 from fleetml.images import Images
 from fleetml.pipeline import Plan
-from fleetml.pipeline.model import ITEMS, Loop
+from fleetml.pipeline.model import Loop
 from fleetml.records import Attempt, Run
 from fleetml.settings import Settings
 from fleetml.step import RunContext
@@ -76,8 +77,7 @@ def _items(
     for name, step in plan.steps.items():
         ready = isinstance(step, Loop) and name not in outcomes and all(before in outcomes for before in step.upstream)
         if ready and plan.decide(name, parameters, outcomes).action == "run":
-            inputs = plan.resolve(name, parameters, outcomes, {})
-            found[name] = inputs.parameters.get(ITEMS) or inputs.artifacts.get(ITEMS, [])
+            found[name] = items_of(plan.resolve(name, parameters, outcomes, {}))
     return found
 
 

@@ -141,4 +141,30 @@ CASES = [
         iterations=tuple(f"for-loop-1/{index}/{step}" for index in range(2) for step in ("refuse-zero", "echo")),
         outputs={"for-loop-1/1/echo.out": "1"},
     ),
+    Case(
+        "an exit handler is told of success",
+        "exit_handler",
+        outputs={"tell.Output": "exit-handler-1 SUCCEEDED: None"},
+    ),
+    Case(
+        "an exit handler runs after a failure and is told of it; the run has failed",
+        "exit_handler",
+        {"number": 0},
+        state="failed",
+        others={"exit-handler-1/refuse-zero": "failed", "exit-handler-1/echo": "upstream_failed"},
+        outputs={"tell.Output": "exit-handler-1 FAILED: exit-handler-1/refuse-zero failed"},
+    ),
+    Case(
+        "an importer brings in what is there",
+        "importer",
+        {"uri": str(PIPELINES / "imported.txt")},
+        outputs={"read.out": "brought in"},
+    ),
+    Case(
+        "an importer of what is not there fails",
+        "importer",
+        {"uri": str(PIPELINES / "not-there.txt")},
+        state="failed",
+        others={"importer": "failed", "read": "upstream_failed"},
+    ),
 ]

@@ -34,6 +34,9 @@ locks = ["lock.txt"]
 [images."fleetml/orchestrator"]
 venv = "{orchestrator}"
 locks = ["lock.txt"]
+
+[aliases]
+"python:3.1?*" = "fleetml/ml"
 """
 DRIFT = "fleetml://drift/cpu"
 TRIGGERS = {

@@ -184,3 +184,20 @@ def test_a_pipeline_parameter_that_is_not_given_leaves_the_nested_pipelines_defa
     assert reasons["middle/inner/condition-1/echo-2"] == "int(times) > 5 is false: times = 3"
     _, outcomes, _ = walk(plan, {"maybe": 6})
     assert "middle/inner/condition-1/echo-2" in states(outcomes)
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        (("succeeded", "skipped"), "SUCCEEDED"),
+        (("skipped", "skipped"), "SKIPPED"),
+        (("cancelled", "succeeded"), "CANCELED"),
+        (("failed", "cancelled"), "FAILED"),
+        (("succeeded", "upstream_failed"), "FAILED"),
+    ],
+)
+def test_an_exit_handler_is_told_in_kfp_s_words(plan_of_file, outcome, states, told):
+    plan = plan_of_file("exit_handler")
+    inner = [step for step in plan.steps if step != "tell"]
+    outcomes = dict.fromkeys(inner, outcome(states[1])) | {inner[0]: outcome(states[0])}
+    assert plan.resolve("tell", {"number": 1}, outcomes, {}).parameters["status"]["state"] == told

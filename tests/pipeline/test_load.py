@@ -182,11 +182,6 @@ def test_a_broken_document_is_refused_with_its_place(ir, name, path, value, mess
         ("root/dag/tasks/add/dependentTask", [], "did you mean 'dependentTasks'"),
         ("root/dag/tasks/add/inputs/parameters/a/parameterExpressionSelector", "x.y", "the selector 'x.y' is not run"),
         ("components/comp-save/outputDefinitions/artifacts/data/isArtifactList", True, "lists of artifacts"),
-        (
-            "components/comp-add/inputDefinitions/parameters/a/parameterType",
-            "TASK_FINAL_STATUS",
-            "the final status of a task",
-        ),
         ("components/comp-add/inputDefinitions/parameters/a/parameterType", "TASK_CONFIG", "task configuration"),
         ("components/comp-add/singlePlatformSpecs", [], "platform settings"),
         ("deploymentSpec/executors/exec-add/container/lifecycle", {}, "lifecycle"),
@@ -203,6 +198,22 @@ def test_what_is_valid_but_not_run_is_refused_by_name(ir, path, value, message):
     document = ir("strangers")
     broken(document, path, value)
     with pytest.raises(UnsupportedConstruct, match=message):
+        plan_of(document)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"artifactUri": {}}, "artifactUri must hold a constant or a runtimeParameter"),
+        ({"artifactUri": {"runtimeParameter": "urj"}}, "no input parameter 'urj'; did you mean 'uri'"),
+        ({"metadata": {"kind": "{{$.inputs.parameters['nope']}}"}}, "nope"),
+        ({"downloadToWorkspace": True}, "a shared workspace is not run yet"),
+    ],
+)
+def test_an_importer_that_makes_no_sense_is_refused(ir, change, message):
+    document = ir("importer")
+    document["deploymentSpec"]["executors"]["exec-importer"]["importer"].update(change)
+    with pytest.raises(InvalidPipeline, match=message):
         plan_of(document)
 
 
@@ -226,7 +237,7 @@ def test_retries_of_a_sub_dag_are_refused(ir):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("exit_handler", "the final status"), ("importer", "an importer")],
+    [("retried", "retries of a whole sub-DAG")],
 )
 def test_constructs_of_the_dsl_that_are_not_run_yet(ir, name, message):
     with pytest.raises(UnsupportedConstruct, match=message):

@@ -1,4 +1,4 @@
-"""An artifact from outside, brought in by dsl.importer: valid, and not run yet."""
+"""An artifact from outside, brought in by dsl.importer."""
 
 from kfp import dsl
 
@@ -6,6 +6,6 @@ from tests.pipelines.parts import read
 
 
 @dsl.pipeline(name="importer")
-def importer():
-    found = dsl.importer(artifact_uri="s3://bucket/data", artifact_class=dsl.Dataset)
+def importer(uri: str, kind: str = "text"):
+    found = dsl.importer(artifact_uri=uri, artifact_class=dsl.Dataset, metadata={"kind": kind})
     read(data=found.output)

@@ -7,13 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter, InvalidPipeline, UnsupportedConstruct
-from fleetml.pipeline.model import ArtifactDefinition, Container, Parameter, Resources, Retry
+from fleetml.pipeline.model import ArtifactDefinition, Container, Importer, Parameter, Resources, Retry
 from fleetml.pipeline.values import ABSENT, EXPECTED, as_text, cast
 
-_NOT_RUN = {
-    "TASK_FINAL_STATUS": "the final status of a task (dsl.PipelineTaskFinalStatus)",
-    "TASK_CONFIG": "task configuration (dsl.TaskConfig)",
-}
+_NOT_RUN = {"TASK_CONFIG": "task configuration (dsl.TaskConfig)"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,8 @@ def interface(component: Mapping[str, Any], place: str) -> Interface:
 
 def _parameter(name: str, spec: Mapping[str, Any], place: str) -> Parameter:
     kind: Any = spec.get("parameterType")
+    if kind == "TASK_FINAL_STATUS":
+        kind = "STRUCT"
     if kind in _NOT_RUN:
         raise UnsupportedConstruct(f"{place}: {_NOT_RUN[kind]} is not run yet; take it out of the pipeline")
     if kind not in EXPECTED:
@@ -95,6 +94,21 @@ def container(executor: Mapping[str, Any], place: str) -> Container:
         {entry["name"]: entry.get("value", "") for entry in spec.get("env", ())},
         _resources(spec.get("resources", {})),
     )
+
+
+def importer(executor: Mapping[str, Any], place: str) -> Importer | None:
+    """Return the importer an executor is, None for others. Raises InvalidPipeline, UnsupportedConstruct."""
+    if "importer" not in executor:
+        return None
+    spec = executor["importer"]
+    if spec.get("downloadToWorkspace"):
+        raise UnsupportedConstruct(
+            f"{place}.importer.downloadToWorkspace: a shared workspace is not run yet; take it out of the pipeline"
+        )
+    uri = spec.get("artifactUri", {})
+    if len(uri) != 1:
+        raise InvalidPipeline(f"{place}.importer.artifactUri must hold a constant or a runtimeParameter, got {uri}")
+    return Importer(uri.get("constant", ""), uri.get("runtimeParameter", ""), spec.get("metadata", {}))
 
 
 def _resources(spec: Mapping[str, Any]) -> Resources:

@@ -14,7 +14,7 @@ from typing import Any
 from fleetml.errors import InvalidPipeline, UnsupportedConstruct
 from fleetml.pipeline import definitions, loops, placeholders
 from fleetml.pipeline.definitions import Interface
-from fleetml.pipeline.model import Group, Parameter, PipelineInput, Source, Step, StepOutput
+from fleetml.pipeline.model import Container, FinalStatus, Group, Parameter, PipelineInput, Source, Step, StepOutput
 from fleetml.pipeline.wiring import Ports, Typed, dag_inputs, dag_outputs, guard, named, resource_inputs, task_inputs
 
 _STRATEGIES = ("", "TRIGGER_STRATEGY_UNSPECIFIED", "ALL_UPSTREAM_TASKS_SUCCEEDED", "ALL_UPSTREAM_TASKS_COMPLETED")
@@ -78,7 +78,10 @@ class _Walk:
         made: dict[str, Ports] = {}
         for name in _ordered(before, f"{place}.dag.tasks"):
             at = f"{place}.dag.tasks.{name}"
-            made[name] = self.task(name, tasks[name], given, made, before[name], at, group)
+            ports = self.task(name, tasks[name], given, made, before[name], at, group)
+            full = f"{group[-1]}/{name}" if group else name
+            leaves = self.groups[full].steps if full in self.groups else (full,)
+            made[name] = replace(ports, status=FinalStatus(full, leaves))
         at = f"{place}.dag.outputs"
         return dag_outputs(component["dag"].get("outputs", {}), declared, made, at, in_loop=self.loops > 0)
 
@@ -218,15 +221,23 @@ class _Walk:
                 )
         at = f"deploymentSpec.executors.{label}"
         executor = named(label, self.executors, f"components.{component_name}.executorLabel", "executor")
-        container = definitions.container(executor, at)
+        brought = definitions.importer(executor, at)
+        container = Container("") if brought else definitions.container(executor, at)
         try:
             placeholders.check_container(container, declared.declared())
+            if brought and len(declared.output_artifacts) != 1:
+                raise InvalidPipeline("an importer gives one artifact; compile again")
+            if brought:
+                placeholders.check_constant(dict(brought.metadata), declared.input_parameters)
+                if brought.parameter:
+                    named(brought.parameter, declared.input_parameters, f"{at}.importer.artifactUri", "input parameter")
         except InvalidPipeline as error:
             raise type(error)(f"{at}: {error}") from None
         step = Step(
             **common,
             component=component_name.removeprefix("comp-"),
             container=container,
+            importer=brought,
             parameters={n: t.source for n, t in ports.parameters.items() if n in declared.input_parameters},
             artifacts={n: t.source for n, t in ports.artifacts.items()},
             resource_inputs=resource_inputs(container.resources, ports, at),
@@ -237,7 +248,8 @@ class _Walk:
             retry=definitions.retry(task.get("retryPolicy", {}), f"{place}.retryPolicy"),
         )
         caches = task.get("cachingOptions", {}).get("enableCache", False)
-        self.steps[step.name] = replace(step, cacheable=caches and not placeholders.run_specific(step))
+        cacheable = caches and brought is None and not placeholders.run_specific(step)
+        self.steps[step.name] = replace(step, cacheable=cacheable)
         return Ports(
             {n: Typed(StepOutput(step.name, n), p.type) for n, p in declared.output_parameters.items()},
             {n: Typed(StepOutput(step.name, n), a.type, a.many) for n, a in declared.output_artifacts.items()},
@@ -248,6 +260,11 @@ def _before(task: Mapping[str, Any], tasks: Mapping[str, Any], place: str) -> li
     """Return the tasks beside this one that come before it, by order or by data, in the IR's order."""
     inputs = task.get("inputs", {})
     producers = [*task.get("dependentTasks", [])]
+    producers += [
+        spec["taskFinalStatus"].get("producerTask", "")
+        for spec in inputs.get("parameters", {}).values()
+        if "taskFinalStatus" in spec
+    ]
     producers += [
         spec["taskOutputParameter"].get("producerTask", "")
         for spec in inputs.get("parameters", {}).values()

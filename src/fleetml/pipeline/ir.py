@@ -93,9 +93,7 @@ _TASK = {
                 "runtimeValue": _CONSTANT,
                 "componentInputParameter": TEXT,
                 "parameterExpressionSelector": TEXT,
-                "taskFinalStatus": Unsupported(
-                    "the final status of a task (dsl.ExitHandler with PipelineTaskFinalStatus)"
-                ),
+                "taskFinalStatus": {"producerTask": TEXT},
             }
         ),
         "artifacts": MapOf(
@@ -142,7 +140,13 @@ _EXECUTOR = {
         "resources": _RESOURCES,
         "lifecycle": Unsupported("a container's lifecycle"),
     },
-    "importer": Unsupported("an importer (dsl.importer)"),
+    "importer": {
+        "artifactUri": {"constant": TEXT, "runtimeParameter": TEXT},
+        "typeSchema": _ARTIFACT_TYPE,
+        "metadata": MapOf(VALUE),
+        "reimport": TRUTH,
+        "downloadToWorkspace": TRUTH,
+    },
     "resolver": Unsupported("a resolver"),
     "customJob": Unsupported("a custom job of another platform"),
 }

@@ -116,11 +116,19 @@ class Collected:
 
 
 @dataclass(frozen=True)
+class FinalStatus:
+    """How the task `task` (of the leaves `steps`) ended, as an exit handler is told (``dsl.PipelineTaskFinalStatus``)."""
+
+    task: str
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Absent:
     """An optional input that was not given."""
 
 
-Source = Constant | PipelineInput | StepOutput | Selected | Template | OneOf | Item | Collected | Absent
+Source = Constant | PipelineInput | StepOutput | Selected | Template | OneOf | Item | Collected | FinalStatus | Absent
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,18 @@ class Container:
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = Resources()
+
+
+@dataclass(frozen=True)
+class Importer:
+    """Brings in an artifact from outside as it stands: no process, no copy.
+
+    Its URI is `uri`, or the input parameter `parameter`; `metadata` may hold placeholders.
+    """
+
+    uri: str = ""
+    parameter: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -217,6 +237,7 @@ class Step(Task):
 
     component: str
     container: Container
+    importer: Importer | None = None
     parameters: Mapping[str, Source] = field(default_factory=dict)
     artifacts: Mapping[str, Source] = field(default_factory=dict)
     resource_inputs: Mapping[str, Source] = field(default_factory=dict)

@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from fleetml.pipeline.model import Decision, Group, Guard, Step, Task
-from fleetml.pipeline.sources import Run, missing, producers
+from fleetml.pipeline.sources import FAILED, Run, missing, producers
 from fleetml.pipeline.values import ABSENT
 
 _RUN = Decision("run")
-_FAILED = {"failed", "upstream_failed", "cancelled"}
 
 
 class Graph:
@@ -42,7 +41,7 @@ class Graph:
         states = {name: self._state(name, run) for name in task.dependencies}
         if not task.ignores_failure:
             for name, state in states.items():
-                if state in _FAILED:
+                if state in FAILED:
                     return Decision("upstream_failed", f"{name} {state.replace('_', ' ')}")
             for name, state in states.items():
                 if state == "skipped":
@@ -57,7 +56,7 @@ class Graph:
         decision = self._own(group, run)
         if decision.action != "run":
             return "skipped" if decision.action == "skip" else "upstream_failed"
-        return "failed" if any(run.state(step) in _FAILED for step in group.steps) else "succeeded"
+        return "failed" if any(run.state(step) in FAILED for step in group.steps) else "succeeded"
 
     def edges(self, step: Step) -> Step:
         """Return the step with `upstream`, `reads` and `runs_after_failure` filled.
@@ -74,13 +73,18 @@ class Graph:
         )
         return replace(
             step,
-            upstream=tuple(dict.fromkeys(leaf for name in level.dependencies for leaf in self._ends(name))),
+            upstream=tuple(dict.fromkeys(leaf for name in level.dependencies for leaf in self._awaited(name, level))),
             runs_after_failure=level.ignores_failure,
             reads=tuple(name for name in self.steps if name in reads),
         )
 
     def _leaves(self, name: str) -> tuple[str, ...]:
         return (name,) if name in self.steps else self.groups[name].steps
+
+    def _awaited(self, name: str, level: Task) -> list[str]:
+        """Return the steps of a task that must be over; after a failure the last ones do not tell of those beside it."""
+        ends = self._ends(name)
+        return [*self._leaves(name), *ends] if level.ignores_failure else ends
 
     def _ends(self, name: str) -> list[str]:
         """Return the leaves of a task whose end means that all its leaves are over and tells their failure."""

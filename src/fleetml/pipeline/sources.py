@@ -14,6 +14,7 @@ from fleetml.pipeline.model import (
     Absent,
     Collected,
     Constant,
+    FinalStatus,
     Inputs,
     Item,
     OneOf,
@@ -28,6 +29,8 @@ from fleetml.pipeline.model import (
     Template,
 )
 from fleetml.pipeline.values import ABSENT, as_text, cast, shown
+
+FAILED = {"failed", "upstream_failed", "cancelled"}
 
 
 class Run:
@@ -59,6 +62,8 @@ class Run:
                 return next((v for v in map(self.parameter, sources) if v is not ABSENT), ABSENT)
             case Collected(sources):
                 return [value for value in map(self.parameter, sources) if value is not ABSENT]
+            case FinalStatus(task, steps):
+                return self._final_status(task, steps)
             case Item() | Absent():
                 return ABSENT
 
@@ -88,6 +93,17 @@ class Run:
         except InvalidParameter as error:
             raise InvalidPipeline(f"{error}; mend the step that makes it") from None
 
+    def _final_status(self, task: str, steps: tuple[str, ...]) -> dict[str, Any]:
+        """Return what KFP tells an exit handler (protobuf PipelineTaskFinalStatus in its JSON form)."""
+        states = {step: self.state(step) for step in steps}
+        bad = [f"{step} {state}" for step, state in states.items() if state in ("failed", "cancelled")]
+        return {
+            "state": _final(set(states.values())),
+            "error": {"code": 2, "message": ", ".join(bad)} if bad else {},
+            "pipelineJobResourceName": self.names.get("pipeline_job_resource_name", ""),
+            "pipelineTaskName": task.rsplit("/", 1)[-1],
+        }
+
     def _output(self, source: StepOutput, what: str) -> Any:
         if self.state(source.step) != "succeeded":
             return ABSENT
@@ -106,6 +122,15 @@ class Run:
                 f"the entry {key!r} is picked from {shown(value)}, which has none; mend the step that makes it"
             )
         return value[key]
+
+
+def _final(states: set[str]) -> str:
+    """Return KFP's word (PipelineTaskDetail.State) for a task whose steps ended so."""
+    if states & {"failed", "upstream_failed"}:
+        return "FAILED"
+    if "cancelled" in states:
+        return "CANCELED"
+    return "SKIPPED" if states == {"skipped"} else "SUCCEEDED"
 
 
 def resolve(step: Step, run: Run) -> Inputs:
@@ -157,6 +182,8 @@ def producers(sources: Iterable[Source]) -> Iterator[str]:
                 yield from producers(inner_sources)
             case Item(inner, _):
                 yield from producers([inner])
+            case FinalStatus(_, steps):
+                yield from steps
 
 
 def _checked(definition: Parameter, value: Any, step: Step) -> Any:

@@ -46,10 +46,14 @@ class Typed:
 
 @dataclass(frozen=True)
 class Ports:
-    """Parameters and artifacts by name: what a DAG gets from around it, what a task gets, what it gives."""
+    """Parameters and artifacts by name: what a DAG gets from around it, what a task gets, what it gives.
+
+    `status`: how a task that gives them ended.
+    """
 
     parameters: Mapping[str, Typed] = field(default_factory=dict)
     artifacts: Mapping[str, Typed] = field(default_factory=dict)
+    status: Source = field(default_factory=Absent)
 
 
 def task_inputs(
@@ -102,6 +106,8 @@ def _parameter(spec: Mapping[str, Any], given: Ports, made: Mapping[str, Ports],
             place,
             f"output parameter of {output['producerTask']!r}",
         )
+    elif "taskFinalStatus" in spec:
+        found = Typed(named(spec["taskFinalStatus"].get("producerTask", ""), made, place, "task").status, "STRUCT")
     else:
         raise InvalidPipeline(f"{place}: a parameter needs a source, got {sorted(spec)}; compile again")
     selector = spec.get("parameterExpressionSelector")

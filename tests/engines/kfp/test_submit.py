@@ -52,13 +52,16 @@ def project(folder, registry="registry.example/fleetml-ml", digest=DIGEST):
     return folder
 
 
-@pytest.mark.parametrize("name", ["types", "branches", "nested", "cleanup", "strangers"])
+@pytest.mark.parametrize(
+    "name", ["types", "branches", "nested", "cleanup", "strangers", "loop", "exit_handler", "importer"]
+)
 def test_the_ir_is_accepted_and_only_its_images_differ(server, tmp_path, name):
-    made = submit(PIPELINES / f"{name}.yaml", {}, server.host, project=project(tmp_path))
+    given = {"uri": "s3://bucket/data"} if name == "importer" else {}
+    made = submit(PIPELINES / f"{name}.yaml", given, server.host, project=project(tmp_path))
     (version,) = server.versions.values()
     committed = yaml.safe_load((PIPELINES / f"{name}.yaml").read_text())
     for executor in committed["deploymentSpec"]["executors"].values():
-        executor["container"]["image"] = f"registry.example/fleetml-ml@{DIGEST}"
+        executor.get("container", {})["image"] = f"registry.example/fleetml-ml@{DIGEST}"
     assert version["pipeline_spec"] == committed
     assert version["pipeline_version_id"] == made.version_id
     assert made.url == f"{server.host}/#/runs/details/{made.run_id}"
@@ -211,8 +214,8 @@ def ir_file(tmp_path):
 def test_a_bad_parameter_or_ir_is_refused_before_anything_is_sent(server, tmp_path):
     with pytest.raises(InvalidParameter, match="did you mean 'count'"):
         submit(PIPELINES / "types.yaml", {"cuont": 1}, server.host, project=project(tmp_path))
-    with pytest.raises(InvalidPipeline, match="a loop"):
-        submit(PIPELINES / "loop.yaml", {}, server.host, project=project(tmp_path))
+    with pytest.raises(InvalidPipeline, match="retries of a whole sub-DAG"):
+        submit(PIPELINES / "retried.yaml", {}, server.host, project=project(tmp_path))
     assert server.requests == []
 
 

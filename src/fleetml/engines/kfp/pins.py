@@ -20,14 +20,16 @@ def pinned(spec: Mapping[str, Any], images: Images, overrides: Mapping[str, str]
     an image that is known by a tag only: a tag may mean other code tomorrow.
     """
     made = copy.deepcopy(dict(spec))
-    used = {executor["container"]["image"] for executor in made["deploymentSpec"]["executors"].values()}
+    executors = made["deploymentSpec"]["executors"].values()
+    containers = [executor["container"] for executor in executors if "container" in executor]  # an importer has none
+    used = {container["image"] for container in containers}
     if unused := sorted(set(overrides) - used):
         raise ConfigurationError(
             f"image override {unused[0]!r} names no image of this pipeline; it uses {', '.join(sorted(used))}"
         )
     references = {image: _reference(image, images, overrides) for image in sorted(used)}
-    for executor in made["deploymentSpec"]["executors"].values():
-        executor["container"]["image"] = references[executor["container"]["image"]]
+    for container in containers:
+        container["image"] = references[container["image"]]
     return made
 
 

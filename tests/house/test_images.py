@@ -78,6 +78,11 @@ class TestService:
                 assert re.search(r"\$\{\w+:\?", str(value)), key
 
 
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"redis"}))  # Redis hides its arguments from the process list
+def test_no_command_line_holds_a_secret(name):
+    assert "${" not in str(SERVICES[name].get("command", ""))
+
+
 def test_completion_is_waited_for_only_where_something_ends():
     for service in SERVICES.values():
         for needed, how in service.get("depends_on", {}).items():
@@ -109,3 +114,14 @@ def test_serving_finds_the_covariates_that_materialise_wrote():
     command = SERVICES["serving"]["command"]
     home = COMPOSE["services"]["serving"]["volumes"][0].split(":")[1]
     assert command[command.index("--feature-store") + 1] == f"{home}/feature_store"
+
+
+def test_mlflow_lets_the_steps_in_under_the_name_they_call_it_by():
+    called = COMPOSE["x-airflow"]["environment"]["FLEETML_REGISTRY"].removeprefix("http://")
+    assert called in SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+
+
+def test_the_image_of_mlflow_can_write_to_the_object_store():
+    assert "--artifacts-destination=s3://mlflow" in SERVICES["mlflow"]["command"]
+    lock = (ROOT / "images" / "ml" / "requirements.txt").read_text()
+    assert re.search(r"^boto3==", lock, re.MULTILINE)  # MLflow imports it for s3://, and does not require it

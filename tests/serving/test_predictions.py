@@ -1,6 +1,8 @@
 """The prediction log: its columns, its files, and a disk that refuses them."""
 
 import asyncio
+import dataclasses
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +74,36 @@ def test_what_the_disk_refuses_is_kept_up_to_a_limit(
     asyncio.run(log.flush())
     (path,) = _files(tmp_path)
     assert pq.read_table(path, partitioning=None)["vm_id"].to_pylist() == ["vm-2", "vm-3"]
+
+
+def test_an_end_in_the_middle_of_a_flush_loses_nothing(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "FLUSH_SECONDS", 0.0)
+    began, go_on = threading.Event(), threading.Event()
+    write = pq.write_table
+
+    def slow(*args: object, **kwargs: object) -> None:
+        began.set()
+        assert go_on.wait(30)
+        write(*args, **kwargs)
+
+    monkeypatch.setattr(predictions.pq, "write_table", slow)
+
+    async def end() -> None:
+        log = PredictionLog(tmp_path)
+        for version in ("3", "4", "5"):
+            served = dataclasses.replace(model, deployed=Deployed(version, "", ""))
+            log.add(served, f"vm-{version}", HISTORY, ABSENT, HISTORY[0])
+        running = asyncio.create_task(log.run())
+        await asyncio.to_thread(began.wait, 30)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        asyncio.get_running_loop().call_soon(go_on.set)
+        await log.flush()
+
+    asyncio.run(end())
+    assert [path.name[0] for path in _files(tmp_path)] == ["3", "4", "5"]
 
 
 def test_features_of_two_views_keep_their_names_apart() -> None:

@@ -80,6 +80,7 @@ class PredictionLog:
         self._root = root / PREDICTIONS
         self._buffer: dict[_Key, tuple[Meta, list[Row]]] = {}
         self._parts: dict[_Key, _Part] = {}
+        self._flushing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "prediction-log")
         pa.array([0.0])  # the first array makes Arrow import pandas: better now than during the first requests
 
@@ -91,13 +92,17 @@ class PredictionLog:
         rows.append(Row(now, vm_id, history, covariates, forecast))
 
     async def run(self) -> None:
-        """Flush until cancelled."""
+        """Flush until cancelled; a flush that is under way then goes on, and the next `flush` waits for it."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            await self.flush()
+            await asyncio.shield(self.flush())
 
     async def flush(self) -> None:
         """Write what is buffered; what the disk refuses is kept for the next time."""
+        async with self._flushing:
+            await self._write_buffer()
+
+    async def _write_buffer(self) -> None:
         taken, self._buffer = self._buffer, {}
         if not taken:
             return

@@ -210,6 +210,26 @@ def test_an_interrupt_while_starting_leaves_nothing(settings, sig):
     assert processes.marked(settings.home) == []
 
 
+def test_a_second_interrupt_while_the_first_is_cleaned_up_leaves_nothing_either(settings):
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    code = INTERRUPTED.format(tests=str(Path(__file__).parent), project=str(settings.project))
+    code = code.replace('"import time; time.sleep(600)"', repr(stubborn))
+    command = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in command.stdout:
+            if line.startswith("mlflow ready"):
+                break
+        assert processes.wait_until(lambda: len(processes.marked(settings.home)) == 3, 20)
+        for left in (3, 1):  # the second while the first waits for the stubborn one
+            assert processes.wait_until(lambda left=left: len(processes.marked(settings.home)) == left, 20, 0.05)
+            command.send_signal(signal.SIGINT)
+        command.communicate(timeout=60)
+        assert processes.marked(settings.home) == []
+    finally:
+        command.kill()
+        processes.sweep(settings.home)
+
+
 def test_a_half_written_or_foreign_stack_file_counts_as_none(tmp_path):
     (tmp_path / state.FILE).write_text('{"services": {"mlfl')
     assert state.read(tmp_path) is None

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
@@ -24,8 +25,14 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let a clean-up finish although the user presses Ctrl-C again."""
-    before = {sig: signal.signal(sig, signal.SIG_IGN) for sig in _ASKED}
+    """Let a clean-up finish although the user presses Ctrl-C again. Threads but the main one are never interrupted.
+
+    The signals are caught, not ignored: what is ignored here would be ignored by the processes started meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {sig: signal.signal(sig, _pass) for sig in _ASKED}
     try:
         yield
     finally:
@@ -35,3 +42,7 @@ def uninterrupted() -> Iterator[None]:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _pass(number: int, frame: FrameType | None) -> None:
+    pass

@@ -14,6 +14,7 @@ from types import ModuleType
 from fleetml.errors import Unavailable
 from fleetml.settings import Settings
 from fleetml.stack import ports, processes, state
+from fleetml.stack.interrupts import uninterrupted
 from fleetml.stack.processes import Service
 from fleetml.stack.state import Stack
 
@@ -57,7 +58,8 @@ def up(settings: Settings, tell: Tell = lambda name, news: None) -> Up:
         try:
             return Up(_start(settings, found, tell), fresh=True)
         except BaseException:
-            _end(state.read(settings.home), settings.home)
+            with uninterrupted():
+                _end(state.read(settings.home), settings.home)
             raise
 
 
@@ -111,7 +113,8 @@ def _start_at(chosen: dict[str, int], settings: Settings, tell: Tell) -> Stack:
         try:
             _await_all(starting)
         except BaseException:
-            _break_off(starting, settings.home)
+            with uninterrupted():
+                _break_off(starting, settings.home)
             raise
     stack = Stack(settings.home, {name: services[name] for name in SERVERS}, began)
     state.write(stack)

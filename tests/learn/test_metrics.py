@@ -48,3 +48,13 @@ def test_per_step_is_in_units_of_the_scale(windows: Windows) -> None:
 
 def test_nothing_measured_is_nan(windows: Windows) -> None:
     assert np.isnan(metrics.mae(windows[:0], FORECAST[:0]))
+
+
+def test_a_forecast_that_is_no_number_is_infinitely_wrong_where_there_was_something_to_forecast(
+    windows: Windows,
+) -> None:
+    hollow = np.array([[1, NAN], [NAN, 6], [5, 5]], np.float32)  # right wherever it says anything
+    assert metrics.mase(windows, hollow) == np.inf
+    assert metrics.per_vm(windows, hollow)["a"] == {"mase": np.inf, "mae": np.inf}
+    assert metrics.per_step(windows, hollow).tolist() == [0.0, np.inf]
+    assert metrics.mae(windows[1:], hollow[1:]) == 0.0

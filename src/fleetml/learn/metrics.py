@@ -2,7 +2,8 @@
 divided by the VM's in-sample seasonal-naive MAE; figures over windows are plain means.
 
 MASE: Hyndman and Koehler, Another look at measures of forecast accuracy, 2006. Windows without a measured target or
-without a positive scale are skipped, as GIFT-Eval skips NaN.
+without a positive scale are skipped, as GIFT-Eval skips NaN. A forecast that is no number is infinitely wrong: leaving
+out what is hard must not win.
 """
 
 import numpy as np
@@ -13,9 +14,16 @@ from fleetml.learn.windows import Floats, Windows
 Values = npt.NDArray[np.float64]
 
 
+def _errors(windows: Windows, forecast: Floats) -> Values:
+    """Return the absolute errors [N, horizon] in the target's unit; NaN where nothing was measured."""
+    target = windows.target.astype(np.float64)
+    error = np.abs(target - forecast)
+    return np.where(np.isnan(error) & ~np.isnan(target), np.inf, error)
+
+
 def window_mae(windows: Windows, forecast: Floats) -> Values:
     """Return the MAE of each window [N] in the target's unit; NaN where nothing was measured."""
-    error = np.abs(windows.target.astype(np.float64) - forecast)
+    error = _errors(windows, forecast)
     measured = ~np.isnan(error)
     counts = measured.sum(axis=1)
     sums = np.where(measured, error, 0.0).sum(axis=1)
@@ -62,6 +70,6 @@ def _known(value: float) -> float | None:
 def per_step(windows: Windows, forecast: Floats) -> Values:
     """Return the mean absolute error of each step of the horizon, in units of the window's scale, [horizon]."""
     scale = np.where(windows.scale > 0, windows.scale, np.nan).astype(np.float64)[:, None]
-    scaled = np.abs(windows.target.astype(np.float64) - forecast) / scale
+    scaled = _errors(windows, forecast) / scale
     counts = (~np.isnan(scaled)).sum(axis=0)
     return np.divide(np.nansum(scaled, axis=0), counts, out=np.full(scaled.shape[1], np.nan), where=counts > 0)

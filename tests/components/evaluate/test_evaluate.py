@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from components.evaluate.evaluate import evaluate
 from components.evaluate.gate import NothingWithinBudget, best, decide, gate
@@ -159,3 +161,24 @@ def test_best_is_the_least_error_inside_both_budgets() -> None:
 def test_the_champion_stays_on_a_tie() -> None:
     assert not decide({"a": entry(0.5), "champion": entry(0.5)}, "a", "1")[0]
     assert decide({"a": entry(0.4999), "champion": entry(0.5)}, "a", "1")[0]
+
+
+def hollow() -> onnx.ModelProto:
+    """The last value, but no number where it is 5: on every window of `series`, on none that the smoke test tries."""
+    made = baselines.BASELINES["last_value"](META)
+    for node in made.graph.node:
+        node.output[:] = ["known" if name == "forecast" else name for name in node.output]
+    numbers = {"five": 5.0, "nothing": np.nan}
+    made.graph.initializer.extend(numpy_helper.from_array(np.float32(v), name) for name, v in numbers.items())
+    made.graph.node.append(helper.make_node("Equal", ["known", "five"], ["hard"]))
+    made.graph.node.append(helper.make_node("Where", ["hard", "nothing", "known"], ["forecast"]))
+    return graph.finish(made, META, "linear")
+
+
+def test_a_graph_that_forecasts_no_number_does_not_win(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    graph.publish(hollow(), stage.models["nas_model"], validation_mase=0.5)
+    scores = stage.evaluate()
+    assert scores["candidates"]["nas"]["mase"] == np.inf
+    assert stage.gate()[0]["winner"] == "seasonal_naive"
+    assert stage.report.path.read_text().count("<svg") == 3

@@ -77,6 +77,6 @@ def federated_forecaster(
             train=made.outputs["train"],
             registry=registry,
             model_name=model_name,
-            run_id=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         )
         registered.set_caching_options(False).set_display_name("Register")

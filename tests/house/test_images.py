@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,19 @@ class TestDockerfile:
         text = dockerfile.read_text()
         assert locks
         assert [lock for lock in locks if f"-r {lock}" not in text] == []
+
+    def test_a_step_finds_fleetml_with_no_path_but_the_project(self, dockerfile, tmp_path):
+        venv = tmp_path / ".venv" / dockerfile.parent.name
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+        for name, rest in _instructions(dockerfile):
+            if name == "RUN" and "site-packages" in rest:
+                version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+                line = rest.replace("/app/", f"{ROOT}/").replace("python3.11", version)
+                subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True)
+        asked = subprocess.run(
+            [venv / "bin" / "python", "-m", "fleetml.component"], env={"PYTHONPATH": str(ROOT)}, capture_output=True
+        )
+        assert b"usage: python -m fleetml.component" in asked.stderr
 
     def test_its_layout_is_the_checkouts(self, dockerfile):
         assert f"/app/.venv/{dockerfile.parent.name}/bin" in dockerfile.read_text()

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
+import polars as pl
 import yaml
 
 from fleetml.data import schema
@@ -98,8 +100,30 @@ def _mapping(path: Path, document: dict[str, Any]) -> Mapping:
         if key not in columns and key not in constants:
             raise ConfigurationError(f"mapping {path}: 'columns' must have {key}; add it")
     sources = {name: _source(path, name, value) for name, value in columns.items()}
-    rest = {key: document[key] for key in ("separator", "decimal", "description") if key in document}
+    _constants(path, columns, constants)
+    rest: dict[str, Any] = {key: document[key] for key in ("separator", "decimal", "description") if key in document}
+    _texts(path, "the mapping", rest)
+    for key in ("separator", "decimal"):
+        if len(rest.get(key, ",")) != 1:
+            raise ConfigurationError(f"mapping {path}: {key} must be one character, got {rest[key]!r}")
     return Mapping(path.stem, sources, constants, **rest)
+
+
+def _constants(path: Path, columns: MappingType[str, Any], constants: MappingType[str, Any]) -> None:
+    for name, value in constants.items():
+        if name in columns:
+            raise ConfigurationError(f"mapping {path}: {name} is a column and a constant; keep one")
+        kind = str if schema.POLARS[name] == pl.String else (int, float)
+        if name == "timestamp" or isinstance(value, bool) or not isinstance(value, kind):
+            raise ConfigurationError(
+                f"mapping {path}: constants.{name} must be a {'text' if kind is str else 'number'}, got {value!r}"
+            )
+
+
+def _texts(path: Path, where: str, found: MappingType[str, Any]) -> None:
+    for key, value in found.items():
+        if not isinstance(value, str):
+            raise ConfigurationError(f"mapping {path}: {where} needs a text for {key}, got {value!r}; quote it")
 
 
 def _source(path: Path, name: str, value: Any) -> ColumnSource:
@@ -112,6 +136,9 @@ def _source(path: Path, name: str, value: Any) -> ColumnSource:
     for key in ("scale", "offset"):
         if not isinstance(value.get(key, 0.0), int | float):
             raise ConfigurationError(f"mapping {path}: {where}.{key} must be a number, got {value[key]!r}")
+    _texts(path, where, {key: value[key] for key in ("column", "format", "zone", "file") if key in value})
+    if value.get("zone", "UTC") not in available_timezones():
+        raise ConfigurationError(f"mapping {path}: {where}.zone must be a time zone's name, got {value['zone']!r}")
     if value.get("unit", "auto") not in UNITS:
         raise ConfigurationError(f"mapping {path}: {where}.unit must be one of {', '.join(UNITS)}")
     if bool(value.get("column")) == (value.get("file") == "stem"):
@@ -122,8 +149,15 @@ def _source(path: Path, name: str, value: Any) -> ColumnSource:
 def _queries(path: Path, document: dict[str, Any]) -> Queries:
     _only(path, "the mapping", document, {"queries", "prometheus", "description"})
     settings, queries = document.get("prometheus") or {}, document["queries"]
+    if not isinstance(queries, dict) or not queries:
+        raise ConfigurationError(f"mapping {path}: 'queries' must map canonical metrics to PromQL, got {queries!r}")
     _only(path, "prometheus", settings, {"vm_label", "region_label", "step_seconds"})
     _only(path, "queries", queries, set(schema.METRICS))
+    _texts(path, "queries", queries)
+    step = settings.get("step_seconds", 1)
+    if not isinstance(step, int) or step < 1:
+        raise ConfigurationError(f"mapping {path}: prometheus.step_seconds must be whole seconds, got {step!r}")
+    _texts(path, "prometheus", {key: value for key, value in settings.items() if key != "step_seconds"})
     return Queries(path.stem, queries, **settings)
 
 

@@ -1,5 +1,6 @@
 """Range queries to Prometheus or anything that speaks its HTTP API (VictoriaMetrics, Thanos, Mimir)."""
 
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -17,6 +18,7 @@ from fleetml.errors import InvalidData, InvalidParameter, Unavailable
 # Prometheus refuses more than 11,000 points a series; fewer also keep one answer small.
 POINTS_PER_QUERY = 2_000
 TIMEOUT_SECONDS = 60
+_REFUSED = (400, 422)  # the API's codes for a query that is wrong; what else it answers is no fault of the query
 
 
 def read(source: str, queries: Queries, days: float, end: datetime | None) -> pl.DataFrame:
@@ -44,11 +46,23 @@ def read(source: str, queries: Queries, days: float, end: datetime | None) -> pl
 
 def _parse(source: str, queries: Queries) -> tuple[str, int]:
     parts = urllib.parse.urlsplit(source.removeprefix("prometheus+"))
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc or not _reachable(parts):
+        raise InvalidParameter(  # not the source itself: it may hold a password
+            "a Prometheus source is prometheus+http(s)://host:port, without user and password (they would be recorded "
+            f"with the run), got {parts.scheme}://{parts.netloc.rpartition('@')[2]}; mend it"
+        )
     options = dict(urllib.parse.parse_qsl(parts.query))
     text = options.pop("step", str(queries.step_seconds))
     if options or not text.isdigit() or not int(text):
         raise InvalidParameter(f"{source}: the only option is step, whole seconds; got {parts.query!r}")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}", int(text)
+
+
+def _reachable(parts: urllib.parse.SplitResult) -> bool:
+    try:
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
 
 
 def _chunks(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
@@ -68,16 +82,17 @@ def _query_range(address: str, metric: str, query: str, start: int, end: int, st
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
             document = json.load(answer)
+        return document["data"]["result"]
     except urllib.error.HTTPError as error:
-        raise InvalidData(
-            f"{address} refused the query for {metric} with HTTP {error.code}: {_reason(error)}; "
-            f"correct it in the mapping: {query}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise Unavailable(
-            f"Prometheus at {address} does not answer as one: {error}; check the address and that it runs"
-        ) from None
-    return document["data"]["result"]
+        if error.code in _REFUSED:
+            raise InvalidData(
+                f"{address} refused the query for {metric} with HTTP {error.code}: {_reason(error)}; "
+                f"correct it in the mapping: {query}"
+            ) from None
+        said = f"HTTP {error.code}: {_reason(error)}"
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
+        said = str(error) or type(error).__name__
+    raise Unavailable(f"Prometheus at {address} does not answer as one: {said}; check the address and that it runs")
 
 
 def _reason(error: urllib.error.HTTPError) -> str:

@@ -142,6 +142,36 @@ def test_a_server_that_is_away(run):
         run(f"prometheus+http://127.0.0.1:{free_port()}", days=1)
 
 
+@pytest.mark.parametrize(
+    ("code", "body", "words"),
+    [
+        (503, b"starting", "HTTP 503: starting"),
+        (401, b"who are you", "HTTP 401: who are you"),
+        (200, b"[]", "does not answer as one"),
+        (200, b'{"status": "error", "error": "x"}', "does not answer as one"),
+        (200, b"<html>", "does not answer as one"),
+    ],
+)
+def test_a_server_that_does_not_answer_as_prometheus_is_not_blamed_on_the_query(
+    run, code: int, body: bytes, words: str
+):
+    answer = type("Answer", (_Recorder,), {"asked": [], "do_POST": lambda self: _say(self, code, body)})
+    with ThreadingHTTPServer(("127.0.0.1", 0), answer) as fake:
+        threading.Thread(target=fake.serve_forever, daemon=True).start()
+        with pytest.raises(Unavailable, match=words):
+            run(f"prometheus+http://127.0.0.1:{fake.server_port}", days=1)
+        fake.shutdown()
+
+
+@pytest.mark.parametrize(
+    "address", ["http://me:s3cret@127.0.0.1:9", "ftp://127.0.0.1", "http://127.0.0.1:abc", "http://"]
+)
+def test_an_address_that_cannot_be_one_is_refused_and_a_password_is_not_repeated(run, address: str):
+    with pytest.raises(InvalidParameter, match="a Prometheus source is") as refused:
+        run(f"prometheus+{address}", days=1)
+    assert "s3cret" not in str(refused.value)
+
+
 def test_only_queries_suit_a_prometheus(run):
     with pytest.raises(ConfigurationError, match="no 'queries'"):
         run("prometheus+http://127.0.0.1:1", "example")
@@ -160,12 +190,16 @@ class _Recorder(BaseHTTPRequestHandler):
         times = range(int(form["start"]), int(form["end"]) + 1, int(form["step"]))
         series = {"metric": {"instance": "a"}, "values": [[t, "NaN" if t == times[0] else "1.5"] for t in times]}
         body = json.dumps({"status": "success", "data": {"result": [series]}}).encode()
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(body)
+        _say(self, 200, body)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+def _say(handler: BaseHTTPRequestHandler, code: int, body: bytes) -> None:
+    handler.send_response(code)
+    handler.end_headers()
+    handler.wfile.write(body)
 
 
 def test_a_long_window_is_asked_for_in_chunks():

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,19 +19,25 @@ TABLE = Path("images/images.toml")
 STAMP = "fleetml-environment.json"  # left in a finished venv by whoever built it: locks, python
 
 
+# Returns the content digest ("sha256:…") of a container image. `local`: one of ours that was never pushed, so that it
+# is only on this machine and its name means nothing to a registry. Raises ConfigurationError, Unavailable.
+Pin = Callable[[str, bool], str]
+
+
 @dataclass(frozen=True)
 class Image:
-    """One environment. `venv` and `code` are absolute; `code` are the files and folders its steps may import.
+    """One environment: a virtual environment, or a container image where `reference` is given.
 
-    `lock_digest` is the SHA-256 of the lock files it was built from; `digest` the container image's, "" until pushed.
+    `venv` and `code` are absolute; `code` are the files and folders its steps may import, `lock_digest` is the SHA-256
+    of the lock files it was built from. A container's code is in its image: it has `reference` and content `digest` alone.
     """
 
     name: str
     project: Path
-    venv: Path
-    lock_digest: str
+    venv: Path = Path()
+    lock_digest: str = ""
     code: tuple[Path, ...] = ()
-    registry: str = ""
+    reference: str = ""
     digest: str = ""
     _known: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -40,14 +46,21 @@ class Image:
         return self.venv / "bin" / "python"
 
     def environment_digest(self) -> str:
-        """SHA-256 over lock digest, Python version of the venv and platform; computed once."""
+        """SHA-256 over lock digest, Python version of the venv and platform, computed once; a container's `digest`."""
+        if self.reference:
+            return self.digest
         if "environment" not in self._known:
             parts = (self.lock_digest, _python_version(self.venv), sys.platform, os.uname().machine)
             self._known["environment"] = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         return self._known["environment"]
 
     def code_digest(self, entry: str = "") -> str:
-        """SHA-256 over the code roots and, for `entry` ("components.train.fit:fit"), its stage's folder; kept."""
+        """SHA-256 over the code roots and, for `entry` ("components.train.fit:fit"), its stage's folder; kept.
+
+        "" for a container.
+        """
+        if self.reference:
+            return ""
         stage = stage_folder(self.project, entry) if entry else None
         place = f"code {stage}"
         if place not in self._known:
@@ -114,11 +127,13 @@ def lock_digest(project: Path, locks: Iterable[str]) -> str:
 class Images:
     """The table of one project. Digests are computed once and kept as long as this object: make one per run.
 
+    With `pin` images are those of containers (`fleetml.runners.choice.images` knows when), else virtual environments.
     Raises ConfigurationError when the table cannot be read.
     """
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, pin: Pin | None = None) -> None:
         self._project = project
+        self._pin = pin
         self._place = project / TABLE
         try:
             table = tomllib.loads(self._place.read_text())
@@ -134,10 +149,13 @@ class Images:
         self._made: dict[str, Image] = {}
 
     def resolve(self, name: str) -> Image:
-        """Return the image for a logical name or one of its aliases (shell patterns).
+        """Return the image for a logical name; without containers also for one of its aliases (shell patterns).
 
-        Raises ConfigurationError, naming the table, for an unknown name and for a venv that was not built.
+        Raises ConfigurationError, naming the table, for an unknown name and for a venv that was not built; for a
+        container that is nowhere, and Unavailable where nobody can tell.
         """
+        if self._pin:
+            return self._container(name, self._pin)
         logical = self._logical(name)
         if logical not in self._made:
             self._made[logical] = self._image(logical)
@@ -147,6 +165,14 @@ class Images:
                 f"image '{logical}' runs in {image.venv}, which holds no bin/python; run `make setup`"
             )
         return image
+
+    def _container(self, name: str, pin: Pin) -> Image:
+        """A name that the table does not know is a stranger's image and stands for itself."""
+        if name not in self._made:
+            pushed = self.reference(name) if name in self._rows else name
+            digest = pin(pushed or name, not pushed)
+            self._made[name] = Image(name=name, project=self._project, reference=pushed or name, digest=digest)
+        return self._made[name]
 
     def reference(self, name: str) -> str:
         """Return "registry@digest" of the image's container; "" where it was not pushed.
@@ -180,8 +206,6 @@ class Images:
             venv=venv,
             lock_digest=_stamped(venv) or lock_digest(self._project, locks),
             code=tuple(self._project / root for root in row.get("code", [])),
-            registry=row.get("registry", ""),
-            digest=row.get("digest", ""),
         )
 
 

@@ -103,3 +103,36 @@ def test_a_reference_needs_registry_and_digest(project: Settings) -> None:
     assert Images(project.project).reference("fleetml/ml") == ""
     table.write_text('[images."a"]\nvenv="v"\nlocks=[]\nregistry="r.example/a"\ndigest="sha256:1"\n')
     assert Images(project.project).reference("a") == "r.example/a@sha256:1"
+
+
+class TestContainers:
+    @pytest.fixture
+    def asked(self, project: Settings) -> tuple[Images, list[tuple[str, bool]]]:
+        table = '[images."built"]\n[images."pushed"]\nregistry = "r.example/p"\ndigest = "sha256:1"\n'
+        (project.project / "images/images.toml").write_text(table + '[aliases]\n"python:*" = "built"\n')
+        asked: list[tuple[str, bool]] = []
+
+        def pin(reference: str, local: bool) -> str:
+            asked.append((reference, local))
+            return f"sha256:{len(asked)}"
+
+        return Images(project.project, pin), asked
+
+    def test_what_was_pushed_is_named_by_its_digest_what_was_not_by_its_local_tag(self, asked) -> None:
+        images, pinned = asked
+        assert images.resolve("pushed").reference == "r.example/p@sha256:1"
+        assert images.resolve("built").reference == "built"
+        assert pinned == [("r.example/p@sha256:1", False), ("built", True)]
+
+    def test_a_stranger_s_image_stands_for_itself_also_where_a_process_would_take_an_environment(self, asked) -> None:
+        images, pinned = asked
+        assert images.resolve("python:3.11").reference == "python:3.11"
+        assert pinned == [("python:3.11", False)]
+
+    def test_an_image_is_pinned_once_and_its_content_is_the_environment(self, asked) -> None:
+        images, pinned = asked
+        assert (
+            images.resolve("built").environment_digest() == images.resolve("built").environment_digest() == "sha256:1"
+        )
+        assert images.resolve("built").code_digest("components.train.fit:fit") == ""
+        assert len(pinned) == 1

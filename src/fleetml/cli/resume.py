@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from fleetml.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run."""
-    from fleetml.cli.run import add_workers
+    from fleetml.cli.run import add_execution
 
     parser.add_argument("run", help="a run id; `fleetml status` lists them")
     parser.add_argument("--recheck", action="store_true", help="run finished steps again whose code or inputs changed")
-    add_workers(parser)
+    add_execution(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise ConfigurationError(
             f"a run is run by one engine, Airflow runs {args.run}; wait for it, or mark it failed there"
         )
+    settings = replace(settings, runner=args.runner or document.get("runner") or settings.runner)
     plan = load(records.pipeline, settings.home / "ir")
     kept = finished(records, plan, settings, args.recheck)
     done = [step for step, outcome in kept.outcomes.items() if outcome["state"] == "succeeded"]

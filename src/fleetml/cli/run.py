@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fleetml.settings import Settings
@@ -27,11 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params", metavar="FILE", help="parameters as YAML or JSON")
     parser.add_argument("--run-id", help="default: the pipeline's name and the time")
     parser.add_argument("--no-cache", action="store_true", help="run every step anew; its results are still kept")
-    add_workers(parser)
+    add_execution(parser)
 
 
-def add_workers(parser: argparse.ArgumentParser) -> None:
-    """How many steps at once."""
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    """How many steps at once, and what runs them."""
+    parser.add_argument("--runner", metavar="NAME", help="subprocess, docker or kubernetes (default: FLEETML_RUNNER)")
     parser.add_argument("--workers", type=_workers, default=os.cpu_count() or 1, help="steps at once (default: cores)")
 
 
@@ -49,6 +51,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from fleetml.pipeline import load
     from fleetml.records import Run
 
+    settings = replace(settings, runner=args.runner or settings.runner)
     path = pipeline_file(args.pipeline)
     plan = load(path, settings.home / "ir")
     parameters = {**triggers_of(path, plan, settings).defaults, **given(args.parameter, args.params, plan)}

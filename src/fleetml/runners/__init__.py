@@ -11,12 +11,12 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from fleetml.errors import InvalidPipeline
 from fleetml.images import Image
 
-__all__ = ["Command", "Exit", "Limits", "Runner", "Usage"]
+__all__ = ["Command", "ContainerRunner", "Exit", "Limits", "Runner", "Usage"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class Command:
 
     `image` says in which environment; `env` holds only what the step declares, the runner adds the rest.
     `readable` and `writable` are the folders the command needs (a container mounts them at the same path).
+    `secrets` are further variables of its environment, never told to anyone.
     """
 
     argv: tuple[str, ...]
@@ -75,6 +76,7 @@ class Command:
     limits: Limits = Limits()
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -121,4 +123,13 @@ class Runner(Protocol):
         Setting `cancel` stops it: a polite signal first, then a kill after a grace. Raises ConfigurationError
         when the environment or the program is not there, Unavailable when the machine can start no process.
         """
+        ...
+
+
+@runtime_checkable
+class ContainerRunner(Runner, Protocol):
+    """Runs a command in a container of its image."""
+
+    def pin(self, reference: str, local: bool) -> str:
+        """See `fleetml.images.Pin`."""
         ...

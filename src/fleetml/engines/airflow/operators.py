@@ -24,8 +24,7 @@ from fleetml.errors import FleetMLError
 from fleetml.events import Event, StepLine
 from fleetml.pipeline import Inputs
 from fleetml.records import Run
-from fleetml.runners import Runner
-from fleetml.runners.subprocess import SubprocessRunner
+from fleetml.runners import Runner, choice
 from fleetml.step import Failure, StepOutcome
 from fleetml.step import run as run_step
 
@@ -170,7 +169,7 @@ class StepOperator(BaseOperator):
 
 def task_runner(source: Source) -> Runner:
     """Return the runner of steps in a task, which ends them sooner than Airflow ends the task."""
-    return SubprocessRunner(passed=source.settings.step_variables, grace=_GRACE)
+    return choice.choose(source.settings, _GRACE)
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fleetml.images import Images
 from fleetml.pipeline import Plan
 from fleetml.records import Run
+from fleetml.runners import choice
 from fleetml.settings import Settings
 from fleetml.step import RunContext
 from fleetml.triggers import Triggers
@@ -52,7 +52,7 @@ class Source:
             run_id=records.run_id,
             pipeline=self.plan.name,
             settings=self.settings,
-            images=Images(self.settings.project),
+            images=choice.images(self.settings),
             created=records.read()["started"],
             scheduled=run.data_interval_end.timestamp() if run.data_interval_end else 0.0,
             resume=f"fleetml resume {records.run_id}",

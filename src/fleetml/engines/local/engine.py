@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.engines.local.schedule import Schedule, Tell
-from fleetml.images import Images
 from fleetml.pipeline import Plan
 from fleetml.records import Run
-from fleetml.runners import Runner
-from fleetml.runners.subprocess import SubprocessRunner
+from fleetml.runners import Runner, choice
 from fleetml.settings import Settings
 from fleetml.step import RunContext
 
@@ -45,8 +43,7 @@ def run(
     Setting `cancel` stops the steps that run and starts no other. Raises Unavailable when no record can be written,
     ConfigurationError when another process runs this run.
     """
-    runner = runner or SubprocessRunner(passed=settings.step_variables)
-    return _Engine(job, settings, tell, cancel or threading.Event(), runner).run()
+    return _Engine(job, settings, tell, cancel or threading.Event(), runner or choice.choose(settings)).run()
 
 
 class _Engine:
@@ -59,7 +56,7 @@ class _Engine:
             run_id=job.run_id,
             pipeline=job.plan.name,
             settings=settings,
-            images=Images(settings.project),
+            images=choice.images(settings, runner),
             created=time.time(),
             caching=job.caching,
             resume=f"fleetml resume {job.run_id}",
@@ -86,6 +83,7 @@ class _Engine:
             "pipeline": self.plan.name,
             "digest": self.plan.digest,
             "engine": "local",
+            "runner": self.context.settings.runner,
             "parameters": dict(self.job.parameters),
             "steps": list(self.plan.steps),
         }

@@ -9,10 +9,10 @@ from typing import Any
 
 from fleetml import artifacts, cache
 from fleetml.engines.local.schedule import items_of
-from fleetml.images import Images
 from fleetml.pipeline import Plan
 from fleetml.pipeline.model import Loop
 from fleetml.records import Attempt, Run
+from fleetml.runners import choice
 from fleetml.settings import Settings
 from fleetml.step import RunContext
 
@@ -37,7 +37,7 @@ def finished(records: Run, plan: Plan, settings: Settings, recheck: bool = False
     """
     document = records.read()
     context = RunContext(
-        records.run_id, plan.name, settings, Images(settings.project), document.get("started", time.time())
+        records.run_id, plan.name, settings, choice.images(settings), document.get("started", time.time())
     )
     latest = records.latest()
     outcomes: dict[str, Mapping[str, Any]] = {}

@@ -1,0 +1,44 @@
+"""Which runner runs the steps: the one table of their names, and what an image is to each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fleetml.errors import ConfigurationError
+from fleetml.images import Images
+from fleetml.runners import ContainerRunner, Runner
+from fleetml.settings import Settings
+
+GRACE = 5.0  # s that a step has to end after it was told to
+
+
+def choose(settings: Settings, grace: float = GRACE) -> Runner:
+    """Return the runner that `settings.runner` names; nothing is started or connected to yet.
+
+    `grace` [s] is how long a step that is stopped may take before it is killed. Raises ConfigurationError for a name
+    that is no runner.
+    """
+    if settings.runner not in RUNNERS:
+        raise ConfigurationError(
+            f"a runner is one of {', '.join(RUNNERS)}, got {settings.runner!r}; correct --runner or FLEETML_RUNNER"
+        )
+    return RUNNERS[settings.runner](settings, grace)
+
+
+def images(settings: Settings, runner: Runner | None = None) -> Images:
+    """Return the image table as `runner` (default: the chosen one) reads it: environments, or container images.
+
+    Raises ConfigurationError when the table cannot be read.
+    """
+    runner = runner or choose(settings)
+    return Images(settings.project, runner.pin if isinstance(runner, ContainerRunner) else None)
+
+
+def _subprocess(settings: Settings, grace: float) -> Runner:
+    from fleetml.runners.subprocess import SubprocessRunner
+
+    return SubprocessRunner(passed=settings.step_variables, grace=grace)
+
+
+# A runner imports its SDK where it is used, and is imported itself only where it is chosen.
+RUNNERS: Mapping[str, Callable[[Settings, float], Runner]] = {"subprocess": _subprocess}

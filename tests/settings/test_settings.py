@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleetml.errors import ConfigurationError
-from fleetml.settings import Settings
+from fleetml.settings import CacheChoice, Settings
 
 
 def test_a_project_is_found_from_any_folder_in_it(project: Settings) -> None:
@@ -57,3 +57,32 @@ def test_rates_are_numbers_with_known_names(project: Settings) -> None:
     for name, value in (("GRAMS_PER_KWH", "green"), ("GRAMS", "3"), ("PUE", "-1"), ("PUE", "nan")):
         with pytest.raises(ConfigurationError, match=f"FLEETML_COST_{name}"):
             Settings.from_environment({**environ, f"FLEETML_COST_{name}": value})
+
+
+@pytest.mark.parametrize(
+    ("store", "kind", "url"),
+    [
+        ("", "disk", ""),
+        ("none", "none", ""),
+        ("memory", "memory", ""),
+        ("redis://:pw@host:1/2", "redis", "redis://:pw@host:1/2"),
+        ("rediss://host:1", "redis", "rediss://host:1"),
+        ("hybrid:redis://host:1", "hybrid", "redis://host:1"),
+    ],
+)
+def test_the_cache_is_chosen_by_one_variable(project: Settings, store: str, kind: str, url: str) -> None:
+    environ = {"FLEETML_PROJECT": str(project.project), "FLEETML_CACHE": store, "FLEETML_CACHE_TTL": "60"}
+    settings = Settings.from_environment(environ)
+    assert settings.cache == CacheChoice(kind, url, 60.0)
+    assert "pw" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("store", "ttl"),
+    [("disc", ""), ("hybrid", ""), ("hybrid:disk", ""), ("disk:x", ""), ("http://:pw@h", ""), ("", "1h"), ("", "-1")],
+)
+def test_a_cache_that_is_none_is_refused_without_its_password(project: Settings, store: str, ttl: str) -> None:
+    environ = {"FLEETML_PROJECT": str(project.project), "FLEETML_CACHE": store, "FLEETML_CACHE_TTL": ttl}
+    with pytest.raises(ConfigurationError, match="FLEETML_CACHE") as refused:
+        Settings.from_environment(environ)
+    assert "pw" not in str(refused.value)

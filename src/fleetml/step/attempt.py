@@ -74,13 +74,14 @@ class _Attempt:
 
     def run(self) -> StepOutcome:
         """Return the outcome; whatever goes wrong is a failed one."""
-        home = self.context.settings.home
+        settings = self.context.settings
         try:
             if self.step.importer:
                 return self._import(self.step.importer)
             image = self.context.images.resolve(self.step.container.image)
             self.key = cache.key(self.step, self.inputs, image)
-            if self.key and self.context.caching and (hit := cache.lookup(home, self.key)):
+            store = cache.store_of(settings)
+            if self.key and self.context.caching and (hit := cache.find(store, settings.home, self.key, self._say)):
                 self.result, found = hit
                 outcome = self._ended("succeeded", cached=True, parameters=found.parameters, artifacts=found.artifacts)
             else:
@@ -137,6 +138,11 @@ class _Attempt:
 
         return take
 
+    def _say(self, line: str) -> None:
+        """Put a line of ours into the step's log."""
+        with self.log.open("a", encoding="utf-8") as stream:
+            self._listener(stream)(f"fleetml: {line}")
+
     def _command(self, image: Image, folder: Path) -> Command:
         executor_input = exchange.executor_input(self.step, self.inputs, folder)
         names = self.context.names(self.step.name)
@@ -167,7 +173,8 @@ class _Attempt:
         folder.publish()
         self.result = folder.final.name
         if self.key and result.storable:
-            cache.store(self.context.settings.home, self.key, folder.final)
+            store, context = cache.store_of(self.context.settings), self.context
+            cache.keep(store, self.key, folder.final, self.step.name, context.pipeline, context.run_id, self._say)
         return self._ended("succeeded", parameters=result.parameters, artifacts=result.artifacts)
 
     def _failed(self, type: str, message: str, **known: Any) -> StepOutcome:

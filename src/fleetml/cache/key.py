@@ -1,21 +1,15 @@
-"""The cache of results: what a step would compute, as a key, and where that was computed before.
+"""What a step would compute, as a key: the SHA-256 of the canonical JSON of all that its result may depend on.
 
-The key of a step is the SHA-256 of the canonical JSON of all that its result may depend on; names, ids, URIs,
-resources and retries are left out. Entries only point at immutable results (``fleetml.artifacts``); a hit
-hashes them again, so a damaged or deleted result is a miss. Any number of engines may use one cache at once.
+Names, ids, URIs, resources and retries are left out.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from fleetml import artifacts, atomic
 from fleetml.images import Image
 from fleetml.pipeline import Inputs, Step
 from fleetml.pipeline.model import ArtifactDefinition, Parameter
@@ -41,6 +35,9 @@ def key(step: Step, inputs: Inputs, image: Image) -> Key | None:
     contents = {name: [_content(item) for item in items] for name, items in inputs.artifacts.items()}
     if not step.cacheable or any(item is None for items in contents.values() for item in items):
         return None
+    if step.cache_key:
+        document = {"format": FORMAT, "author": step.cache_key, "definitions": _definitions(step)}
+        return Key(digest(document), {"author": digest(step.cache_key)})
     container = step.container
     document = {
         "format": FORMAT,
@@ -91,48 +88,3 @@ def entry(step: Step) -> str:
 def code_digest(step: Step, image: Image) -> str:
     """Return the SHA-256 of the environment and the code of a step: what a model's lineage names."""
     return digest([image.environment_digest(), image.code_digest(entry(step))])
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a step made, as it stands in its immutable folder; `usage` is what making it took."""
-
-    parameters: Mapping[str, Any]
-    artifacts: Mapping[str, list[dict[str, Any]]]
-    usage: Mapping[str, float]
-
-    @property
-    def storable(self) -> bool:
-        """Only artifacts whose bytes can be hashed again may serve another run."""
-        return all(item["digest"] for items in self.artifacts.values() for item in items)
-
-
-def write_result(folder: Path, result: Result) -> None:
-    """Put ``result.json`` into a folder that is about to be published. Raises OSError."""
-    atomic.write_json(folder / "result.json", asdict(result))
-
-
-def store(home: Path, key: Key, result: Path) -> None:
-    """Let `key` point at a published result. The last of several writers wins; all are right. Raises OSError."""
-    content = (result / "result.json").read_bytes()
-    pointer = {
-        "result": result.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "parts": dict(key.parts),
-        "created": time.time(),
-    }
-    atomic.write_json(home / "cache" / f"{key.digest}.json", pointer)
-
-
-def lookup(home: Path, key: Key) -> tuple[str, Result] | None:
-    """Return the name of the result and the result, None when there is none or it is not what was stored."""
-    try:
-        pointer = json.loads((home / "cache" / f"{key.digest}.json").read_bytes())
-        content = (home / "results" / pointer["result"] / "result.json").read_bytes()
-        if hashlib.sha256(content).hexdigest() != pointer["sha256"]:
-            return None
-        result = Result(**json.loads(content))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    sound = all(artifacts.intact(item) for items in result.artifacts.values() for item in items)
-    return (pointer["result"], result) if sound else None

@@ -1,16 +1,14 @@
-"""The cache: what is part of a key and what is not; hits that are checked; writers that do not disturb each other."""
+"""The key: what is part of it and what is not."""
 
 from __future__ import annotations
 
-import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fleetml import artifacts, cache
+from fleetml import cache
 from fleetml.images import Image, Images
 from fleetml.pipeline import Inputs, Step
 from fleetml.pipeline.model import ArtifactDefinition, Container, Parameter, Resources, Retry
@@ -107,65 +105,3 @@ def test_the_entry_of_a_step() -> None:
     assert cache.entry(step(container=Container("i", ("sh", "-c", "x"), ("m:f",)))) == ""
     split = Container("i", ("python", "-m"), ("fleetml.component", "m:f", "{{$}}"))
     assert cache.entry(step(container=split)) == "m:f"
-
-
-def publish(home: Path, key: cache.Key) -> artifacts.ResultFolder:
-    folder = artifacts.ResultFolder.create(home / "results", "work")
-    (folder.aside / "data").write_text("x" * 1000)
-    entry = {**ITEM, "uri": str(folder.final / "data"), "digest": artifacts.digest(folder.aside / "data")}
-    cache.write_result(folder.aside, cache.Result({"out": "é"}, {"data": [entry]}, {}))
-    folder.publish()
-    cache.store(home, key, folder.final)
-    return folder
-
-
-@pytest.fixture
-def key(image: Image) -> cache.Key:
-    key = cache.key(step(), INPUTS, image)
-    assert key is not None
-    return key
-
-
-def test_what_is_stored_is_found(tmp_path: Path, key: cache.Key) -> None:
-    assert cache.lookup(tmp_path, key) is None
-    folder = publish(tmp_path, key)
-    name, found = cache.lookup(tmp_path, key)  # type: ignore[misc]
-    assert name == folder.final.name
-    assert found.parameters == {"out": "é"}
-    assert json.loads((tmp_path / "cache" / f"{key.digest}.json").read_text())["parts"] == dict(key.parts)
-
-
-@pytest.mark.parametrize("damage", ["artifact", "artifact gone", "result", "result gone", "pointer", "pointer's form"])
-def test_damage_of_any_kind_is_a_miss(tmp_path: Path, key: cache.Key, damage: str) -> None:
-    folder = publish(tmp_path, key)
-    pointer = tmp_path / "cache" / f"{key.digest}.json"
-    match damage:
-        case "artifact":
-            (folder.final / "data").chmod(0o644)
-            (folder.final / "data").write_text("x" * 999 + "y")
-        case "artifact gone":
-            (folder.final / "data").unlink()
-        case "result":
-            (folder.final / "result.json").chmod(0o644)
-            text = (folder.final / "result.json").read_text()
-            (folder.final / "result.json").write_text(text.replace("é", "è"))
-        case "result gone":
-            (folder.final / "result.json").unlink()
-        case "pointer":
-            pointer.write_text(pointer.read_text()[:20])
-        case "pointer's form":
-            pointer.write_text("[]")
-    assert cache.lookup(tmp_path, key) is None
-
-
-def test_writers_and_readers_at_once(tmp_path: Path, key: cache.Key) -> None:
-    publish(tmp_path, key)
-
-    def work(number: int) -> bool:
-        if number % 2:
-            publish(tmp_path, key)
-        return cache.lookup(tmp_path, key) is not None
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(work, range(60)))
-    assert [place.name for place in (tmp_path / "cache").iterdir()] == [f"{key.digest}.json"]

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -83,45 +82,6 @@ def _seconds(name: str, text: str) -> float:
 
 
 @dataclass(frozen=True)
-class CacheChoice:
-    """Which index the cache has: none, memory, disk, redis, or hybrid (disk, then redis). `ttl` in seconds, 0: for ever."""
-
-    kind: str = "disk"
-    url: str = field(default="", repr=False)  # may hold a password
-    ttl: float = 0.0
-
-    @classmethod
-    def parse(cls, store: str, ttl: str) -> CacheChoice:
-        """Read FLEETML_CACHE and FLEETML_CACHE_TTL, "" for the default. Raises ConfigurationError."""
-        kind, _, url = store.partition(":")
-        if kind in ("redis", "rediss", "unix"):
-            kind, url = "redis", store
-        remote = kind in ("redis", "hybrid")
-        if (
-            kind not in ("", "none", "memory", "disk", "redis", "hybrid")
-            or remote != ("://" in url)
-            or (url and not remote)
-        ):
-            raise ConfigurationError(
-                "FLEETML_CACHE is none, memory, disk, redis://host:port/number or hybrid:redis://host:port/number, "
-                f"got '{kind}{':' if url else ''}{url.rpartition('@')[2]}'; mend or unset it"
-            )
-        if remote and find_spec("redis") is None:
-            raise ConfigurationError("FLEETML_CACHE names a Redis, its client is not installed here: pip install redis")
-        return cls(kind or "disk", url if remote else "", _seconds("FLEETML_CACHE_TTL", ttl))
-
-
-def _seconds(name: str, text: str) -> float:
-    try:
-        seconds = float(text or 0)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise ConfigurationError(f"{name} is a number of seconds from 0 (for ever), got {text!r}; mend or unset it")
-    return seconds
-
-
-@dataclass(frozen=True)
 class Settings:
     """Where things are. Paths are absolute; addresses are URLs or host:port, "" when there is none.
 
@@ -139,7 +99,6 @@ class Settings:
     subject: Subject = field(default_factory=lambda: Subject())
     step_variables: tuple[str, ...] = ()
     rates: Rates = field(default_factory=Rates)
-    cache: CacheChoice = field(default_factory=lambda: CacheChoice())
     cache: CacheChoice = field(default_factory=lambda: CacheChoice())
     runner: str = "subprocess"
     mounts: tuple[Path, ...] = ()
@@ -167,7 +126,6 @@ class Settings:
             subject=Subject.read(home),
             step_variables=tuple(environ.get("FLEETML_STEP_VARIABLES", "").replace(",", " ").split()),
             rates=Rates.of(_figures(environ)),
-            cache=CacheChoice.parse(environ.get("FLEETML_CACHE", ""), environ.get("FLEETML_CACHE_TTL", "")),
             cache=CacheChoice.parse(environ.get("FLEETML_CACHE", ""), environ.get("FLEETML_CACHE_TTL", "")),
             runner=environ.get("FLEETML_RUNNER") or "subprocess",
             mounts=_folders(environ.get("FLEETML_MOUNTS", "")),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from components.deploy import smoke
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
-from fleetml.errors import ConfigurationError, FleetMLError, InvalidData
+from fleetml.errors import ConfigurationError, InvalidData
 from fleetml.learn import metrics as errors
 from fleetml.learn import windows
 from fleetml.learn.forecaster import Forecaster
@@ -18,6 +18,7 @@ from fleetml.learn.windows import Windows
 from fleetml.serving import deployment, features
 from fleetml.serving.deployment import Card
 from fleetml.serving.registry import Registry
+from fleetml.stack.interrupts import interruptible
 
 REFERENCE_ROWS = 20_000
 """Training windows kept at most for the monitor to compare with; evenly spread over the table when there are more."""
@@ -45,12 +46,13 @@ def deploy(
         raise ConfigurationError(
             f"deploy needs serving_dir and version, got {serving_dir!r} and {version!r}; give both"
         )
-    try:
-        figures, endpoint = _deploy(model, test, train, model_name, version, Path(serving_dir), address)
-    except BaseException as error:
-        if registry:
-            _demote(registry, model_name, version, error)
-        raise
+    with interruptible():  # a step that is stopped half-way takes back what it changed, too
+        try:
+            figures, endpoint = _deploy(model, test, train, model_name, version, Path(serving_dir), address)
+        except BaseException as error:
+            if registry:
+                _demote(registry, model_name, version, error)
+            raise
     metrics.log(**figures)
     return {"endpoint": endpoint}
 
@@ -88,7 +90,7 @@ def _demote(registry: str, name: str, version: str, cause: BaseException) -> Non
     """Let the champion be what is served again; a registry that does not answer must not hide the cause."""
     try:
         Registry(registry).demote(name, version)
-    except FleetMLError as error:
+    except Exception as error:  # MLflow's own, too
         cause.add_note(f"the registry still calls version {version} the champion: {error}")
 
 

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -24,6 +25,7 @@ LINEAGE = "lineage.json"
 _GRAPH = "model.onnx"
 _LONGEST = {"param": 6000, "tag": 5000}  # characters MLflow takes
 _TRIES = 6
+_URI = re.compile(r"https?://[^/]|sqlite:////")
 _T = TypeVar("_T")
 
 
@@ -51,9 +53,10 @@ class Registry:
     """
 
     def __init__(self, uri: str) -> None:
-        if not uri:
+        if not _URI.match(uri):  # MLflow itself takes an unknown one for a registry without models
             raise ConfigurationError(
-                "a registry needs a URI, got an empty one; give sqlite:////folder/mlflow.db or http://host:port"
+                f"a registry needs a URI, http(s)://host:port or sqlite:////folder/mlflow.db with an absolute path, "
+                f"got {uri.rpartition('@')[2]!r}; give one"
             )
         self.uri = uri
         self._database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
@@ -97,7 +100,8 @@ class Registry:
             try:
                 version = self._record(name, entry, run)
             except BaseException:
-                self._client.set_terminated(run.run_id, "FAILED")
+                with contextlib.suppress(Exception):  # what stopped us may stop this, and is what must be told
+                    self._client.set_terminated(run.run_id, "FAILED")
                 raise
             self._ask(self._client.set_terminated, run.run_id)
         return version
@@ -195,12 +199,9 @@ class Registry:
             try:
                 return call(*args, **kwargs)
             except MlflowException as error:
-                reason = str(error)
-                if "database is locked" not in reason:
-                    if "API request to" in reason and "failed with exception" in reason:
-                        raise Unavailable(
-                            f"the registry must answer at {self.uri}, and does not ({reason[-200:]}); start it"
-                        ) from error
+                if "database is locked" not in str(error):
+                    if silent := self._silent(error):
+                        raise silent from error
                     raise
                 if attempt == _TRIES:
                     raise Unavailable(
@@ -208,6 +209,19 @@ class Registry:
                     ) from error
                 time.sleep(0.2 * 2**attempt)
         raise AssertionError("unreachable")
+
+    def _silent(self, error: Exception) -> Unavailable | None:
+        """Return what to say when nobody answered, or nobody who is MLflow; None for what MLflow itself said."""
+        reason = str(error)
+        if "API request to" in reason and "failed with exception" in reason:
+            return Unavailable(f"the registry must answer at {self.uri}, and does not ({reason[-200:]}); start it")
+        foreign = "API request to" in reason or getattr(error, "error_code", "") == "INTERNAL_ERROR"
+        if foreign and self._database is None:
+            return Unavailable(
+                f"an MLflow server must answer at {self.uri}, what does says {reason[:200]!r}; check the address, the "
+                "credentials and the server's log"
+            )
+        return None
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

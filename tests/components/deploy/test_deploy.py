@@ -1,6 +1,9 @@
 """Deploy against a real server: what is served afterwards, after success and after each kind of failure."""
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -147,14 +150,35 @@ def test_a_server_that_watches_another_folder_is_named(
         step.deploy(graph(), "1", serve(tmp_path / "elsewhere"))
 
 
+@pytest.mark.parametrize("registry", ["http://127.0.0.1:1", "nothing-that-mlflow-knows://x"])
 def test_a_dead_registry_does_not_hide_why_deploy_failed(
-    step: Stage, graph: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    step: Stage, graph: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, registry: str
 ) -> None:
     monkeypatch.setattr(smoke, "SWAP_SECONDS", 0.2)
-    monkeypatch.setattr(Registry, "demote", _refuse)
     with pytest.raises(Unavailable, match="nobody answers") as failed:
-        step.deploy(graph(), "1", "127.0.0.1:1", "http://127.0.0.1:1")
+        step.deploy(graph(), "1", "127.0.0.1:1", registry)
     assert "still calls version 1 the champion" in failed.value.__notes__[0]
+
+
+def test_a_step_that_is_stopped_points_back(step: Stage, graph: Callable[..., Path]) -> None:
+    """Nobody answers at the address, so the step waits with the pointer at a version that was never tried."""
+    files = {"model": graph(), "test": step.folder / "test.parquet", "train": step.folder / "train.parquet"}
+    given = {"model_name": "bandwidth", "version": "1", "serving_dir": str(step.root), "address": "127.0.0.1:1"}
+    made = {"metrics": {"artifacts": [{"name": "metrics", "uri": str(step.folder / "metrics")}]}}
+    document = {
+        "inputs": {
+            "parameterValues": {**given, "registry": ""},
+            "artifacts": {name: {"artifacts": [{"name": name, "uri": str(file)}]} for name, file in files.items()},
+        },
+        "outputs": {"artifacts": made, "parameters": {}, "outputFile": str(step.folder / "executor_output.json")},
+    }
+    command = [sys.executable, "-m", "fleetml.component", "components.deploy.deploy:deploy", json.dumps(document)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not deployment.read(step.root):
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(60) != 0
+    assert deployment.read(step.root) == {}
 
 
 def test_what_is_missing_is_asked_for(step: Stage, graph: Callable[..., Path]) -> None:

@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -191,8 +193,31 @@ def test_a_registration_that_fails_leaves_no_version(
 def test_a_registry_that_does_not_answer_is_said(files: Files) -> None:
     with pytest.raises(Unavailable, match=r"registry must answer at http://127\.0\.0\.1:1"):
         files.champion("http://127.0.0.1:1")
-    with pytest.raises(ConfigurationError, match="needs a URI"):
-        files.champion("")
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "nonsense://x", "/some/folder", "sqlite:///mlflow.db", "mysql://me:s3cret@host/db"]
+)
+def test_a_registry_that_cannot_be_one_is_refused_and_not_taken_for_an_empty_one(files: Files, uri: str) -> None:
+    with pytest.raises(ConfigurationError, match="needs a URI") as refused:
+        files.champion(uri)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_server_that_is_no_mlflow_is_said(files: Files) -> None:
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(Unavailable, match="check the address"):
+            files.champion(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"candidates": 3, "x": NaN'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from fleetml.errors import ConfigurationError, InvalidParameter
 from fleetml.settings import Settings
 
 
@@ -30,7 +31,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from fleetml.cli.output import say
     from fleetml.cli.pipelines import given, pipeline_file, triggers_of
     from fleetml.engines import kfp
-    from fleetml.errors import ConfigurationError
     from fleetml.pipeline import load
 
     path = pipeline_file(args.pipeline)
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         given(args.parameter, args.params, plan),
         host,
         project=settings.project,
-        image_overrides=dict(image.split("=", 1) for image in args.image if "=" in image),
+        image_overrides=dict(map(_override, args.image)),
         token=os.environ.get("KF_PIPELINES_TOKEN", ""),
         namespace=args.namespace,
         experiment=args.experiment,
@@ -57,3 +57,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     say(f"pipeline {done.pipeline_id}, version {done.version_id}")
     say(f"run {done.run_id}: {done.url}" if done.run_id else f"recurring run {done.recurring_run_id}: {done.url}")
     return 0
+
+
+def _override(text: str) -> tuple[str, str]:
+    name, equals, reference = text.partition("=")
+    if not (name and equals and reference):
+        raise InvalidParameter(
+            f"an image is NAME=REGISTRY@sha256:…, got {text!r}; write --image NAME=REGISTRY@sha256:…"
+        )
+    return name, reference

@@ -195,6 +195,14 @@ class TestLoadDags:
         assert str(folder / "broken/pipeline.yaml") in str(raised.value.__cause__)
         assert broken.relative_fileloc == str(folder / "broken")
 
+    def test_no_file_in_the_folder_takes_the_others_down(self, folder: Path, settings: Settings) -> None:
+        (folder / "gone.yaml").symlink_to(folder / "nowhere")
+        (folder / "my pipeline.yaml").write_text("pipelineInfo: {name: x}\n")
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace, settings)
+        assert set(namespace) == {"branches", "nested", "broken_gone", "broken_my_pipeline"}
+        assert "gone.yaml" in namespace["broken_gone"].description
+
     def test_triggers_that_name_what_the_pipeline_lacks_break_it(self, folder: Path, settings: Settings) -> None:
         (folder / "nested/triggers.yaml").write_text("defaults: {no_such_parameter: 1}")
         namespace: dict[str, Any] = {}

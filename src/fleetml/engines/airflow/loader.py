@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,11 @@ def _pipelines(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _is_ir(file: Path) -> bool:
-    """Say whether a file in a team's DAG folder is meant as an IR, sound or not."""
-    return b"pipelineInfo" in file.read_bytes()
+    """Say whether a file in a team's DAG folder is meant as an IR, sound or not; one that cannot be read may be."""
+    try:
+        return b"pipelineInfo" in file.read_bytes()
+    except OSError:
+        return True
 
 
 def _dag(place: Path, triggers_file: Path, settings: Settings, wanted: str | None) -> DAG | None:
@@ -104,6 +108,7 @@ def _name(path: Path, settings: Settings) -> str:
 
 
 def _broken(place: Path, message: str) -> BrokenPipeline:
-    dag = BrokenPipeline(dag_id(f"broken-{place.stem}"), schedule=None, description=message)
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", f"broken-{place.stem}")
+    dag = BrokenPipeline(dag_id(name), schedule=None, description=message)
     dag.place = str(place)
     return dag

@@ -115,7 +115,10 @@ class Exit:
 
 
 class Runner(Protocol):
-    """Runs one command and returns when it and all its children are gone."""
+    """Runs one command and returns when it and all its children are gone.
+
+    One with a true attribute `refers_to_secrets` has a step's secrets delivered by its cluster, and gets none.
+    """
 
     def run(self, command: Command, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
         """Run `command`; call `on_line` with each line of its output (both streams, no newline) as it comes.

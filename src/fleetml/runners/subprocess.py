@@ -126,7 +126,7 @@ class SubprocessRunner:
             env[name] = str(place)
         if command.limits.cpus:
             env["OMP_NUM_THREADS"] = str(max(1, int(command.limits.cpus)))
-        return {**env, **command.env}
+        return {**env, **command.env, **command.secrets}
 
     def _watch(
         self, pid: int, over: threading.Event, reader: _Reader, limits: Limits, cancel: threading.Event

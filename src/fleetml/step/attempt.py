@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from fleetml import artifacts, cache
+from fleetml import artifacts, cache, secrets
 from fleetml.cost.estimate import estimate
 from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 from fleetml.events import Listener, StepEnded, StepLine, StepStarted, ignore
@@ -20,6 +20,7 @@ from fleetml.pipeline import Inputs, Step
 from fleetml.pipeline.model import Importer
 from fleetml.pipeline.placeholders import fill, render_command, render_env
 from fleetml.records import Attempt, Run
+from fleetml.redaction import Redactor
 from fleetml.runners import Command, Exit, Limits, Runner
 from fleetml.step import exchange
 from fleetml.step.failure import Failure, of_process, shown_inputs
@@ -71,6 +72,7 @@ class _Attempt:
     key: cache.Key | None = None
     result: str = ""
     exit: Exit = field(default_factory=lambda: Exit(0))
+    redactor: Redactor = field(default_factory=Redactor)
 
     def run(self) -> StepOutcome:
         """Return the outcome; whatever goes wrong is a failed one."""
@@ -93,18 +95,22 @@ class _Attempt:
         except Exception as error:  # a mistake of ours is a failed step, never a step without a state
             outcome = self._failed(type(error).__name__, f"{error} (an internal error of FleetML, see the log)")
             with self.log.open("a", encoding="utf-8") as stream:
-                traceback.print_exc(file=stream)
+                stream.write(self.redactor.text(traceback.format_exc()))
         return outcome
 
     def _execute(self, image: Image) -> StepOutcome:
         folder = artifacts.ResultFolder.create(self.context.settings.home / "results", self.step.name)
         try:
             exchange.prepare(self.step, folder.aside)
-            command = self._command(image, folder.aside)
+            command = replace(self._command(image, folder.aside), secrets=self._secrets())
             self.records.write(self.running())
             self.notify(StepStarted(self.step.name, self.number, self.log))
             with self.log.open("a", encoding="utf-8", buffering=1) as stream:
-                self.exit = self.runner.run(command, self._listener(stream), self.cancel)
+                lines = self.redactor.lines(self._listener(stream))
+                try:
+                    self.exit = self.runner.run(command, lines, self.cancel)
+                finally:
+                    lines.end()
             if self.exit.ended == "cancelled":
                 return self._ended("cancelled")
             if not self.exit.succeeded:
@@ -130,6 +136,17 @@ class _Attempt:
             "metadata": fill(dict(importer.metadata), self.inputs.parameters, self.context.names(self.step.name)),
         }
         return self._ended("succeeded", artifacts={name: [entry]})
+
+    def _secrets(self) -> dict[str, str]:
+        """Return the secrets of the step's environment, and hide them from now on. Raises ConfigurationError."""
+        asked = getattr(self.inputs, "platform", {}).get("secretAsEnv", ())
+        if getattr(self.runner, "refers_to_secrets", False):  # what is known here as well is hidden all the same
+            known = [{**entry, "optional": True} for entry in asked]
+            self.redactor = Redactor(secrets.delivered(known, self.context.secrets, self.step.name).values())
+            return {}
+        found = secrets.delivered(asked, self.context.secrets, self.step.name)
+        self.redactor = Redactor(found.values())
+        return found
 
     def _listener(self, stream: IO[str]) -> Callable[[str], None]:
         def take(line: str) -> None:
@@ -168,6 +185,7 @@ class _Attempt:
     def _keep(self, folder: artifacts.ResultFolder) -> StepOutcome:
         """Check and hash what the step made, publish it, and let the cache point at it."""
         parameters, made = exchange.read_outputs(self.step, folder.aside)
+        exchange.refuse_secrets(self.step, folder.aside, parameters, made, self.redactor)
         result = cache.Result(folder.relocated(parameters), folder.relocated(made), asdict(self.exit.usage))
         cache.write_result(folder.aside, result)
         folder.publish()
@@ -179,14 +197,13 @@ class _Attempt:
 
     def _failed(self, type: str, message: str, **known: Any) -> StepOutcome:
         uris = {name: ", ".join(item["uri"] for item in items) for name, items in self.inputs.artifacts.items()}
+        told = {"message": message, "inputs": shown_inputs({**self.inputs.parameters, **uris}), **known}
         failure = Failure(
             step=self.step.name,
             type=type,
-            message=message,
-            inputs=shown_inputs({**self.inputs.parameters, **uris}),
             log=str(self.log),
             resume=self.context.resume,
-            **known,
+            **self.redactor.value(told),
         )
         return replace(self._ended("failed"), failure=failure)
 
@@ -207,10 +224,12 @@ class _Attempt:
             started=self.started,
             key=self.key.digest if self.key else "",
             parts=self.key.parts if self.key else None,
-            inputs={
-                "parameters": self.inputs.parameters,
-                "artifacts": {name: [item["uri"] for item in items] for name, items in self.inputs.artifacts.items()},
-            },
+            inputs=self.redactor.value(
+                {
+                    "parameters": self.inputs.parameters,
+                    "artifacts": {name: [item["uri"] for item in found] for name, found in self.inputs.artifacts.items()},
+                }
+            ),
         )
 
     def record(self, outcome: StepOutcome) -> Attempt:

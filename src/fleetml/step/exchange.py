@@ -12,6 +12,7 @@ from fleetml.errors import InvalidParameter, StepFailed
 from fleetml.pipeline import Inputs, Step
 from fleetml.pipeline.model import ArtifactDefinition
 from fleetml.pipeline.values import cast, parse_parameter
+from fleetml.redaction import Redactor
 
 LARGEST = 131_071  # bytes; Linux takes no longer argument (MAX_ARG_STRLEN), so no runner does
 
@@ -103,6 +104,22 @@ def read_outputs(step: Step, folder: Path) -> tuple[dict[str, Any], dict[str, li
         for name, definition in step.output_artifacts.items()
     }
     return parameters, made
+
+
+def refuse_secrets(
+    step: Step, folder: Path, parameters: Mapping[str, Any], made: Mapping[str, Any], redactor: Redactor
+) -> None:
+    """Raise StepFailed when an output of a step holds one of its secrets, OSError when one cannot be read."""
+    held = [f"output parameter '{name}'" for name, value in parameters.items() if redactor.holds(value)]
+    held += [f"the metadata of output artifact '{name}'" for name, entry in made.items() if redactor.holds(entry)]
+    outside = {path for (entry,) in made.values() if (path := artifacts.local_path(entry["uri"]))}
+    for place in (folder, *(path for path in outside if path.exists() and not path.is_relative_to(folder))):
+        if leak := redactor.leak(place):
+            held.append(f"the file {redactor.text(str(leak.relative_to(place.parent)))}")
+    if held:
+        raise StepFailed(
+            f"outputs are kept and shown, so none may hold a secret; {held[0]} of step '{step.name}' does; leave it out"
+        )
 
 
 def _document(step: Step, folder: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from fleetml.images import Images
 from fleetml.runners import Usage
+from fleetml.secrets import Lookup, from_environment
 from fleetml.settings import Settings
 from fleetml.step.failure import Failure
 
@@ -19,7 +20,7 @@ class RunContext:
 
     `run_id` was minted by whoever started the run, `created` is when [s since the epoch], `scheduled` for when
     (the end of its data interval; 0: the same). `caching` False: reuse nothing, but still store results.
-    `resume` is the command a user is told after a failure.
+    `resume` is the command a user is told after a failure, `secrets` finds what steps ask for.
     """
 
     run_id: str
@@ -30,6 +31,7 @@ class RunContext:
     scheduled: float = 0.0
     caching: bool = True
     resume: str = ""
+    secrets: Lookup = from_environment
 
     def names(self, step: str) -> dict[str, str]:
         """Return the values of the run placeholders for `step`; `Plan.resolve` wants them too."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fleetml.engines.airflow.secrets import from_airflow
 from fleetml.pipeline import Plan
 from fleetml.records import Run
 from fleetml.runners import choice
@@ -56,6 +57,7 @@ class Source:
             created=records.read()["started"],
             scheduled=run.data_interval_end.timestamp() if run.data_interval_end else 0.0,
             resume=f"fleetml resume {records.run_id}",
+            secrets=from_airflow,
         )
 
 

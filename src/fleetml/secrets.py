@@ -1,0 +1,57 @@
+"""The secrets of a step: what it asks for (``kubernetes.use_secret_as_env``), and where each engine finds that.
+
+Their values are in a step's environment and nowhere else; `fleetml.redaction` keeps them out of all that is written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from fleetml.errors import ConfigurationError
+
+Lookup = Callable[[str, Sequence[str]], Mapping[str, str]]
+"""Takes a secret's name and the keys wanted; returns the values of those it has."""
+
+
+def variable(secret: str, key: str) -> str:
+    """Return the environment variable that holds a key of a secret: ``FLEETML_SECRET_<SECRET_NAME>_<KEY>``."""
+    return "FLEETML_SECRET_" + re.sub(r"[^A-Z0-9]", "_", f"{secret}_{key}".upper())
+
+
+def from_environment(secret: str, keys: Sequence[str]) -> dict[str, str]:
+    """Return the keys of a secret that this process's environment holds: the `Lookup` where there is no other."""
+    return {key: os.environ[name] for key in keys if (name := variable(secret, key)) in os.environ}
+
+
+def delivered(asked: Iterable[Mapping[str, Any]], lookup: Lookup, step: str) -> dict[str, str]:
+    """Return the values of a step's environment variables, looked up for the entries of "secretAsEnv".
+
+    An entry has secretName, keyToEnv (a list of secretKey and envVar) and optional. Raises ConfigurationError for a
+    secret that is not there and not optional.
+    """
+    found: dict[str, str] = {}
+    for entry in asked:
+        secret, pairs = str(entry["secretName"]), list(entry.get("keyToEnv", ()))
+        values = lookup(secret, [pair["secretKey"] for pair in pairs])
+        for pair in pairs:
+            key, place = pair["secretKey"], pair["envVar"]
+            if key in values:
+                found[place] = _sound(values[key], secret, key)
+            elif not entry.get("optional"):
+                raise ConfigurationError(
+                    f"step '{step}' needs key '{key}' of the secret '{secret}' (as {place}), which is not there; set the "
+                    f"environment variable {variable(secret, key)}, on Airflow the Connection '{secret}' or a Variable "
+                    f'\'{secret}\' with JSON such as {{"{key}": "…"}}'
+                )
+    return found
+
+
+def _sound(value: str, secret: str, key: str) -> str:
+    if "\0" in value:
+        raise ConfigurationError(
+            f"a secret travels as an environment variable, which holds no NUL; key '{key}' of '{secret}' does: mend it"
+        )
+    return value

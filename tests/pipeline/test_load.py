@@ -185,7 +185,7 @@ def test_a_broken_document_is_refused_with_its_place(ir, name, path, value, mess
         ("components/comp-add/inputDefinitions/parameters/a/parameterType", "TASK_CONFIG", "task configuration"),
         ("components/comp-add/singlePlatformSpecs", [], "platform settings"),
         ("deploymentSpec/executors/exec-add/container/lifecycle", {}, "lifecycle"),
-        ("platforms", {}, "kfp-kubernetes"),
+        ("platforms", {"google_cloud": {}}, "platforms: the key 'google_cloud' is unknown"),
         (
             "root/inputDefinitions/artifacts",
             {"x": {"artifactType": {"schemaTitle": "system.Model"}}},
@@ -256,7 +256,7 @@ def test_constructs_of_the_dsl_that_are_not_run_yet(ir, name, message):
         ("\x00\x01", "neither YAML nor JSON"),
         ("a: .nan\n", "must hold JSON values only"),
         ("a: 2013-08-01\n", "must hold JSON values only: .*date"),
-        ("a: 1\n---\nplatforms: {}\n", "Kubernetes settings"),
+        ("a: 1\n---\nb: 1\n", "one document with `platforms` may follow"),
         ("a: 1\n", "schemaVersion must be 2.1.0, got None"),
     ],
 )

@@ -2,6 +2,7 @@
 
 document   YAML or JSON text to plain values, cached as JSON
 ir         the grammar: every key, and what is not run yet
+platform   what steps ask of a cluster (kfp-kubernetes), its grammar and meaning
 definitions, expand    components and nested DAGs to flat steps
 order      edges, conditions, skips and failures
 loops      iterations, and what they leave
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.errors import InvalidPipeline
-from fleetml.pipeline import document, ir
+from fleetml.pipeline import document, ir, platform
 from fleetml.pipeline.model import Decision, Inputs, Parameter, Step
 from fleetml.pipeline.plan import Plan
 from fleetml.pipeline.values import digest
@@ -38,6 +39,7 @@ def load(path: Path | str, cache: Path | None = None, fold: bool = False) -> Pla
 def plan_of(spec: Mapping[str, Any], fold: bool = False) -> Plan:
     """Return the plan of a PipelineSpec in its JSON form. Raises as `load`."""
     ir.check(spec)
+    platform.check(spec)
     info = spec["pipelineInfo"]
     folded = Plan(
         name=info["name"],

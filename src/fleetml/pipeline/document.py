@@ -6,18 +6,18 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fleetml.errors import InvalidPipeline, UnsupportedConstruct
+from fleetml.errors import InvalidPipeline
 
 
 def read(path: Path, cache: Path | None = None) -> dict[str, Any]:
     """Return the document at `path`; `cache` keeps its JSON form under the file's content hash.
 
-    Raises InvalidPipeline for a missing, empty or malformed file, UnsupportedConstruct for the second
-    document that kfp-kubernetes writes.
+    The second document that kfp-kubernetes writes becomes the entry ``platforms`` (see `split`). Raises InvalidPipeline
+    for a missing, empty or malformed file.
     """
     try:
         content = path.read_bytes()
@@ -52,16 +52,25 @@ def _parse(content: bytes) -> dict[str, Any]:
         raise InvalidPipeline(
             f"the IR is neither YAML nor JSON: {error}; compile it again with `fleetml compile`"
         ) from None
-    if len(documents) > 1:
-        raise UnsupportedConstruct(
-            "a second document holds Kubernetes settings, which are not run yet; remove the kfp-kubernetes calls"
-        )
     if not documents or not isinstance(documents[0], dict):
         raise InvalidPipeline(
             "the IR must be one mapping (a KFP PipelineSpec); compile it again with `fleetml compile`"
         )
-    _require_json(documents[0])
-    return documents[0]
+    if len(documents) > 1 and (
+        len(documents) > 2 or not isinstance(documents[1], dict) or [*documents[1]] != ["platforms"]
+    ):
+        raise InvalidPipeline(
+            "after the IR one document with `platforms` may follow (kfp-kubernetes), nothing else; compile it again"
+        )
+    whole = {**documents[0], **documents[1]} if len(documents) > 1 else documents[0]
+    _require_json(whole)
+    return whole
+
+
+def split(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the documents that `read` made one of: the PipelineSpec and, where there is one, the PlatformSpec."""
+    alone = {key: value for key, value in spec.items() if key != "platforms"}
+    return [alone, {"platforms": spec["platforms"]}] if spec.get("platforms") else [alone]
 
 
 def _require_json(document: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fleetml.errors import InvalidPipeline, UnsupportedConstruct
-from fleetml.pipeline import definitions, loops, placeholders
+from fleetml.pipeline import definitions, loops, placeholders, platform
 from fleetml.pipeline.definitions import Interface
 from fleetml.pipeline.model import Container, FinalStatus, Group, Parameter, PipelineInput, Source, Step, StepOutput
 from fleetml.pipeline.wiring import Ports, Typed, dag_inputs, dag_outputs, guard, named, resource_inputs, task_inputs
@@ -57,6 +57,7 @@ class _Walk:
         self.known, self.fold = known, fold
         self.components = document.get("components", {})
         self.executors = document.get("deploymentSpec", {}).get("executors", {})
+        self.settings = platform.executors(document)
         self.steps: dict[str, Step] = {}
         self.groups: dict[str, Group] = {}
         self.inside: list[str] = []
@@ -74,7 +75,9 @@ class _Walk:
         tasks = component["dag"].get("tasks", {})
         if not tasks:
             raise InvalidPipeline(f"{place}.dag: a DAG must hold at least one task; compile again")
-        before = {name: _before(task, tasks, f"{place}.dag.tasks.{name}") for name, task in tasks.items()}
+        before = {
+            name: _before(task, self.asked(task), tasks, f"{place}.dag.tasks.{name}") for name, task in tasks.items()
+        }
         made: dict[str, Ports] = {}
         for name in _ordered(before, f"{place}.dag.tasks"):
             at = f"{place}.dag.tasks.{name}"
@@ -127,7 +130,13 @@ class _Walk:
             return self.loop(over, component_name, component, declared, ports, common, place)
         if "dag" in component:
             return self.subdag(component_name, component, declared, dag_inputs(ports, declared), common, task, place)
-        return self.leaf(component_name, component, declared, ports, common, task, place)
+        settings = platform.sources(component["executorLabel"], self.asked(task), given, made)
+        return self.leaf(component_name, component, declared, ports, common, task, place, settings)
+
+    def asked(self, task: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what a task asks of its cluster, as written."""
+        component = self.components.get(task.get("componentRef", {}).get("name"), {})
+        return self.settings.get(component.get("executorLabel"), {})
 
     def subdag(
         self,
@@ -211,6 +220,7 @@ class _Walk:
         common: dict[str, Any],
         task: Mapping[str, Any],
         place: str,
+        settings: Mapping[str, Any],
     ) -> Ports:
         label = component["executorLabel"]
         for name, artifact in declared.output_artifacts.items():
@@ -222,7 +232,7 @@ class _Walk:
         at = f"deploymentSpec.executors.{label}"
         executor = named(label, self.executors, f"components.{component_name}.executorLabel", "executor")
         brought = definitions.importer(executor, at)
-        container = Container("") if brought else definitions.container(executor, at)
+        container, operation = platform.operation(Container("") if brought else definitions.container(executor, at))
         try:
             placeholders.check_container(container, declared.declared())
             if brought and len(declared.output_artifacts) != 1:
@@ -240,6 +250,7 @@ class _Walk:
             importer=brought,
             parameters={n: t.source for n, t in ports.parameters.items() if n in declared.input_parameters},
             artifacts={n: t.source for n, t in ports.artifacts.items()},
+            platform={**settings, **operation},
             resource_inputs=resource_inputs(container.resources, ports, at),
             input_parameters=declared.input_parameters,
             input_artifacts=declared.input_artifacts,
@@ -248,7 +259,7 @@ class _Walk:
             retry=definitions.retry(task.get("retryPolicy", {}), f"{place}.retryPolicy"),
         )
         caches = task.get("cachingOptions", {}).get("enableCache", False)
-        cacheable = caches and brought is None and not placeholders.run_specific(step)
+        cacheable = caches and brought is None and not operation and not placeholders.run_specific(step)
         self.steps[step.name] = replace(step, cacheable=cacheable)
         return Ports(
             {n: Typed(StepOutput(step.name, n), p.type) for n, p in declared.output_parameters.items()},
@@ -256,10 +267,10 @@ class _Walk:
         )
 
 
-def _before(task: Mapping[str, Any], tasks: Mapping[str, Any], place: str) -> list[str]:
+def _before(task: Mapping[str, Any], settings: Mapping[str, Any], tasks: Mapping[str, Any], place: str) -> list[str]:
     """Return the tasks beside this one that come before it, by order or by data, in the IR's order."""
     inputs = task.get("inputs", {})
-    producers = [*task.get("dependentTasks", [])]
+    producers = [*task.get("dependentTasks", []), *platform.producers(settings)]
     producers += [
         spec["taskFinalStatus"].get("producerTask", "")
         for spec in inputs.get("parameters", {}).values()

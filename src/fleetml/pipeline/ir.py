@@ -158,7 +158,7 @@ _DOCUMENT = {
     "schemaVersion": TEXT,
     "sdkVersion": TEXT,
     "defaultPipelineRoot": TEXT,
-    "platforms": Unsupported("Kubernetes settings (kfp-kubernetes)"),
+    "platforms": VALUE,  # the second document; `platform.check` holds it to its own grammar
 }
 
 
@@ -167,7 +167,7 @@ def check(document: Mapping[str, Any]) -> None:
     version = document.get("schemaVersion")
     if version != SCHEMA_VERSION:
         raise InvalidPipeline(f"schemaVersion must be {SCHEMA_VERSION}, got {version!r}; compile with kfp 2.x")
-    _walk(document, _DOCUMENT, "")
+    walk(document, _DOCUMENT, "")
     if not NAME.match(str(document.get("pipelineInfo", {}).get("name", ""))):
         got = document.get("pipelineInfo", {}).get("name")
         raise InvalidPipeline(f"pipelineInfo.name must match {NAME.pattern}, got {got!r}; name the pipeline")
@@ -175,7 +175,8 @@ def check(document: Mapping[str, Any]) -> None:
         raise InvalidPipeline("root must hold a dag with tasks; compile a pipeline, not a component")
 
 
-def _walk(value: Any, kind: Any, place: str) -> None:
+def walk(value: Any, kind: Any, place: str) -> None:
+    """Raise InvalidPipeline or UnsupportedConstruct at the first place below `place` where `value` is not of `kind`."""
     match kind:
         case Unsupported(what):
             raise UnsupportedConstruct(f"{place}: {what} is not run yet; take it out of the pipeline")
@@ -184,17 +185,17 @@ def _walk(value: Any, kind: Any, place: str) -> None:
             for key, inner in value.items():
                 if key not in kind:
                     raise UnsupportedConstruct(_unknown(key, kind, place))
-                _walk(inner, kind[key], _join(place, key))
+                walk(inner, kind[key], _join(place, key))
         case MapOf(inner_kind, named):
             _expect(value, dict, "a mapping", place)
             for key, inner in value.items():
                 if not isinstance(key, str) or (named and not NAME.match(key)):
                     raise InvalidPipeline(f"{place}: a name must match {NAME.pattern}, got {key!r}; rename the task")
-                _walk(inner, inner_kind, _join(place, key))
+                walk(inner, inner_kind, _join(place, key))
         case ListOf(inner_kind):
             _expect(value, list, "a list", place)
             for index, inner in enumerate(value):
-                _walk(inner, inner_kind, f"{place}[{index}]")
+                walk(inner, inner_kind, f"{place}[{index}]")
         case _:
             _expect(value, _SHAPES[kind], kind, place)
 
@@ -207,7 +208,7 @@ def _expect(value: Any, shape: type | tuple[type, ...], words: str, place: str) 
 def _unknown(key: Any, kind: Mapping[str, Any], place: str) -> str:
     close = difflib.get_close_matches(str(key), kind, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(kind))}"
-    return f"{place or 'the document'}: the key {key!r} is unknown to PipelineSpec {SCHEMA_VERSION}; {hint}"
+    return f"{place or 'the document'}: the key {key!r} is unknown to KFP ({SCHEMA_VERSION}); {hint}"
 
 
 def _join(place: str, key: str) -> str:

@@ -228,6 +228,7 @@ class Group(Task):
 class Step(Task):
     """One leaf task.
 
+    `platform` is what it asks of its cluster, by feature, with Sources in it (`pipeline.platform`).
     `parameters` and `artifacts` say where each input comes from; `input_parameters` …
     `output_artifacts` what they are. `upstream` are the steps that must be over before it is decided
     (what an engine draws as edges); they may have failed where `runs_after_failure`. `reads` are all
@@ -245,6 +246,7 @@ class Step(Task):
     input_artifacts: Mapping[str, ArtifactDefinition] = field(default_factory=dict)
     output_parameters: Mapping[str, Parameter] = field(default_factory=dict)
     output_artifacts: Mapping[str, ArtifactDefinition] = field(default_factory=dict)
+    platform: Mapping[str, Any] = field(default_factory=dict)
     upstream: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     runs_after_failure: bool = False
@@ -264,11 +266,15 @@ class Loop(Step):
 
 @dataclass(frozen=True)
 class Inputs:
-    """Concrete inputs of a step: parameter values by name, each artifact's list of entries, the resources."""
+    """Concrete inputs of a step: parameter values by name, each artifact's list of entries, the resources.
+
+    `platform` is what it asks of its cluster, as `Step.platform` with values in the place of the Sources.
+    """
 
     parameters: dict[str, Any]
     artifacts: dict[str, list[dict[str, Any]]]
     resources: Resources = Resources()
+    platform: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from fleetml.pipeline import platform
 from fleetml.pipeline.model import Decision, Group, Guard, Step, Task
 from fleetml.pipeline.sources import FAILED, Run, missing, producers
 from fleetml.pipeline.values import ABSENT
@@ -66,11 +67,8 @@ class Graph:
         """
         level = next((task for task in reversed(self.around(step)) if task.dependencies), step)
         reads = dict.fromkeys(name for task in self.around(step) for name in self._read_by(task))
-        reads.update(
-            dict.fromkeys(
-                producers([*step.parameters.values(), *step.artifacts.values(), *step.resource_inputs.values()])
-            )
-        )
+        values = (*step.parameters.values(), *step.artifacts.values(), *step.resource_inputs.values())
+        reads.update(dict.fromkeys(producers([*values, *platform.read(step.platform)])))
         return replace(
             step,
             upstream=tuple(dict.fromkeys(leaf for name in level.dependencies for leaf in self._awaited(name, level))),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter, InvalidPipeline
-from fleetml.pipeline import placeholders
+from fleetml.pipeline import placeholders, platform
 from fleetml.pipeline.model import (
     Absent,
     Collected,
@@ -149,7 +149,8 @@ def resolve(step: Step, run: Run) -> Inputs:
             raise InvalidPipeline(
                 f"{_place(step, name)} has no artifact: its producer left none; make the input optional"
             )
-    return Inputs(parameters, artifacts, _resources(step, run))
+    settings = platform.filled(step.platform, run.parameter, f"step {step.name!r}")
+    return Inputs(parameters, artifacts, _resources(step, run), settings)
 
 
 def missing(step: Step, run: Run) -> str:

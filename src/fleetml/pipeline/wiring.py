@@ -70,7 +70,7 @@ def task_inputs(
         if "runtimeValue" in spec:
             later[name] = spec["runtimeValue"].get("constant")
         else:
-            parameters[name] = _parameter(spec, given, made, f"{at}.parameters.{name}")
+            parameters[name] = origin(spec, given, made, f"{at}.parameters.{name}")
     for name, value in later.items():
         parameters[name] = Typed(constant(value, parameters, f"{at}.parameters.{name}"))
     artifacts = {
@@ -94,7 +94,8 @@ def dag_inputs(ports: Ports, declared: Interface) -> Ports:
     )
 
 
-def _parameter(spec: Mapping[str, Any], given: Ports, made: Mapping[str, Ports], place: str) -> Typed:
+def origin(spec: Mapping[str, Any], given: Ports, made: Mapping[str, Ports], place: str) -> Typed:
+    """Return what a parameter's `spec` refers to: an input of the DAG around it (`given`), or another task (`made`)."""
     if "componentInputParameter" in spec:
         found = named(spec["componentInputParameter"], given.parameters, place, "input parameter of the DAG around it")
     elif "taskOutputParameter" in spec:

@@ -158,7 +158,7 @@ class Contract:
         if reference:
             version = known(self.versions, reference.get("pipeline_version_id", ""))
             require(version["pipeline_id"] == reference.get("pipeline_id"), "the version belongs to another pipeline")
-            spec = version["pipeline_spec"]
+            spec = version["pipeline_spec"].get("pipeline_spec", version["pipeline_spec"])
         else:
             spec = made["pipeline_spec"].get("pipeline_spec", made["pipeline_spec"])
             checked_spec(spec)
@@ -249,7 +249,9 @@ def package(content):
     checked_spec(documents[0])
     for other in documents[1:]:
         parsed(other, pipeline_spec_pb2.PlatformSpec())
-    return documents[0]
+    if len(documents) == 1:
+        return documents[0]
+    return {"pipeline_spec": documents[0], "platform_spec": documents[1]}  # as the server tells a version of two
 
 
 def checked_spec(spec):

@@ -67,6 +67,23 @@ def test_the_ir_is_accepted_and_only_its_images_differ(server, tmp_path, name):
     assert made.url == f"{server.host}/#/runs/details/{made.run_id}"
 
 
+def test_what_steps_ask_of_the_cluster_is_a_second_document_with_its_images_by_digest(server, tmp_path):
+    spec = yaml.safe_load((PIPELINES / "strangers.yaml").read_text())
+    init = {"name": "first", "image": "fleetml/ml"}
+    asked = {"exec-add": {"nodeSelector": {"labels": {"disk": "ssd"}}, "initContainers": [init]}}
+    platforms = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": asked}}}}
+    spec["deploymentSpec"]["executors"]["exec-make"] = {"container": {"image": "argostub/createpvc"}}
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(yaml.safe_dump_all([spec, platforms]))
+    submit(path, {}, server.host, project=project(tmp_path))
+    (version,) = server.versions.values()
+    executors = version["pipeline_spec"]["pipeline_spec"]["deploymentSpec"]["executors"]
+    assert executors["exec-make"]["container"]["image"] == "argostub/createpvc"
+    init["image"] = executors["exec-add"]["container"]["image"]
+    assert init["image"].endswith(DIGEST)
+    assert version["pipeline_spec"]["platform_spec"] == platforms
+
+
 def test_a_run_gets_its_typed_parameters_defaults_included(server, tmp_path):
     given = {"count": 7, "nothing": "s", "settings": {"depth": 1, "rates": []}}
     made = submit(PIPELINES / "types.yaml", given, server.host, project=project(tmp_path), experiment="mine")

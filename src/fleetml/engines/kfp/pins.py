@@ -9,12 +9,13 @@ from typing import Any
 
 from fleetml.errors import ConfigurationError
 from fleetml.images import Images
+from fleetml.pipeline import platform
 
 _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}\Z")
 
 
 def pinned(spec: Mapping[str, Any], images: Images, overrides: Mapping[str, str]) -> dict[str, Any]:
-    """Return the PipelineSpec with each ``container.image`` as "registry@sha256:…".
+    """Return the PipelineSpec with each ``container.image``, init containers included, as "registry@sha256:…".
 
     `overrides` maps an image of the IR to the reference to use instead. Raises ConfigurationError for
     an image that is known by a tag only: a tag may mean other code tomorrow.
@@ -22,6 +23,9 @@ def pinned(spec: Mapping[str, Any], images: Images, overrides: Mapping[str, str]
     made = copy.deepcopy(dict(spec))
     executors = made["deploymentSpec"]["executors"].values()
     containers = [executor["container"] for executor in executors if "container" in executor]  # an importer has none
+    containers = [container for container in containers if container["image"] not in platform.OPERATIONS]
+    for settings in platform.executors(made).values():
+        containers += settings.get("initContainers", [])
     used = {container["image"] for container in containers}
     if unused := sorted(set(overrides) - used):
         raise ConfigurationError(

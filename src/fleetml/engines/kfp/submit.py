@@ -68,7 +68,7 @@ def submit(
     pipeline_id = cluster.pipeline(plan.name, plan.description)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "pipeline.yaml"
-        package.write_text(json.dumps(spec))  # JSON is YAML
+        package.write_text("\n---\n".join(map(json.dumps, document.split(spec))))  # JSON is YAML
         version_id = cluster.version(pipeline_id, package, f"{plan.name}-{digest(spec)[:12]}")
     experiment_id = cluster.experiment(experiment)
     run_id = cluster.run(experiment_id, plan.name, pipeline_id, version_id, bound) if run else ""

@@ -250,18 +250,32 @@ def test_a_step_without_a_record_is_an_error(go: Callable[..., StepOutcome], pro
         go()
 
 
-@pytest.mark.parametrize("written", ["not JSON", "[1]"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "not JSON",
+        "[1]",
+        "\xff",
+        '{"parameterValues": 5}',
+        '{"artifacts": {"data": []}}',
+        '{"artifacts": {"data": {"artifacts": {"a": 1}}}}',
+        '{"artifacts": {"data": {"artifacts": ["x"]}}}',
+        '{"artifacts": {"data": {"artifacts": [{"uri": 5}]}}}',
+        '{"artifacts": {"data": {"artifacts": [{"metadata": [1]}]}}}',
+    ],
+)
 def test_an_executor_output_that_is_none_is_refused(go: Callable[..., StepOutcome], written: str) -> None:
     code = (
         "import pathlib, sys, json\n"
         "def work(n, data, metrics):\n"
         "    place = json.loads(sys.argv[2])['outputs']['outputFile']\n"
-        f"    pathlib.Path(place).parent.mkdir(exist_ok=True); pathlib.Path(place).write_text({written!r})\n"
+        f"    pathlib.Path(place).parent.mkdir(exist_ok=True); pathlib.Path(place).write_text({written!r}, 'latin-1')\n"
         "    import os; os._exit(0)\n"
     )
     outcome = go(code)
     assert outcome.failure is not None
     assert "executor_output.json must be" in outcome.failure.message
+    assert outcome.failure.user_error
 
 
 def test_output_parameters_may_be_files(go: Callable[..., StepOutcome]) -> None:

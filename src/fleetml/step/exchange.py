@@ -124,18 +124,37 @@ def refuse_secrets(
 
 def _document(step: Step, folder: Path) -> dict[str, Any]:
     try:
-        text = (folder / "executor_output.json").read_text(encoding="utf-8")
+        content = (folder / "executor_output.json").read_bytes()
     except FileNotFoundError:
         return {}
+    wrote = f"step '{step.name}' wrote {content[:80].decode(errors='replace')!r}"
     try:
-        found = json.loads(text, parse_constant=_NUMBERS_JSON_LACKS.__getitem__)
+        found = json.loads(content, parse_constant=_NUMBERS_JSON_LACKS.__getitem__)
     except ValueError as error:
-        raise StepFailed(
-            f"executor_output.json must be JSON, step '{step.name}' wrote {text[:80]!r}: {error}"
-        ) from error
+        raise StepFailed(f"executor_output.json must be JSON, {wrote}: {error}") from error
     if not isinstance(found, dict):
-        raise StepFailed(f"executor_output.json must be a JSON object, step '{step.name}' wrote {text[:80]!r}")
+        raise StepFailed(f"executor_output.json must be a JSON object, {wrote}")
+    if not _is_output(found):
+        raise StepFailed(
+            "executor_output.json must be what KFP's contract says ({parameterValues: {…}, artifacts: {name: {artifacts: "
+            f"[{{name, uri, metadata}}]}}}}}}), {wrote}; correct what the component writes"
+        )
     return found
+
+
+def _is_output(found: Mapping[str, Any]) -> bool:
+    values, made = found.get("parameterValues") or {}, found.get("artifacts") or {}
+    if not (isinstance(values, dict) and isinstance(made, dict)):
+        return False
+    lists = [entry.get("artifacts") or [] if isinstance(entry, dict) else None for entry in made.values()]
+    return all(isinstance(items, list) and all(map(_is_artifact, items)) for items in lists)
+
+
+def _is_artifact(item: Any) -> bool:
+    kinds = {"name": str, "uri": str, "metadata": dict}
+    return isinstance(item, dict) and all(
+        isinstance(item[key] or kind(), kind) for key, kind in kinds.items() if key in item
+    )
 
 
 def _parameters(step: Step, folder: Path, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

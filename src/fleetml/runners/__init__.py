@@ -16,7 +16,10 @@ from typing import Literal, Protocol, runtime_checkable
 from fleetml.errors import InvalidPipeline
 from fleetml.images import Image
 
-__all__ = ["Command", "ContainerRunner", "Exit", "Limits", "Runner", "Usage"]
+__all__ = ["Command", "ContainerRunner", "Ended", "Exit", "Limits", "Runner", "Usage"]
+
+
+Ended = Literal["itself", "cancelled", "timeout", "memory"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Command:
     """A command ready to run: nothing in it is left to resolve.
 
     `image` says in which environment; `env` holds only what the step declares, the runner adds the rest.
+    `own_entry`: `argv` are arguments of the image's own entry point, which only a container has.
     `readable` and `writable` are the folders the command needs (a container mounts them at the same path).
     `secrets` are further variables of its environment, never told to anyone.
     """
@@ -76,6 +80,7 @@ class Command:
     limits: Limits = Limits()
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
+    own_entry: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -98,7 +103,7 @@ class Exit:
 
     status: int
     usage: Usage = Usage()
-    ended: Literal["itself", "cancelled", "timeout", "memory"] = "itself"
+    ended: Ended = "itself"
 
     @property
     def succeeded(self) -> bool:

@@ -40,5 +40,11 @@ def _subprocess(settings: Settings, grace: float) -> Runner:
     return SubprocessRunner(passed=settings.step_variables, grace=grace)
 
 
+def _docker(settings: Settings, grace: float) -> Runner:
+    from fleetml.runners.docker import DockerRunner
+
+    return DockerRunner(mounts=settings.mounts, passed=settings.step_variables, grace=grace)
+
+
 # A runner imports its SDK where it is used, and is imported itself only where it is chosen.
-RUNNERS: Mapping[str, Callable[[Settings, float], Runner]] = {"subprocess": _subprocess}
+RUNNERS: Mapping[str, Callable[[Settings, float], Runner]] = {"subprocess": _subprocess, "docker": _docker}

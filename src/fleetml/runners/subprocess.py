@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
 
 from fleetml.errors import ConfigurationError, Unavailable
-from fleetml.runners import Command, Exit, Limits, Usage
+from fleetml.runners import Command, Ended, Exit, Limits, Usage
+from fleetml.runners.output import Reader
 
 # What a step gets of our own environment; the rest may hold secrets and stays here.
 PASSED = (
@@ -29,10 +29,7 @@ PASSED = (
 )
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"  # the same whoever starts the step
 _LOOK = 0.05  # s between looks at cancel and limits; the end of the step itself is noticed at once
-_PATIENCE = 5.0  # s for the last lines of a step that is gone
 _PR_SET_PDEATHSIG = 1
-
-Ended = Literal["itself", "cancelled", "timeout", "memory"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class SubprocessRunner:
     def _run(self, command: Command, folder: Path, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
         started = time.monotonic()
         process = self._start(command, folder)
-        reader = _Reader(process.stdout, on_line)
+        reader = Reader(process.stdout or (), on_line)
         over = threading.Event()
         threading.Thread(target=_await_end, args=(process.pid, over), daemon=True).start()
         ended: Ended = "itself"
@@ -77,7 +74,9 @@ class SubprocessRunner:
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             _kill_strays(folder)
-            reader.finish()
+            # A descendant that hid from us may hold the other end open: it is not waited for.
+            if reader.finish() and process.stdout:
+                process.stdout.close()
         if reader.error:
             raise reader.error
         unit = 1 if sys.platform == "darwin" else 1024
@@ -128,9 +127,7 @@ class SubprocessRunner:
             env["OMP_NUM_THREADS"] = str(max(1, int(command.limits.cpus)))
         return {**env, **command.env, **command.secrets}
 
-    def _watch(
-        self, pid: int, over: threading.Event, reader: _Reader, limits: Limits, cancel: threading.Event
-    ) -> Ended:
+    def _watch(self, pid: int, over: threading.Event, reader: Reader, limits: Limits, cancel: threading.Event) -> Ended:
         """Wait for the end; stop the step on a cancel, at a limit, or when its output cannot be taken any more."""
         started = looked = time.monotonic()
         while not over.wait(_LOOK):
@@ -149,32 +146,6 @@ class SubprocessRunner:
         _signal_group(pid, signal.SIGTERM)
         over.wait(self.grace)
         return why
-
-
-class _Reader(threading.Thread):
-    """Takes a step's output line by line; goes on taking it after `on_line` failed, or the step would block."""
-
-    def __init__(self, stream: IO[bytes] | None, on_line: Callable[[str], None]) -> None:
-        super().__init__(daemon=True)
-        self._stream = stream
-        self._on_line = on_line
-        self.error: Exception | None = None
-        self.start()
-
-    def run(self) -> None:
-        for raw in self._stream or ():
-            line = raw.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]  # a progress bar's last state
-            if self.error is None:
-                try:
-                    self._on_line(line)
-                except Exception as error:
-                    self.error = error
-
-    def finish(self) -> None:
-        """Take what is left. A descendant that hid from us may hold the other end open: it is not waited for."""
-        self.join(_PATIENCE)
-        if self._stream and not self.is_alive():
-            self._stream.close()
 
 
 def without_installation(argv: tuple[str, ...]) -> tuple[str, ...]:

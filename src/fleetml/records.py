@@ -25,6 +25,7 @@ from typing import Any
 from fleetml import atomic
 from fleetml.cost.estimate import total
 from fleetml.errors import ConfigurationError, InvalidParameter
+from fleetml.redaction import without_passwords
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}\Z")
 
@@ -186,7 +187,7 @@ class Run:
     def note(self, step: str, state: str, reason: str) -> Attempt:
         """Record why an engine did not run a step: "skipped", "upstream_failed", or "failed" before it began."""
         number, _ = self.begin(step)
-        now = time.time()
+        now, reason = time.time(), without_passwords(reason)
         outcome = {"state": state, "cached": False, "parameters": {}, "artifacts": {}}
         failure = {"step": step, "type": "", "message": reason, "user_error": True} if state == "failed" else None
         attempt = Attempt(step, number, state, now, now, reason, outcome, failure)

@@ -5,15 +5,12 @@ A secret is found as it is, and as `repr`, JSON, URLs and base64 write it; in li
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
 SHORTEST = 4  # characters; to hide "1" or "yes" would hide half of every log, and tell what it is
@@ -141,6 +138,9 @@ def _files(place: Path) -> Iterator[Path]:
 
 def _forms(value: str) -> Iterator[str]:
     """Yield how a secret may be written; of one with several lines each line too."""
+    import html  # here, as most steps have no secret
+    from urllib.parse import quote, quote_plus
+
     for part in {value, value.strip(), *(line.strip() for line in value.splitlines())}:
         if len(part) >= SHORTEST:
             raw = part.encode(errors="surrogateescape")
@@ -158,6 +158,8 @@ def _forms(value: str) -> Iterator[str]:
 
 def _base64(raw: bytes) -> Iterator[str]:
     """Yield what base64 makes of bytes at each of the three places they can have in a longer text."""
+    import base64
+
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + raw).decode()
         start = (0, 2, 3)[before]  # letters that the bytes before have a part in

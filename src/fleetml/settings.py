@@ -13,6 +13,7 @@ from typing import Any
 from fleetml import atomic
 from fleetml.cost.estimate import Rates
 from fleetml.errors import ConfigurationError
+from fleetml.redaction import without_passwords
 
 TABLE = Path("images/images.toml")
 
@@ -87,6 +88,7 @@ class Settings:
 
     `step_variables` names further environment variables that steps receive from ours (credentials of a
     remote store, say); nothing else leaks into a step. `rates` are what energy, time and CO2 are reckoned by.
+    `store` is where results are put for other machines, an fsspec URL such as s3://bucket/prefix.
     `runner` is a name of `fleetml.runners.choice`; `mounts` are folders that containers see beside their artifacts.
     """
 
@@ -102,6 +104,7 @@ class Settings:
     cache: CacheChoice = field(default_factory=lambda: CacheChoice())
     runner: str = "subprocess"
     mounts: tuple[Path, ...] = ()
+    store: str = ""
 
     @classmethod
     def from_environment(
@@ -119,7 +122,10 @@ class Settings:
         return cls(
             project=project,
             home=home,
-            registry=environ.get("FLEETML_REGISTRY") or stack.get("registry") or f"sqlite:///{home}/registry/mlflow.db",
+            registry=_open(environ, "FLEETML_REGISTRY")
+            or stack.get("registry")
+            or f"sqlite:///{home}/registry/mlflow.db",
+            store=_open(environ, "FLEETML_STORE").rstrip("/"),
             serving_dir=Path(environ.get("FLEETML_SERVING_DIR") or home / "serving").expanduser().absolute(),
             serving_address=environ.get("FLEETML_SERVING_ADDRESS") or stack.get("serving") or "",
             feature_store=Path(environ.get("FLEETML_FEATURE_STORE") or home / "feature_store").expanduser().absolute(),
@@ -164,6 +170,18 @@ def _project(environ: Mapping[str, str], cwd: Path, rootless: bool) -> Path:
     raise ConfigurationError(
         f"no project: neither {cwd} nor a folder above it holds {TABLE}; go there or set FLEETML_PROJECT"
     )
+
+
+def _open(environ: Mapping[str, str], name: str) -> str:
+    """Return a URL that everyone may see. Raises ConfigurationError for one with a password."""
+    url = environ.get(name, "")
+    if url != without_passwords(url):
+        raise ConfigurationError(
+            f"{name} stands in the record of every run, so it holds no password, got {without_passwords(url)!r}; take it "
+            "out, set the variable that its client reads (PGPASSWORD; MLFLOW_TRACKING_USERNAME and _PASSWORD; "
+            "AWS_SECRET_ACCESS_KEY) and name that in FLEETML_STEP_VARIABLES"
+        )
+    return url
 
 
 def _folders(text: str) -> tuple[Path, ...]:

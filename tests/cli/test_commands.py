@@ -319,6 +319,20 @@ def test_a_mistake_of_ours_is_one_line_and_a_file(
     assert "Traceback" in Path(err.split()[-1]).read_text()
 
 
+def test_errors_tell_no_password(
+    fleetml: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def fail(args: object, settings: object) -> int:
+        raise RuntimeError("postgresql://u:pass99@h/db")
+
+    monkeypatch.setattr("fleetml.cli.costs.run", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert fleetml("costs") == 70
+    err = capsys.readouterr().err
+    assert "postgresql://u:***@h/db" in err
+    assert "pass99" not in err + Path(err.split()[-1]).read_text()
+
+
 def test_what_the_system_refuses_is_one_line(
     fleetml: Callable[..., int], project: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -110,3 +110,9 @@ def test_a_run_belongs_to_one_process_until_that_is_gone(records: Run, tmp_path:
     with records.held():
         records.finish("failed")
     assert not records.abandoned()
+
+
+def test_a_reason_tells_no_password(tmp_path: Path) -> None:
+    run = Run(tmp_path, "r")
+    run.start({"pipeline": "p", "steps": ["a"]})
+    assert run.note("a", "skipped", "'http://u:p99@h' == ''").reason == "'http://u:***@h' == ''"

@@ -52,3 +52,11 @@ def test_cached_and_skipped_steps_are_told_apart(make_run):
 def test_the_same_run_gives_the_same_page(make_run):
     run = make_run()
     assert page.render(run) == page.render(run)
+
+
+def test_passwords_in_parameters_are_not_shown(make_run):
+    run = make_run()
+    run.update(parameters={"database": "postgresql://u:pass99@h/db"})
+    html = page.render(run)
+    assert "postgresql://u:***@h/db" in html
+    assert "pass99" not in html

@@ -86,3 +86,12 @@ def test_a_cache_that_is_none_is_refused_without_its_password(project: Settings,
     with pytest.raises(ConfigurationError, match="FLEETML_CACHE") as refused:
         Settings.from_environment(environ)
     assert "pw" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["FLEETML_REGISTRY", "FLEETML_STORE"])
+def test_a_url_that_every_record_shows_holds_no_password(project: Settings, name: str) -> None:
+    environ = {"FLEETML_PROJECT": str(project.project), name: "postgresql://u:pass99@h/db"}
+    with pytest.raises(ConfigurationError, match=f"{name}.*u:\\*\\*\\*@h/db.*FLEETML_STEP_VARIABLES") as refused:
+        Settings.from_environment(environ)
+    assert "pass99" not in str(refused.value)
+    assert Settings.from_environment({**environ, name: "postgresql://u@h/db/"})

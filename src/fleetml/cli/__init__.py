@@ -66,7 +66,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _complain(line: str) -> None:
-    print(line, file=sys.stderr)  # noqa: T201
+    from fleetml.redaction import without_passwords
+
+    print(without_passwords(line), file=sys.stderr)  # noqa: T201
 
 
 def _kept() -> str:
@@ -74,6 +76,8 @@ def _kept() -> str:
     import tempfile
     import traceback
 
+    from fleetml.redaction import without_passwords
+
     with tempfile.NamedTemporaryFile("w", prefix="fleetml-error-", suffix=".log", delete=False) as log:
-        traceback.print_exc(file=log)
+        log.write(without_passwords(traceback.format_exc()))
     return log.name

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from fleetml.records import Attempt
+from fleetml.redaction import without_passwords
 from fleetml.report import text
 
 Tell = Callable[[str, str, Attempt | None], None]
@@ -16,12 +17,12 @@ Tell = Callable[[str, str, Attempt | None], None]
 
 def say(line: str = "") -> None:
     """Print to standard output, at once."""
-    print(line, flush=True)  # noqa: T201
+    print(without_passwords(line), flush=True)  # noqa: T201
 
 
 def complain(line: str) -> None:
     """Print to standard error."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    print(without_passwords(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def shown_state(attempt: Attempt) -> str:

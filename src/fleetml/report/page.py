@@ -8,6 +8,7 @@ from typing import Any
 from fleetml import atomic
 from fleetml.pipeline import load
 from fleetml.records import Attempt, Run
+from fleetml.redaction import mapped, without_passwords
 from fleetml.report import text
 from fleetml.report.verdict import BASELINES, Verdict, artifact, read
 
@@ -46,7 +47,7 @@ def render(run: Run, links: Links = ()) -> str:
     pages.filters.update(
         figure=text.figure, figures=text.figures, seconds=text.seconds, size=text.size, share=text.share, clock=_clock
     )
-    document, attempts = run.read(), run.latest()
+    document, attempts = mapped(run.read(), without_passwords), run.latest()
     labels = _labels(run, document)
     verdict = read(attempts)
     return pages.get_template("report.html.j2").render(

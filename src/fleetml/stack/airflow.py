@@ -23,6 +23,9 @@ _PASSWORDS = "simple_auth_manager_passwords.json.generated"
 _MIGRATION = 120.0  # s; 5 on an idle machine
 _STOPPING = 10.0  # s for active runs to stop their steps and write their records
 
+# What the steps' operators read themselves: settings, secrets, the artifact store's credentials, where events go.
+_READ = ("FLEETML_", "AWS_", "OPENLINEAGE", "OTEL_")
+
 # No triggerer: no task of ours defers, and it takes 12 s to end. The scheduler's log server would listen on every
 # interface; on one machine the API server reads the files.
 COMMANDS = (("api-server",), ("scheduler", "--skip-serve-logs"), ("dag-processor",))
@@ -65,7 +68,8 @@ def _write_password(place: Path) -> None:
 def environment(settings: Settings, image: Image, home: Path, port: int) -> dict[str, str]:
     """Return the whole environment of the embedded Airflow, and so of the steps' operators in it."""
     base = f"http://{ports.HOST}:{port}"
-    own = {name: value for name in (*PASSED, *settings.step_variables) if (value := os.environ.get(name)) is not None}
+    wanted = {*PASSED, *settings.step_variables}
+    own = {name: value for name, value in os.environ.items() if name in wanted or name.startswith(_READ)}
     config = {
         "CORE__DAGS_FOLDER": str(settings.project / "dags"),
         "CORE__LOAD_EXAMPLES": "False",

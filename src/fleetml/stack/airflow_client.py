@@ -30,7 +30,7 @@ class AirflowClient:
 
     address: str
     user: str
-    password: str
+    password: str = field(repr=False)
     _token: str = field(default="", repr=False)
 
     def wait_for_dag(self, dag_id: str, seconds: float = 60.0) -> None:

@@ -24,6 +24,7 @@ from fleetml.errors import FleetMLError
 from fleetml.events import Event, StepLine
 from fleetml.pipeline import Inputs
 from fleetml.records import Run
+from fleetml.redaction import without_passwords
 from fleetml.runners import Runner, choice
 from fleetml.step import Failure, StepOutcome
 from fleetml.step import run as run_step
@@ -66,7 +67,7 @@ class ParametersOperator(BaseOperator):
             raise AirflowFailException(str(error)) from None
         self.source.start(run, bound)
         for name, value in bound.items():
-            self.log.info("%s = %r", name, value)
+            self.log.info("%s", without_passwords(f"{name} = {value!r}"))
         return bound
 
     def _interval(self, run: Any) -> dict[str, str]:
@@ -84,7 +85,8 @@ class ParametersOperator(BaseOperator):
             happened = [event for key, list_ in events.items() if key.uri == asset.uri for event in list_]
             for event in sorted(happened, key=lambda event: event.timestamp):
                 extra = event.extra or {}
-                self.log.info("started by an event of %s at %s: %r", asset.uri, event.timestamp, extra)
+                told = without_passwords(repr(extra))
+                self.log.info("started by an event of %s at %s: %s", asset.uri, event.timestamp, told)
                 found |= {name: extra[key] for name, key in trigger.parameters.items() if key in extra}
         return found
 

@@ -5,6 +5,7 @@
     pipeline.yaml                       the IR that runs, as it was read
     steps/<step>/attempt-<n>.json       one attempt: see `Attempt`
     steps/<step>/attempt-<n>.log        its output
+    workspace/                          what its steps share beside artifacts, where the pipeline asks for that
 
 Times are seconds since the epoch, UTC. States of steps stand in their attempts only.
 """
@@ -156,6 +157,11 @@ class Run:
     def pipeline(self) -> Path:
         """The IR that this run runs."""
         return self.folder / "pipeline.yaml"
+
+    @property
+    def workspace(self) -> Path:
+        """The folder that the run's steps share."""
+        return self.folder / "workspace"
 
     def step_folder(self, step: str) -> Path:
         """Raises InvalidParameter for a name that would leave the run's folder."""

@@ -66,7 +66,7 @@ def test_a_failed_step_is_told_in_ten_lines_and_the_status(
         (("run", BRANCHES, "-p", "sizes=3"), 2, "did you mean 'size'"),
         (("run", BRANCHES, "-p", "size"), 2, "NAME=VALUE"),
         (("run", "no/such/place"), 2, "is not there"),
-        (("run", str(PIPELINES / "retried.yaml")), 1, "are not run yet"),
+        (("run", str(PIPELINES / "task_config.yaml")), 1, "is not run yet"),
         (("run", BRANCHES, "--run-id", "../out"), 2, "a run id is"),
         (("status", "nobody"), 2, "no run 'nobody'"),
         (("logs", "nobody", "x"), 2, "no run 'nobody'"),

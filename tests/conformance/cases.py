@@ -167,4 +167,22 @@ CASES = [
         state="failed",
         others={"importer": "failed", "read": "upstream_failed"},
     ),
+    Case(
+        "the artifacts a whole pipeline is given, one of them optional",
+        "given",
+        {"data": str(PIPELINES / "imported.txt")},
+        outputs={"read.out": "brought in", "has.out": "not given"},
+    ),
+    Case(
+        "an optional artifact of the pipeline that is given",
+        "given",
+        {"data": str(PIPELINES / "imported.txt"), "more": str(PIPELINES / "imported.txt")},
+        outputs={"has.out": "given"},
+    ),
+    Case(
+        "retries of a sub-pipeline are those of its tasks; the steps of a run share its workspace",
+        "retried",
+        others=_skipped(("inside/condition-1/fail",)),
+        outputs={"inside/second-time.out": "the second time", "echo.out": "after"},
+    ),
 ]

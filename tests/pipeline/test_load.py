@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fleetml.errors import FleetMLError, InvalidPipeline, UnsupportedConstruct
 from fleetml.pipeline import load, plan_of
+from fleetml.pipeline.model import Collected, StepOutput
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 ROOT = "root.dag.tasks"
@@ -177,7 +178,6 @@ def test_a_broken_document_is_refused_with_its_place(ir, name, path, value, mess
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("root/dag/tasks/add/cachingOptions/cacheKey", "mine", "add.cachingOptions.cacheKey: a cache key of one's own"),
         ("root/dag/tasks/add/surprise", 1, "add: the key 'surprise' is unknown"),
         ("root/dag/tasks/add/dependentTask", [], "did you mean 'dependentTasks'"),
         ("root/dag/tasks/add/inputs/parameters/a/parameterExpressionSelector", "x.y", "the selector 'x.y' is not run"),
@@ -188,10 +188,9 @@ def test_a_broken_document_is_refused_with_its_place(ir, name, path, value, mess
         ("platforms", {"google_cloud": {}}, "platforms: the key 'google_cloud' is unknown"),
         (
             "root/inputDefinitions/artifacts",
-            {"x": {"artifactType": {"schemaTitle": "system.Model"}}},
-            "an artifact as input of a whole pipeline",
+            {"x": {"artifactType": {"schemaTitle": "system.Model"}, "isArtifactList": True}},
+            "a list of artifacts as input of a whole pipeline",
         ),
-        ("deploymentSpec/executors/exec-add/container/args", ["{{$.workspace_path}}"], "a shared workspace"),
     ],
 )
 def test_what_is_valid_but_not_run_is_refused_by_name(ir, path, value, message):
@@ -207,7 +206,6 @@ def test_what_is_valid_but_not_run_is_refused_by_name(ir, path, value, message):
         ({"artifactUri": {}}, "artifactUri must hold a constant or a runtimeParameter"),
         ({"artifactUri": {"runtimeParameter": "urj"}}, "no input parameter 'urj'; did you mean 'uri'"),
         ({"metadata": {"kind": "{{$.inputs.parameters['nope']}}"}}, "nope"),
-        ({"downloadToWorkspace": True}, "a shared workspace is not run yet"),
     ],
 )
 def test_an_importer_that_makes_no_sense_is_refused(ir, change, message):
@@ -228,16 +226,38 @@ def test_a_component_that_holds_itself_is_refused(ir):
         plan_of(document)
 
 
-def test_retries_of_a_sub_dag_are_refused(ir):
+def test_retries_of_a_sub_dag_are_those_of_the_tasks_in_it_that_state_none(ir):
     document = ir("nested")
     document["root"]["dag"]["tasks"]["middle"]["retryPolicy"] = {"maxRetryCount": 2}
-    with pytest.raises(UnsupportedConstruct, match="retries of a whole sub-DAG"):
+    inner = document["components"]["comp-middle"]["dag"]["tasks"]["inner"]["componentRef"]["name"]
+    document["components"][inner]["dag"]["tasks"]["echo"]["retryPolicy"] = {"maxRetryCount": 5}
+    steps = plan_of(document).steps
+    assert {name: step.retry.count for name, step in steps.items() if name.startswith("middle/")} == {
+        "middle/inner/echo": 5,
+        "middle/inner/condition-1/echo-2": 2,
+        **{name: 2 for name in steps if name.startswith("middle/") and not name.startswith("middle/inner/")},
+    }
+    assert steps["echo-2"].retry.count == 0
+
+
+def test_a_task_that_is_named_like_the_import_of_a_pipelines_artifact_is_refused(ir):
+    document = ir("given")
+    document["root"]["dag"]["tasks"]["import-data"] = document["root"]["dag"]["tasks"]["read"]
+    with pytest.raises(UnsupportedConstruct, match="a task named 'import-data' is not run"):
         plan_of(document)
+
+
+def test_a_list_collected_of_a_task_in_no_loop_holds_what_that_one_gave(ir):
+    document = ir("branches")
+    document["root"]["outputDefinitions"] = {"parameters": {"all": {"parameterType": "LIST"}}}
+    output = {"valueFromParameter": {"producerSubtask": "echo-4", "outputParameterKey": "out"}}
+    document["root"]["dag"]["outputs"] = {"parameters": {"all": output}}
+    assert plan_of(document).outputs["all"] == Collected((StepOutput("echo-4", "out"),))
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("retried", "retries of a whole sub-DAG")],
+    [("task_config", "task configuration")],
 )
 def test_constructs_of_the_dsl_that_are_not_run_yet(ir, name, message):
     with pytest.raises(UnsupportedConstruct, match=message):

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from fleetml.errors import InvalidPipeline, UnsupportedConstruct
+from fleetml.errors import InvalidPipeline
 from fleetml.pipeline.model import Container
 from fleetml.pipeline.placeholders import check_container, fill, render_command, render_env, run_specific
 
@@ -108,7 +108,7 @@ def test_constants_are_filled_and_a_lone_placeholder_keeps_its_type():
         ("{{$.inputs.parameters['nope']}}", InvalidPipeline),
         ("{{$.outputs.parameters['nope'].output_file}}", InvalidPipeline),
         ("{{$.json_escape[1]}}", InvalidPipeline),
-        ("{{$.workspace_path}}", UnsupportedConstruct),
+        ("{{$.workspace_paht}}", InvalidPipeline),
         ('{"IfPresent": {"InputName": "nope", "Then": "x"}}', InvalidPipeline),
     ],
 )

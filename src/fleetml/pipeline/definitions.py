@@ -101,10 +101,6 @@ def importer(executor: Mapping[str, Any], place: str) -> Importer | None:
     if "importer" not in executor:
         return None
     spec = executor["importer"]
-    if spec.get("downloadToWorkspace"):
-        raise UnsupportedConstruct(
-            f"{place}.importer.downloadToWorkspace: a shared workspace is not run yet; take it out of the pipeline"
-        )
     uri = spec.get("artifactUri", {})
     if len(uri) != 1:
         raise InvalidPipeline(f"{place}.importer.artifactUri must hold a constant or a runtimeParameter, got {uri}")

@@ -14,7 +14,19 @@ from typing import Any
 from fleetml.errors import InvalidPipeline, UnsupportedConstruct
 from fleetml.pipeline import definitions, loops, placeholders, platform
 from fleetml.pipeline.definitions import Interface
-from fleetml.pipeline.model import Container, FinalStatus, Group, Parameter, PipelineInput, Source, Step, StepOutput
+from fleetml.pipeline.model import (
+    ArtifactDefinition,
+    Container,
+    FinalStatus,
+    Group,
+    Importer,
+    Parameter,
+    PipelineInput,
+    Retry,
+    Source,
+    Step,
+    StepOutput,
+)
 from fleetml.pipeline.wiring import Ports, Typed, dag_inputs, dag_outputs, guard, named, resource_inputs, task_inputs
 
 _STRATEGIES = ("", "TRIGGER_STRATEGY_UNSPECIFIED", "ALL_UPSTREAM_TASKS_SUCCEEDED", "ALL_UPSTREAM_TASKS_COMPLETED")
@@ -38,16 +50,12 @@ def expand(document: Mapping[str, Any], known: Mapping[str, Sequence[Any]], fold
     """
     root = document["root"]
     declared = definitions.interface(root, "root.inputDefinitions")
-    if declared.input_artifacts:
-        name = next(iter(declared.input_artifacts))
-        raise UnsupportedConstruct(
-            f"root.inputDefinitions.artifacts.{name}: an artifact as input of a whole pipeline is not run yet"
-        )
     walk = _Walk(document, known, fold)
-    given = Ports({n: Typed(PipelineInput(n), p.type) for n, p in declared.input_parameters.items()})
+    uris, artifacts = walk.brought(declared.input_artifacts, root["dag"].get("tasks", {}))
+    given = Ports({n: Typed(PipelineInput(n), p.type) for n, p in declared.input_parameters.items()}, artifacts)
     made = walk.dag(root, declared, given, "root", ())
     outputs = {n: t.source for n, t in (*made.parameters.items(), *made.artifacts.items())}
-    return Expansion(declared.input_parameters, walk.steps, walk.groups, outputs)
+    return Expansion({**declared.input_parameters, **uris}, walk.steps, walk.groups, outputs)
 
 
 class _Walk:
@@ -62,6 +70,35 @@ class _Walk:
         self.groups: dict[str, Group] = {}
         self.inside: list[str] = []
         self.loops = 0  # around the DAG that is being expanded
+        self.retries: list[Retry] = []  # of the sub-DAGs around it, innermost last
+
+    def brought(
+        self, artifacts: Mapping[str, ArtifactDefinition], tasks: Iterable[str]
+    ) -> tuple[dict[str, Parameter], dict[str, Typed]]:
+        """Add the steps that bring in the artifacts a whole pipeline is given; return the parameters that hold their URIs."""
+        uris: dict[str, Parameter] = {}
+        made: dict[str, Typed] = {}
+        for name, artifact in artifacts.items():
+            place = f"root.inputDefinitions.artifacts.{name}"
+            step = _import_step(name)
+            if artifact.many or step in tasks:
+                what = "a list of artifacts as input of a whole pipeline" if artifact.many else f"a task named {step!r}"
+                raise UnsupportedConstruct(f"{place}: {what} is not run; bring it in with dsl.importer")
+            told = f"URI of the {artifact.type}: a path on this machine or a URL. {artifact.description}".strip()
+            uris[name] = Parameter(name, "STRING", optional=artifact.optional, description=told)
+            self.steps[step] = Step(
+                name=step,
+                label=f"import {name}",
+                component="importer",
+                container=Container(""),
+                importer=Importer(parameter=name),
+                parameters={name: PipelineInput(name)},
+                input_parameters={name: uris[name]},
+                output_artifacts={name: artifact},
+                cacheable=False,
+            )
+            made[name] = Typed(StepOutput(step, name), artifact.type)
+        return uris, made
 
     def dag(
         self,
@@ -118,7 +155,7 @@ class _Walk:
             "name": prefix + name,
             "label": task.get("taskInfo", {}).get("name") or name,
             "group": group,
-            "dependencies": tuple(prefix + other for other in before),
+            "dependencies": (*(prefix + other for other in before), *self.imports(task, group)),
             "guard": guard(policy.get("condition", ""), ports, place),
             "ignores_failure": policy.get("strategy") == _STRATEGIES[-1],
         }
@@ -127,7 +164,7 @@ class _Walk:
                 f"components.{component_name} must hold either a dag or an executorLabel; compile again"
             )
         if over:
-            return self.loop(over, component_name, component, declared, ports, common, place)
+            return self.loop(over, component_name, component, declared, ports, common, task, place)
         if "dag" in component:
             return self.subdag(component_name, component, declared, dag_inputs(ports, declared), common, task, place)
         settings = platform.sources(component["executorLabel"], self.asked(task), given, made)
@@ -137,6 +174,12 @@ class _Walk:
         """Return what a task asks of its cluster, as written."""
         component = self.components.get(task.get("componentRef", {}).get("name"), {})
         return self.settings.get(component.get("executorLabel"), {})
+
+    def imports(self, task: Mapping[str, Any], group: tuple[str, ...]) -> list[str]:
+        """Return the steps that bring in what the pipeline is given and a task of its outermost DAG takes."""
+        specs = task.get("inputs", {}).get("artifacts", {}).values() if not group else ()
+        taken = [_import_step(spec["componentInputArtifact"]) for spec in specs if "componentInputArtifact" in spec]
+        return list(dict.fromkeys(taken))
 
     def subdag(
         self,
@@ -148,13 +191,9 @@ class _Walk:
         task: Mapping[str, Any],
         place: str,
     ) -> Ports:
-        if task.get("retryPolicy", {}).get("maxRetryCount"):
-            raise UnsupportedConstruct(
-                f"{place}.retryPolicy: retries of a whole sub-DAG are not run yet; set them on its tasks"
-            )
         name = common["name"]
         self.groups[name] = Group(**common)
-        with self._entered(component_name, place):
+        with self._entered(component_name, task, place):
             made = self.dag(component, declared, ports, f"components.{component_name}", (*common["group"], name))
         self._close(name)
         return made
@@ -167,6 +206,7 @@ class _Walk:
         declared: Interface,
         ports: Ports,
         common: dict[str, Any],
+        task: Mapping[str, Any],
         place: str,
     ) -> Ports:
         """Expand a loop: a sub-DAG for each item, or a `Loop` while the items are not known."""
@@ -179,7 +219,7 @@ class _Walk:
         self.groups[name] = Group(**common, parallelism=over.parallelism)
         made = []
         self.loops += 1
-        with self._entered(component_name, place):
+        with self._entered(component_name, task, place):
             for index, item in enumerate(items):
                 one = Group(
                     name=f"{name}/{index}", label=f"{common['label']} [{index}]", group=(*common["group"], name)
@@ -199,12 +239,20 @@ class _Walk:
         return outputs
 
     @contextmanager
-    def _entered(self, component_name: str, place: str) -> Generator[None]:
+    def _entered(self, component_name: str, task: Mapping[str, Any], place: str) -> Generator[None]:
+        """Go into the sub-DAG of a task. Its retries are those of each task in it that states none, as on a cluster."""
         if component_name in self.inside:
             raise InvalidPipeline(f"{place}: components.{component_name} holds itself; a pipeline cannot be recursive")
         self.inside.append(component_name)
+        self.retries.append(self.retry(task, place))
         yield
         self.inside.pop()
+        self.retries.pop()
+
+    def retry(self, task: Mapping[str, Any], place: str) -> Retry:
+        if "retryPolicy" in task or not self.retries:
+            return definitions.retry(task.get("retryPolicy", {}), f"{place}.retryPolicy")
+        return self.retries[-1]
 
     def _close(self, group: str) -> None:
         """Tell a group its leaves, once all of them are there."""
@@ -256,7 +304,8 @@ class _Walk:
             input_artifacts=declared.input_artifacts,
             output_parameters=declared.output_parameters,
             output_artifacts=declared.output_artifacts,
-            retry=definitions.retry(task.get("retryPolicy", {}), f"{place}.retryPolicy"),
+            retry=self.retry(task, place),
+            cache_key=task.get("cachingOptions", {}).get("cacheKey", ""),
         )
         caches = task.get("cachingOptions", {}).get("enableCache", False)
         cacheable = caches and brought is None and not operation and not placeholders.run_specific(step)
@@ -265,6 +314,10 @@ class _Walk:
             {n: Typed(StepOutput(step.name, n), p.type) for n, p in declared.output_parameters.items()},
             {n: Typed(StepOutput(step.name, n), a.type, a.many) for n, a in declared.output_artifacts.items()},
         )
+
+
+def _import_step(artifact: str) -> str:
+    return f"import-{artifact}".replace("_", "-")
 
 
 def _before(task: Mapping[str, Any], settings: Mapping[str, Any], tasks: Mapping[str, Any], place: str) -> list[str]:

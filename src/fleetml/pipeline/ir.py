@@ -100,7 +100,7 @@ _TASK = {
             {"taskOutputArtifact": {"producerTask": TEXT, "outputArtifactKey": TEXT}, "componentInputArtifact": TEXT}
         ),
     },
-    "cachingOptions": {"enableCache": TRUTH, "cacheKey": Unsupported("a cache key of one's own (set_caching_options)")},
+    "cachingOptions": {"enableCache": TRUTH, "cacheKey": TEXT},
     "triggerPolicy": {"condition": TEXT, "strategy": TEXT},
     "retryPolicy": {
         "maxRetryCount": NUMBER,

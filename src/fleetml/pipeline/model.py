@@ -170,7 +170,8 @@ class Container:
 class Importer:
     """Brings in an artifact from outside as it stands: no process, no copy.
 
-    Its URI is `uri`, or the input parameter `parameter`; `metadata` may hold placeholders.
+    Its URI is `uri`, or the input parameter `parameter` (where that is not given, it brings in nothing); `metadata` may
+    hold placeholders.
     """
 
     uri: str = ""
@@ -233,7 +234,8 @@ class Step(Task):
     `output_artifacts` what they are. `upstream` are the steps that must be over before it is decided
     (what an engine draws as edges); they may have failed where `runs_after_failure`. `reads` are all
     steps whose outcomes `Plan.decide` and `Plan.resolve` look at, every one of them an ancestor.
-    `cacheable` is already false where a run-specific placeholder makes a result worth nothing to another run.
+    `cacheable` is already false where a run-specific placeholder makes a result worth nothing to another run;
+    `cache_key` is the author's own, which stands for all that the result depends on.
     """
 
     component: str
@@ -251,6 +253,7 @@ class Step(Task):
     reads: tuple[str, ...] = ()
     runs_after_failure: bool = False
     cacheable: bool = True
+    cache_key: str = ""
     retry: Retry = Retry()
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from fleetml.errors import InvalidPipeline, UnsupportedConstruct
+from fleetml.errors import InvalidPipeline
 from fleetml.pipeline.model import Container, Step, Template
 from fleetml.pipeline.values import ABSENT, as_text
 
@@ -23,6 +23,7 @@ RUN_NAMES = (
     "pipeline_task_name",
     "pipeline_task_uuid",
     "pipeline_root",
+    "workspace_path",
 )
 # The same for every run, so a result stays good although the command holds them.
 _STABLE_NAMES = {"pipeline_task_name"}
@@ -127,10 +128,6 @@ def check_constant(value: Any, inputs: Mapping[str, Any]) -> None:
 
 def check_run_name(body: str) -> None:
     """Raise for a placeholder that is neither an input nor a name of the run."""
-    if body.startswith(".workspace_path"):
-        raise UnsupportedConstruct(
-            "the placeholder {{$.workspace_path}} (a shared workspace) is not run yet; use artifacts"
-        )
     if body.removeprefix(".") not in RUN_NAMES:
         raise InvalidPipeline(f"unknown placeholder {{{{${body}}}}}; known are the run's {', '.join(RUN_NAMES)}")
 

@@ -14,6 +14,7 @@ from fleetml.pipeline.definitions import Interface
 from fleetml.pipeline.model import (
     Absent,
     ArtifactDefinition,
+    Collected,
     Constant,
     Guard,
     OneOf,
@@ -248,6 +249,9 @@ def _selected(selector: Mapping[str, Any], key: str, made: Mapping[str, Ports], 
 def _picked(found: list[Typed], kind: str, place: str) -> Typed:
     if not found:
         raise InvalidPipeline(f"{place}: an output of a DAG needs a producer, got none; compile again")
+    if kind == "LIST" and len(found) == 1 and found[0].type in {*_NUMBERS, "STRING", "BOOLEAN", "STRUCT"}:
+        # dsl.Collected of a task in no loop: the compiler tells of it by the declared type alone.
+        return Typed(Collected((found[0].source,)), kind)
     for typed in found:
         if typed.type and kind and typed.type != kind and "system.Artifact" not in (typed.type, kind):
             raise InvalidPipeline(f"{place} must be {kind}, got {typed.type} from its producer; compile again")

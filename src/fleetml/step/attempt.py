@@ -6,7 +6,7 @@ import errno
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -121,6 +121,8 @@ class _Attempt:
 
     def _import(self, importer: Importer) -> StepOutcome:
         """Return the artifact that is brought in. Raises InvalidParameter for one that is not there."""
+        if importer.parameter and importer.parameter not in self.inputs.parameters:
+            return self._ended("succeeded")  # an optional artifact of the pipeline that the run was not given
         uri = str(self.inputs.parameters.get(importer.parameter, importer.uri))
         path = artifacts.local_path(uri)
         if path is None and ("://" not in uri or uri.startswith("file:")):
@@ -180,7 +182,16 @@ class _Attempt:
             for item in items
             if (path := artifacts.local_path(item["uri"]))
         }
-        return Command(tuple(argv), image, env, limits, tuple(sorted(readable)), (folder,))
+        writable = (folder, *self._workspace([*argv, *env.values()]))
+        return Command(tuple(argv), image, env, limits, tuple(sorted(readable)), writable)
+
+    def _workspace(self, texts: Iterable[str]) -> tuple[Path, ...]:
+        """Make the folder that the run's steps share, where one of the command's texts names it."""
+        shared = self.records.workspace
+        if not any(str(shared) in text for text in texts):
+            return ()
+        shared.mkdir(parents=True, exist_ok=True)
+        return (shared,)
 
     def _keep(self, folder: artifacts.ResultFolder) -> StepOutcome:
         """Check and hash what the step made, publish it, and let the cache point at it."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from fleetml.images import Images
+from fleetml.records import Run
 from fleetml.runners import Usage
 from fleetml.secrets import Lookup, from_environment
 from fleetml.settings import Settings
@@ -44,6 +45,7 @@ class RunContext:
             "pipeline_task_name": step.rsplit("/", 1)[-1],
             "pipeline_task_uuid": f"{self.run_id}/{step}",
             "pipeline_root": str(self.settings.home / "results"),
+            "workspace_path": str(Run(self.settings.home, self.run_id).workspace),
         }
 
 

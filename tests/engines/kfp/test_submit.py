@@ -231,8 +231,8 @@ def ir_file(tmp_path):
 def test_a_bad_parameter_or_ir_is_refused_before_anything_is_sent(server, tmp_path):
     with pytest.raises(InvalidParameter, match="did you mean 'count'"):
         submit(PIPELINES / "types.yaml", {"cuont": 1}, server.host, project=project(tmp_path))
-    with pytest.raises(InvalidPipeline, match="retries of a whole sub-DAG"):
-        submit(PIPELINES / "retried.yaml", {}, server.host, project=project(tmp_path))
+    with pytest.raises(InvalidPipeline, match="task configuration"):
+        submit(PIPELINES / "task_config.yaml", {}, server.host, project=project(tmp_path))
     assert server.requests == []
 
 

@@ -208,6 +208,11 @@ def test_a_broken_or_missing_deployment_file_changes_what_it_must(client: Client
         client.predict_bandwidth("vm-1", HISTORY, 5)
 
 
+def test_a_forecast_that_is_no_number_is_an_error_not_an_answer(client: Client, root: Path) -> None:
+    with pytest.raises(FleetMLError, match="a forecast must be finite, model bandwidth version 1 makes"):
+        client.forecast("bandwidth", "vm-1", [*HISTORY[:-1], 3e38], 5, {"vm_metrics:cpu_usage": 3e38})
+
+
 def test_an_unknown_failure_keeps_its_text_on_the_server(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fleetml.serving.model.Model.steps", lambda *_: 1 / 0)
     with pytest.raises(FleetMLError, match="its log says why"):
@@ -262,6 +267,15 @@ def test_two_servers_cannot_share_a_port(client: Client, root: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert f"127.0.0.1:{port} for itself" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "fleetml.serving", "--dir", str(tmp_path / "file" / "serving"), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "mend --dir" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -28,6 +28,10 @@ def main(argv: list[str] | None = None) -> int:
     except FleetMLError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except OSError as error:
+        said = f"the server must write into {given.dir}, the system says: {error.strerror or error}; mend --dir"
+        print(f"error: {said}", file=sys.stderr)  # noqa: T201
+        return 1
     return 0
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 import grpc
+import numpy as np
 
 from fleetml.errors import FleetMLError, InvalidParameter
 from fleetml.learn.windows import Floats
@@ -116,6 +117,11 @@ class AIService(AIServiceServicer):
         loop = asyncio.get_running_loop()
         forecast = await loop.run_in_executor(self._executor, model.forecaster.predict, history, covariates)
         forecast = forecast[0, :steps]
+        if not np.isfinite(forecast).all():
+            raise FleetMLError(
+                f"a forecast must be finite, model {name} version {model.version} makes {forecast.tolist()} of this "
+                "history and these covariates; send plausible ones, or roll the model back"
+            )
         if PROBE not in dict(context.invocation_metadata() or ()):
             self._predictions.add(model, vm_id, history, covariates, forecast)
         return model, forecast

@@ -107,6 +107,13 @@ def _scalar(value: Any) -> Any:
     raise TypeError(f"outputs and metadata are JSON, got {value!r} of type {type(value).__name__}")
 
 
+def _sign(made: Mapping[str, list[Artifact]]) -> None:
+    """Note in each model what environment and code made it (a digest); one that was passed on keeps what it says."""
+    if code := os.environ.get("FLEETML_CODE_DIGEST"):  # a KFP cluster sets none
+        for model in (artifact for items in made.values() for artifact in items if artifact.type == "system.Model"):
+            model.metadata.setdefault("code_digest", code)
+
+
 def load(entry: str) -> Any:
     """Import ``module:function`` and return the function."""
     module, _, function = entry.partition(":")
@@ -145,7 +152,9 @@ def main(argv: list[str]) -> int:
         logging.getLogger(own).setLevel(logging.INFO)
     try:
         kwargs, made = arguments(executor_input)
-        write_output(executor_input, load(entry)(**kwargs), made)
+        returned = load(entry)(**kwargs)
+        _sign(made)
+        write_output(executor_input, returned, made)
     except Exception as error:
         found, place = _failure(error), Path(executor_input["outputs"]["outputFile"]).parent / "failure.json"
         with contextlib.suppress(OSError):  # a full disk may not even take this; the log tells it then

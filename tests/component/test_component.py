@@ -69,6 +69,23 @@ def test_values_artifacts_and_metadata_go_both_ways(go: Callable[..., int], tmp_
     assert output(tmp_path)["parameterValues"] == {"length": 6}
 
 
+def test_a_model_says_what_code_made_it_and_one_passed_on_what_made_it_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEETML_CODE_DIGEST", "c0de")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "trains.py").write_text("def work(new, old, data):\n    old.metadata['code_digest'] = 'before'\n")
+    types = {"new": "system.Model", "old": "system.Model", "data": "system.Dataset"}
+    artifacts = {
+        name: {"artifacts": [{"name": name, "uri": str(tmp_path / name), "type": {"schemaTitle": title}}]}
+        for name, title in types.items()
+    }
+    outputs = {"artifacts": artifacts, "outputFile": str(tmp_path / "out" / "executor_output.json")}
+    assert main(["trains:work", json.dumps({"outputs": outputs})]) == 0
+    said = {name: entry["artifacts"][0]["metadata"] for name, entry in output(tmp_path)["artifacts"].items()}
+    assert said == {"new": {"code_digest": "c0de"}, "old": {"code_digest": "before"}, "data": {}}
+
+
 def test_a_list_of_artifacts_is_a_list() -> None:
     items = [{"name": "a", "uri": "/a"}, {"name": "b", "uri": "/b"}]
     kwargs, _ = arguments({"inputs": {"artifacts": {"many": {"artifacts": items}}}})

@@ -1,5 +1,6 @@
 """The data report: one small HTML file that needs nothing else."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -29,14 +30,16 @@ class Figures:
     per_vm: pl.DataFrame
 
 
-def figures(frame: pl.DataFrame) -> Figures:
+def figures(frame: pl.DataFrame, target: Sequence[str]) -> Figures:
     """Return the figures of a canonical table, sorted by (vm_id, timestamp).
 
-    A sample is missing where a VM has fewer rows than steps (the median step of the fleet) from its first to its
-    last row; a step is irregular when it differs from the median by more than half, to either side.
+    A sample is missing where a VM has fewer rows with values in the `target` columns than steps (the median step of
+    the fleet) from its first to its last row; a step is irregular when it differs from the median by more than half,
+    to either side.
     """
     seconds = pl.col("timestamp").diff().over("vm_id").dt.total_microseconds() / 1e6
-    steps = frame.select("vm_id", "timestamp", seconds.alias("step"))
+    known = pl.all_horizontal(pl.col(name).is_not_null() for name in target)
+    steps = frame.select("vm_id", "timestamp", seconds.alias("step"), known.alias("known"))
     step = steps["step"].median()
     typical = float(step) if isinstance(step, int | float) and step > 0 else float(schema.STEP_SECONDS)
     irregular = (pl.col("step") - typical).abs() > typical / 2
@@ -45,23 +48,24 @@ def figures(frame: pl.DataFrame) -> Figures:
         steps.group_by("vm_id")
         .agg(
             pl.len().alias("rows"),
+            pl.col("known").sum(),
             (life / typical).round().cast(pl.Int64).alias("steps") + 1,
             irregular.sum().alias("irregular"),
             pl.col("step").max().alias("longest_gap"),
             pl.col("timestamp").min().alias("first"),
             pl.col("timestamp").max().alias("last"),
         )
-        .with_columns((100 * (1 - pl.col("rows") / pl.col("steps"))).clip(0, 100).alias("missing_percent"))
+        .with_columns((100 * (1 - pl.col("known") / pl.col("steps"))).clip(0, 100).alias("missing_percent"))
         .sort("missing_percent", "vm_id", descending=[True, False])
     )
-    rows, expected = frame.height, max(int(per_vm["steps"].sum()), 1)
+    known_rows, expected = int(per_vm["known"].sum()), max(int(per_vm["steps"].sum()), 1)
     over = frame.filter(pl.col("memory_usage") > pl.col("memory_capacity")).height
     return Figures(
         vms=per_vm.height,
         step_seconds=typical,
-        irregular_percent=round(100 * int(per_vm["irregular"].sum()) / rows, 2),
-        missing_percent=round(max(0.0, 100 * (1 - rows / expected)), 2),
-        off_percent=round(100 * frame.filter(pl.col("cpu_capacity") == 0).height / rows, 2),
+        irregular_percent=round(100 * int(per_vm["irregular"].sum()) / frame.height, 2),
+        missing_percent=round(max(0.0, 100 * (1 - known_rows / expected)), 2),
+        off_percent=round(100 * frame.filter(pl.col("cpu_capacity") == 0).height / frame.height, 2),
         memory_over_capacity=over,
         per_vm=per_vm,
     )
@@ -76,7 +80,7 @@ def render(frame: pl.DataFrame, found: Figures, target: str) -> str:
         ("span, UTC", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}"),
         ("median step", f"{found.step_seconds:g} s"),
         ("irregular steps", f"{found.irregular_percent} %"),
-        ("missing samples", f"{found.missing_percent} %"),
+        ("missing samples of the target", f"{found.missing_percent} %"),
         ("rows of VMs that are off (zero capacity)", f"{found.off_percent} %"),
         ("rows with more memory used than provisioned", f"{found.memory_over_capacity:,}"),
     ]

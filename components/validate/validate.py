@@ -34,7 +34,7 @@ def validate(
     rules.enforce(frame)
     _refuse_unmeasured_target(frame, target, columns)
     _refuse_too_small(frame, columns, context, horizon)
-    figures = html.figures(frame)
+    figures = html.figures(frame, columns)
     with schema.aside(valid.path) as temporary:
         shutil.copyfile(data.path, temporary)
     with schema.aside(report.path) as temporary:

@@ -56,6 +56,11 @@ def test_missing_and_irregular_samples_are_counted(run, fleet: Table):
     holes = fleet.filter(~((pl.col("vm_id") == "web-0000") & pl.col("timestamp").dt.hour().is_between(3, 8)))
     whole, holed = run(fleet), run(holes)
     assert holed["missing_percent"] > whole["missing_percent"] + 4
+    emptied = fleet.with_columns(
+        pl.when(pl.int_range(pl.len()) % 4 > 0).then(pl.col("network_received")).alias("network_received")
+    )
+    assert run(emptied)["missing_percent"] == pytest.approx(25, abs=3)  # a row without the target's value is no sample
+    assert run(emptied, target="cpu")["missing_percent"] == whole["missing_percent"]
     later = fleet.with_columns(pl.col("timestamp") + pl.duration(seconds=170) * (pl.int_range(pl.len()) % 2))
     # steps of 470 s and 130 s in turn: half of them are the median
     assert run(later)["irregular_percent"] == pytest.approx(50, abs=1)

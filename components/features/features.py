@@ -37,8 +37,12 @@ def features(
     max_windows: int = 4000,
     seed: int = 0,
 ) -> None:
-    """Write the feature table and the windows. Raises InvalidData for data that give no window in a split."""
+    """Write the feature table and the windows. Raises InvalidData for data that give no window in a split.
+
+    Raises InvalidParameter for a count below 1, an unknown target, or a seed that the searches do not take.
+    """
     _check(context=context, horizon=horizon, test_windows=test_windows, max_windows=max_windows)
+    _check_seed(seed)
     schema.target_columns(target)
     table = feature_table(pl.scan_parquet(data.path))
     splits = _windows(table, Meta(target=target, context=context, horizon=horizon), test_windows, max_windows, seed)
@@ -56,6 +60,12 @@ def _check(**counts: int) -> None:
             raise InvalidParameter(f"{name} must be at least 1, got {value}; give a positive number")
 
 
+def _check_seed(seed: int) -> None:
+    """The searches after this step draw from the same seed; what Optuna and scikit-learn take is the narrowest."""
+    if not 0 <= seed < 2**32:
+        raise InvalidParameter(f"seed must be from 0 to 2**32 - 1, got {seed}; give another seed")
+
+
 def _windows(table: pl.DataFrame, meta: Meta, test_windows: int, most: int, seed: int) -> dict[str, Windows]:
     column = schema.TARGETS[meta.target]
     if table[column].is_null().all():
@@ -69,7 +79,8 @@ def _windows(table: pl.DataFrame, meta: Meta, test_windows: int, most: int, seed
         if not len(windows):
             raise InvalidData(
                 f"split {name!r} needs at least one window whose history is at most 20 % missing, got none of "
-                f"{table['vm_id'].n_unique()} VMs; give VMs that live longer than {meta.context + meta.horizon} steps"
+                f"{table['vm_id'].n_unique()} VMs; give data with fewer gaps, or VMs that live longer than "
+                f"{meta.context + meta.horizon} steps"
             )
     return {**found, "train": sampled(found["train"], most, seed), "val": sampled(found["val"], most, seed)}
 

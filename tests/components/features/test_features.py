@@ -162,6 +162,8 @@ def test_a_store_that_was_never_filled_is_refused(tmp_path: Path) -> None:
         ({"context": 5000}, InvalidData, "give more days"),
         ({"test_windows": 0}, InvalidParameter, "test_windows must be at least 1"),
         ({"target": "colour"}, InvalidParameter, "colour"),
+        ({"seed": -1}, InvalidParameter, "seed must be from 0"),
+        ({"seed": 2**32}, InvalidParameter, "seed must be from 0"),
     ],
 )
 def test_what_gives_no_windows_is_refused(
@@ -170,6 +172,14 @@ def test_what_gives_no_windows_is_refused(
     with pytest.raises(error, match=said):
         Made(tmp_path, fleet.lazy(), **change)
     assert not (tmp_path / "train").exists()
+
+
+def test_gaps_that_leave_no_window_are_named_as_the_cause(fleet: pl.DataFrame, tmp_path: Path) -> None:
+    one_in_four = pl.when(pl.int_range(pl.len()) % 4 == 0)
+    network = ("network_received", "network_sent")
+    holed = fleet.lazy().with_columns(one_in_four.then(pl.col(name)).alias(name) for name in network)
+    with pytest.raises(InvalidData, match="fewer gaps"):
+        Made(tmp_path, holed)
 
 
 def test_a_target_without_a_value_is_refused(fleet: pl.DataFrame, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def _read_files(source: str, name: str, days: float, end: datetime | None) -> pl
         raise ConfigurationError(f"mapping {name} holds PromQL queries, but {source} is no Prometheus; use 'columns'")
     with tempfile.TemporaryDirectory(prefix="fleetml-ingest-") as scratch:
         table = files.scan(source, files.locate(source, Path(scratch)), given)
-        present = table.collect_schema().names()
+        present = [name for name in table.collect_schema().names() if name != files.FILE]
         chosen = given or mapping.recognise(source, present)
         mapping.require(source, chosen, present)
         return _window(source, table, chosen, days, end)

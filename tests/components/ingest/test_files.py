@@ -232,6 +232,7 @@ def test_what_is_broken_is_named(run, tmp_path: Path, name: str, words: list[str
         run(source, **extra)
     for word in words:
         assert word in str(caught.value)
+    assert "__file" not in str(caught.value)  # a column of ours, not of the source
 
 
 @pytest.mark.usefixtures("nothing_written")

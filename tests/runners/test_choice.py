@@ -24,7 +24,7 @@ class Engine:
 
 def test_a_process_per_step_is_the_default(project: Settings) -> None:
     settings = replace(project, step_variables=("KEY",))
-    assert choice.choose(settings, 3.0) == SubprocessRunner(("KEY",), 3.0)
+    assert choice.choose(settings, 3.0) == SubprocessRunner(("KEY",), 3.0, project.home / "environments")
     assert choice.images(settings).resolve("fleetml/ml").venv.is_dir()
 
 

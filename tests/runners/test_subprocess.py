@@ -14,7 +14,7 @@ import pytest
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.images import Images
 from fleetml.runners import Command
-from fleetml.runners.subprocess import SubprocessRunner, without_installation
+from fleetml.runners.subprocess import SubprocessRunner
 from fleetml.settings import Settings
 
 
@@ -51,24 +51,6 @@ def test_a_file_that_is_no_program_is_named(project: Settings, tmp_path: Path) -
     broken.chmod(0o755)
     with pytest.raises(ConfigurationError, match="broken"):
         lines(project, SubprocessRunner(), str(broken))
-
-
-def test_the_installation_before_a_stranger_s_component_is_left_out() -> None:
-    """As kfp itself writes it."""
-    dsl = pytest.importorskip("kfp.dsl")
-
-    @dsl.component(base_image="python:3.11", packages_to_install=["left-pad==1"])
-    def add():
-        print(1)
-
-    container = add.component_spec.implementation.container
-    command = (*container.command, *container.args)
-    assert "pip install" in command[2]
-    short = without_installation(command)
-    assert short == command[3:]
-    assert short[:2] == ("sh", "-ec")
-    assert without_installation(short) == short
-    assert without_installation(("sh", "-c", "pip install x && run")) == ("sh", "-c", "pip install x && run")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")

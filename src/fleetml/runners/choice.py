@@ -37,7 +37,7 @@ def images(settings: Settings, runner: Runner | None = None) -> Images:
 def _subprocess(settings: Settings, grace: float) -> Runner:
     from fleetml.runners.subprocess import SubprocessRunner
 
-    return SubprocessRunner(passed=settings.step_variables, grace=grace)
+    return SubprocessRunner(settings.step_variables, grace, settings.home / "environments")
 
 
 def _docker(settings: Settings, grace: float) -> Runner:

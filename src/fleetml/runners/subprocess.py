@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleetml.errors import ConfigurationError, Unavailable
@@ -39,14 +39,42 @@ class SubprocessRunner:
     Of `Limits` it enforces `seconds` and `memory` (resident, of the step and its children, looked at once a
     second); `cpus` sets the number of threads of numerical libraries, it is no hard limit. `passed` names
     variables of our environment that steps get beside `PASSED`; `grace` is in seconds. Should the thread that
-    called `run` die with its process, Linux kills the step.
+    called `run` die with its process, Linux kills the step. `environments` is where environments with the packages that a
+    component installs itself are kept; without it such a component is refused.
     """
 
     passed: tuple[str, ...] = ()
     grace: float = 5.0
+    environments: Path | None = None
 
     def run(self, command: Command, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
         """See `fleetml.runners.Runner`."""
+        try:
+            command = self._with_packages(command, on_line, cancel)
+        except InterruptedError:
+            return Exit(0, ended="cancelled")
+        return self._in_folder(command, on_line, cancel)
+
+    def _with_packages(self, command: Command, on_line: Callable[[str], None], cancel: threading.Event) -> Command:
+        """Return the command in an environment that holds the packages its component installs."""
+        if "pip install" not in " ".join(command.argv[2:3]):
+            return command
+        from fleetml.runners.packages import environment, split
+
+        packages, argv = split(command.argv)
+        if packages is None:
+            return replace(command, argv=argv)
+        if self.environments is None:
+            raise ConfigurationError(
+                f"packages_to_install ({', '.join(packages.requirements)}) are not installed here; "
+                f"put them into the lock of image '{command.image.name}'"
+            )
+        image = environment(
+            packages, command.image, self.environments, lambda it: self._in_folder(it, on_line, cancel), on_line
+        )
+        return replace(command, argv=argv, image=image)
+
+    def _in_folder(self, command: Command, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
         try:
             folder = Path(tempfile.mkdtemp(prefix="fleetml-step-"))
         except OSError as error:
@@ -84,7 +112,7 @@ class SubprocessRunner:
         return Exit(process.returncode, usage, ended)
 
     def _start(self, command: Command, folder: Path) -> subprocess.Popen[bytes]:
-        argv = without_installation(command.argv)
+        argv = command.argv
         env = self._environment(command, folder)
         program = shutil.which(argv[0], path=env["PATH"])
         if program is None:
@@ -146,15 +174,6 @@ class SubprocessRunner:
         _signal_group(pid, signal.SIGTERM)
         over.wait(self.grace)
         return why
-
-
-def without_installation(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Drop the ``sh -c "… pip install …"`` that the KFP SDK puts before a lightweight component's own command.
-
-    What a virtual environment holds is its lock's affair: a step never installs into it.
-    """
-    wrapped = len(argv) > 3 and argv[:2] == ("sh", "-c") and "pip install" in argv[2]
-    return argv[3:] if wrapped and argv[2].rstrip().endswith('"$0" "$@"') else argv
 
 
 def _die_with(parent: int) -> Callable[[], None]:

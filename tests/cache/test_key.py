@@ -105,3 +105,10 @@ def test_the_entry_of_a_step() -> None:
     assert cache.entry(step(container=Container("i", ("sh", "-c", "x"), ("m:f",)))) == ""
     split = Container("i", ("python", "-m"), ("fleetml.component", "m:f", "{{$}}"))
     assert cache.entry(step(container=split)) == "m:f"
+
+
+def test_what_a_step_sees_of_its_cluster_is_part_of_the_key_and_where_it_runs_is_not(image: Image) -> None:
+    secret = {"secretAsEnv": [{"secretName": "s", "keyToEnv": [{"secretKey": "k", "envVar": "V"}]}]}
+    assert made(image, replace(INPUTS, platform=secret)) != made(image)
+    where = {"nodeSelector": {"labels": {"disk": "ssd"}}, "activeDeadlineSeconds": 5}
+    assert made(image, replace(INPUTS, platform=where)) == made(image)

@@ -16,6 +16,11 @@ from fleetml.pipeline.model import ArtifactDefinition, Parameter
 from fleetml.pipeline.values import digest
 
 FORMAT = 1
+# What a step asks of its cluster that says where it runs, not what it sees there.
+_ELSEWHERE = {
+    *("nodeSelector", "nodeAffinity", "podAffinity", "tolerations"),
+    *("imagePullSecret", "imagePullPolicy", "activeDeadlineSeconds"),
+}
 _ENTRY_MODULE = "fleetml.component"
 
 
@@ -48,6 +53,8 @@ def key(step: Step, inputs: Inputs, image: Image) -> Key | None:
         "environment": image.environment_digest(),
         "code": image.code_digest(entry(step)),
     }
+    if seen := {feature: asked for feature, asked in inputs.platform.items() if feature not in _ELSEWHERE}:
+        document["platform"] = seen
     plain = json.loads(json.dumps(document, default=dict))
     parts = {name: value if isinstance(value, str) else digest(value) for name, value in plain.items()}
     return Key(digest(plain), {name: part for name, part in parts.items() if name != "format"})

@@ -46,8 +46,9 @@ def parsed(content: bytes, cache: Path | None, parse: Callable[[bytes], dict[str
 def _parse(content: bytes) -> dict[str, Any]:
     if not content.strip():
         raise InvalidPipeline("the IR is empty; compile it again with `fleetml compile`")
+    one_json = content.lstrip()[:1] == b"{" and b"\n---" not in content
     try:
-        documents = [json.loads(content)] if content.lstrip()[:1] == b"{" else _yaml_documents(content)
+        documents = [json.loads(content)] if one_json else _yaml_documents(content)
     except ValueError as error:
         raise InvalidPipeline(
             f"the IR is neither YAML nor JSON: {error}; compile it again with `fleetml compile`"

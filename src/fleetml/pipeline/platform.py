@@ -163,6 +163,18 @@ def executors(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     return found.get("deploymentSpec", {}).get("executors", {})
 
 
+def features(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return the features that the steps of a document ask for, each with the first place that does."""
+    found: dict[str, str] = {}
+    for label, settings in executors(spec).items():
+        for feature, _, place in _entries(label, settings):
+            found.setdefault(feature, place)
+    for label, executor in spec.get("deploymentSpec", {}).get("executors", {}).items():
+        if feature := OPERATIONS.get(executor.get("container", {}).get("image", "")):
+            found.setdefault(feature, f"deploymentSpec.executors.{label}")
+    return found
+
+
 def producers(settings: Mapping[str, Any]) -> list[str]:
     """Return the tasks whose outputs an executor's settings refer to."""
     found = [reference.spec for entry in _entries("", settings) if (reference := _reference(*entry))]

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from fleetml.errors import InvalidPipeline
 from fleetml.images import Image
@@ -72,6 +72,7 @@ class Command:
     `own_entry`: `argv` are arguments of the image's own entry point, which only a container has.
     `readable` and `writable` are the folders the command needs (a container mounts them at the same path).
     `secrets` are further variables of its environment, never told to anyone.
+    `platform` is what the step asks of its cluster, by feature (`fleetml.pipeline.platform`).
     """
 
     argv: tuple[str, ...]
@@ -82,6 +83,7 @@ class Command:
     writable: tuple[Path, ...] = ()
     own_entry: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    platform: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,15 @@ class Exit:
         return f"exit status {self.status}"
 
 
+# The features of kfp-kubernetes that every runner honours: `Command.secrets` and `Limits.seconds`.
+EVERYWHERE = frozenset({"secretAsEnv", "activeDeadlineSeconds"})
+
+
 class Runner(Protocol):
     """Runs one command and returns when it and all its children are gone.
 
-    One with a true attribute `refers_to_secrets` has a step's secrets delivered by its cluster, and gets none.
+    One with a true attribute `refers_to_secrets` has a step's secrets delivered by its cluster, and gets none. One
+    with an attribute `honours` says which features of a cluster steps get from it, beyond those of `EVERYWHERE`.
     """
 
     def run(self, command: Command, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from fleetml.errors import ConfigurationError
+from fleetml.errors import ConfigurationError, UnsupportedConstruct
 from fleetml.images import Images
-from fleetml.runners import ContainerRunner, Runner
+from fleetml.pipeline import Plan, platform
+from fleetml.runners import EVERYWHERE, ContainerRunner, Runner
 from fleetml.settings import Settings
 
 GRACE = 5.0  # s that a step has to end after it was told to
@@ -32,6 +33,20 @@ def images(settings: Settings, runner: Runner | None = None) -> Images:
     """
     runner = runner or choose(settings)
     return Images(settings.project, runner.pin if isinstance(runner, ContainerRunner) else None)
+
+
+def require(plan: Plan, settings: Settings, runner: Runner | None = None) -> None:
+    """Raise UnsupportedConstruct where a step asks of its cluster what `runner` (default: the chosen one) does not give."""
+    asked = platform.features(plan.document)
+    if not asked:
+        return
+    honoured = EVERYWHERE | getattr(runner or choose(settings), "honours", frozenset())
+    for feature, place in asked.items():
+        if feature not in honoured:
+            raise UnsupportedConstruct(
+                f"{place}: {feature} (kfp-kubernetes) is not honoured by the runner '{settings.runner}', only "
+                f"{', '.join(sorted(honoured))}; take --runner kubernetes, or take it out of the pipeline"
+            )
 
 
 def _subprocess(settings: Settings, grace: float) -> Runner:

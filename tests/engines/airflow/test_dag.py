@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 pytest.importorskip("airflow", reason="Airflow lives in the orchestrator environment")
 
@@ -194,6 +195,16 @@ class TestLoadDags:
         assert isinstance(raised.value.__cause__, FleetMLError)
         assert str(folder / "broken/pipeline.yaml") in str(raised.value.__cause__)
         assert broken.relative_fileloc == str(folder / "broken")
+
+    def test_what_the_runner_does_not_honour_is_told_when_it_loads(self, folder: Path, settings: Settings) -> None:
+        ir = folder / "nested/pipeline.yaml"
+        (label,) = list(yaml.safe_load(ir.read_text())["deploymentSpec"]["executors"])[:1]
+        asked = {"kubernetes": {"deploymentSpec": {"executors": {label: {"imagePullPolicy": "Always"}}}}}
+        ir.write_text(f"{ir.read_text()}---\n{yaml.safe_dump({'platforms': asked})}")
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace, settings)
+        assert f"{label}.imagePullPolicy: imagePullPolicy" in (namespace["broken_nested"].description or "")
+        assert "'subprocess'" in (namespace["broken_nested"].description or "")
 
     def test_no_file_in_the_folder_takes_the_others_down(self, folder: Path, settings: Settings) -> None:
         (folder / "gone.yaml").symlink_to(folder / "nowhere")

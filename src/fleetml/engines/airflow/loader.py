@@ -14,6 +14,7 @@ from airflow.sdk import DAG, get_parsing_context
 from fleetml.engines.airflow.dag import build_dag, dag_id
 from fleetml.errors import ConfigurationError, FleetMLError
 from fleetml.pipeline import document, load
+from fleetml.runners import choice
 from fleetml.settings import Settings
 from fleetml.triggers import FILE
 from fleetml.triggers import load as load_triggers
@@ -93,6 +94,7 @@ def _dag(place: Path, triggers_file: Path, settings: Settings, wanted: str | Non
         if wanted and dag_id(_name(path, settings)) != wanted:
             return None
         plan = load(path, settings.home / "ir", fold=True)
+        choice.require(plan, settings)
         triggers.check(plan, triggers_file)
         return build_dag(plan, path, triggers, settings)
     except FleetMLError as error:

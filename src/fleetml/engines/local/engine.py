@@ -41,9 +41,12 @@ def run(
     """Run a job to its end; return "succeeded", "failed" or "cancelled". Everything is in the run's record.
 
     Setting `cancel` stops the steps that run and starts no other. Raises Unavailable when no record can be written,
-    ConfigurationError when another process runs this run.
+    ConfigurationError when another process runs this run, UnsupportedConstruct when a step asks for what the runner
+    does not give.
     """
-    return _Engine(job, settings, tell, cancel or threading.Event(), runner or choice.choose(settings)).run()
+    runner = runner or choice.choose(settings)
+    choice.require(job.plan, settings, runner)
+    return _Engine(job, settings, tell, cancel or threading.Event(), runner).run()
 
 
 class _Engine:

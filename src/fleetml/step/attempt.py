@@ -141,7 +141,7 @@ class _Attempt:
 
     def _secrets(self) -> dict[str, str]:
         """Return the secrets of the step's environment, and hide them from now on. Raises ConfigurationError."""
-        asked = getattr(self.inputs, "platform", {}).get("secretAsEnv", ())
+        asked = self.inputs.platform.get("secretAsEnv", ())
         if getattr(self.runner, "refers_to_secrets", False):  # what is known here as well is hidden all the same
             known = [{**entry, "optional": True} for entry in asked]
             self.redactor = Redactor(secrets.delivered(known, self.context.secrets, self.step.name).values())
@@ -176,6 +176,7 @@ class _Attempt:
         env["FLEETML_CODE_DIGEST"] = cache.code_digest(self.step, image)  # a model's lineage wants it
         resources = self.inputs.resources
         limits = Limits.parse(resources.cpu_limit, resources.memory_limit, f"step '{self.step.name}'")
+        limits = replace(limits, seconds=self.inputs.platform.get("activeDeadlineSeconds") or None)
         readable = {
             path
             for items in self.inputs.artifacts.values()
@@ -183,7 +184,8 @@ class _Attempt:
             if (path := artifacts.local_path(item["uri"]))
         }
         writable = (folder, *self._workspace([*argv, *env.values()]))
-        return Command(tuple(argv), image, env, limits, tuple(sorted(readable)), writable)
+        command = Command(tuple(argv), image, env, limits, tuple(sorted(readable)), writable)
+        return replace(command, platform=self.inputs.platform)
 
     def _workspace(self, texts: Iterable[str]) -> tuple[Path, ...]:
         """Make the folder that the run's steps share, where one of the command's texts names it."""

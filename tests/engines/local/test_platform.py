@@ -10,7 +10,7 @@ import pytest
 
 from fleetml.engines import local
 from fleetml.errors import UnsupportedConstruct
-from fleetml.pipeline import document, load
+from fleetml.pipeline import document, load, plan_of
 from fleetml.records import Run
 from fleetml.settings import Settings
 from tests.small_pipelines import Pipeline
@@ -53,10 +53,16 @@ def test_a_claim_to_make_is_such_a_feature(pipeline: Pipeline, project: Settings
 
 def test_a_feature_inside_a_loop_that_only_the_run_unfolds_is_refused_as_early(project: Settings) -> None:
     path = Path(__file__).parents[2] / "pipelines" / "loop.yaml"
-    plan = load(path)
-    assert not [step for step in plan.steps.values() if step.component == "join"]
-    asked = {"exec-join": {"podMetadata": {"labels": {"a": "b"}}}}
-    plan.document["platforms"] = {"kubernetes": {"deploymentSpec": {"executors": asked}}}  # type: ignore[index]
+    spec = document.read(path)
+    late = spec["components"]["comp-for-loop-5"]["dag"]["tasks"]["echo-3"]
+    executors = spec["deploymentSpec"]["executors"]
+    spec["components"]["comp-late"] = {**spec["components"][late["componentRef"]["name"]], "executorLabel": "exec-late"}
+    executors["exec-late"] = executors["exec-echo"]
+    late["componentRef"]["name"] = "comp-late"
+    asked = {"exec-late": {"podMetadata": {"labels": {"a": "b"}}}}
+    spec["platforms"] = {"kubernetes": {"deploymentSpec": {"executors": asked}}}
+    plan = plan_of(spec)
+    assert not [step for step in plan.steps.values() if step.platform]
     with pytest.raises(UnsupportedConstruct, match="podMetadata"):
         local.run(local.Job(plan, path, plan.bind({}), "r"), project)
 

@@ -46,6 +46,8 @@ def deploy(
         raise ConfigurationError(
             f"deploy needs serving_dir and version, got {serving_dir!r} and {version!r}; give both"
         )
+    if registry:  # an earlier attempt that failed took the title away
+        Registry(registry).promote(model_name, version)
     with interruptible():  # a step that is stopped half-way takes back what it changed, too
         try:
             figures, endpoint = _deploy(model, test, train, model_name, version, Path(serving_dir), address)

@@ -24,6 +24,7 @@ CHAMPION, PREVIOUS = "champion", "previous"
 LINEAGE = "lineage.json"
 _GRAPH = "model.onnx"
 _LONGEST = {"param": 6000, "tag": 5000}  # characters MLflow takes
+_UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a model; a known one's version or alias
 _TRIES = 6
 _URI = re.compile(r"https?://[^/]|sqlite:////")
 _T = TypeVar("_T")
@@ -106,6 +107,24 @@ class Registry:
             self._ask(self._client.set_terminated, run.run_id)
         return version
 
+    def promote(self, name: str, version: str) -> None:
+        """Give the title to `version`; who had it is the previous champion. Nothing changes where it has it already.
+
+        Raises ConfigurationError for a version that was never registered.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with self._alone():
+            try:
+                self._crown(name, version)
+            except MlflowException as error:
+                if error.error_code not in _UNKNOWN:
+                    raise
+                raise ConfigurationError(
+                    f"the registry {self.uri} must know what it calls champion, {name} has no version {version}; "
+                    "register it first"
+                ) from error
+
     def demote(self, name: str, version: str) -> str:
         """Take the title from `version`: the previous champion has it again. Return the champion's version now."""
         with self._alone():
@@ -131,11 +150,16 @@ class Registry:
         source = f"{run.artifact_uri}/model"
         made = self._ask(self._client.create_model_version, name, source, run.run_id, tags=tags)
         version = str(made.version)
+        self._crown(name, version)
+        return version
+
+    def _crown(self, name: str, version: str) -> None:
         before = self._alias(name, CHAMPION)
+        if before == version:
+            return
         if before:
             self._ask(self._client.set_registered_model_alias, name, PREVIOUS, before)
         self._ask(self._client.set_registered_model_alias, name, CHAMPION, version)
-        return version
 
     def _log(self, run_id: str, entry: Entry, tags: Mapping[str, str]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -186,8 +210,7 @@ class Registry:
         try:
             return str(self._ask(self._client.get_model_version_by_alias, name, alias).version)
         except MlflowException as error:
-            # an unknown model, a known one without this alias
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if error.error_code in _UNKNOWN:
                 return ""
             raise
 

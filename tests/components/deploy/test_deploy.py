@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from fleetml.learn.windows import Meta, Windows
 from fleetml.serving import deployment
 from fleetml.serving.client import Client
 from fleetml.serving.registry import Entry, Registry
+from fleetml.stack.processes import wait_until
 
 
 class Stage:
@@ -117,6 +117,22 @@ def test_a_refused_graph_leaves_the_old_version_and_the_old_champion(
         assert client.predict_bandwidth("vm-1", [1.0] * 12, 5).model_version == "1"
 
 
+def test_a_version_that_is_deployed_after_all_is_the_champion_again(
+    step: Stage, graph: Callable[..., Path], serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(f"sqlite:///{step.folder}/registry/mlflow.db")
+    for path in (graph(), graph(add=1, name="second.onnx")):
+        registry.add("bandwidth", Entry(path, "run", {}, {}, {}, {}))
+    with monkeypatch.context() as impatient:
+        impatient.setattr(smoke, "SWAP_SECONDS", 0.2)
+        with pytest.raises(Unavailable):
+            step.deploy(graph(add=1), "2", "127.0.0.1:1", registry.uri)
+    assert registry.champion("bandwidth") == "1"
+    step.deploy(graph(add=1), "2", serve(step.root), registry.uri)  # what `fleetml resume` does
+    assert (step.served(), registry.champion("bandwidth")) == ("2", "2")
+    assert registry.demote("bandwidth", "2") == "1"
+
+
 def _refuse(*_: Any) -> None:
     raise FleetMLError("not today")
 
@@ -150,13 +166,14 @@ def test_a_server_that_watches_another_folder_is_named(
         step.deploy(graph(), "1", serve(tmp_path / "elsewhere"))
 
 
-@pytest.mark.parametrize("registry", ["http://127.0.0.1:1", "nothing-that-mlflow-knows://x"])
 def test_a_dead_registry_does_not_hide_why_deploy_failed(
-    step: Stage, graph: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, registry: str
+    step: Stage, graph: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(smoke, "SWAP_SECONDS", 0.2)
+    monkeypatch.setattr(Registry, "promote", lambda *_: None)
+    monkeypatch.setattr(Registry, "demote", lambda *_: 1 / 0)  # it died in between, in words of its own
     with pytest.raises(Unavailable, match="nobody answers") as failed:
-        step.deploy(graph(), "1", "127.0.0.1:1", registry)
+        step.deploy(graph(), "1", "127.0.0.1:1", "http://127.0.0.1:1")
     assert "still calls version 1 the champion" in failed.value.__notes__[0]
 
 
@@ -174,14 +191,16 @@ def test_a_step_that_is_stopped_points_back(step: Stage, graph: Callable[..., Pa
     }
     command = [sys.executable, "-m", "fleetml.component", "components.deploy.deploy:deploy", json.dumps(document)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not deployment.read(step.root):
-            time.sleep(0.02)
+        assert wait_until(lambda: process.poll() is not None or bool(deployment.read(step.root)), 60, 0.02)
         process.terminate()
         assert process.wait(60) != 0
     assert deployment.read(step.root) == {}
 
 
 def test_what_is_missing_is_asked_for(step: Stage, graph: Callable[..., Path]) -> None:
+    with pytest.raises(ConfigurationError, match="bandwidth has no version 7; register it first"):
+        step.deploy(graph(), "7", registry=f"sqlite:///{step.folder}/registry/mlflow.db")
+    assert deployment.read(step.root) == {}
     with pytest.raises(ConfigurationError, match="needs serving_dir and version"):
         step.deploy(graph(), "")
     with pytest.raises(InvalidParameter, match="letters, digits"):

@@ -1,4 +1,4 @@
-"""``fleetml compile [PIPELINE…]``: the IR of pipelines written in the KFP DSL."""
+"""``fleetml compile [PIPELINE…]``: the IR of pipelines written in the KFP DSL, and of workflows."""
 
 from __future__ import annotations
 
@@ -10,21 +10,46 @@ from fleetml.settings import Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which pipelines."""
-    parser.add_argument("pipelines", nargs="*", help="pipeline.py files or their folders; default: every one in dags/")
+    parser.add_argument(
+        "pipelines", nargs="*", help="pipeline.py files, workflows, or their folders; default: every one in dags/"
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a committed IR differs")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Compile; with --check return 1 if an IR is not what its pipeline.py compiles to."""
+    """Compile; with --check return 1 if an IR is not what its source compiles to."""
     from fleetml.cli.output import say
-    from fleetml.compiler import compile_pipeline
 
-    given = [Path(place) for place in args.pipelines] or sorted((settings.project / "dags").glob("*/pipeline.py"))
     stale = False
-    for place in given:
-        source = place / "pipeline.py" if place.is_dir() else place
-        target, changed = compile_pipeline(source, check=args.check)
+    for source, known in [(Path(place), None) for place in args.pipelines] or _of_project(settings.project):
+        source = _source(source)
+        target, changed = _compile(source, known, args.check)
         stale |= changed
-        news = "differs from its pipeline.py; run: make compile" if args.check else "written"
+        news = f"differs from its {source.name}; run: make compile" if args.check else "written"
         say(f"{target}: {news if changed else 'unchanged'}")
     return int(stale and args.check)
+
+
+def _of_project(project: Path) -> list[tuple[Path, Path | None]]:
+    """Return what is golden in a project, and where its IR lies if not beside it."""
+    from fleetml.workflow.source import NAMES
+
+    found = [place for name in ("pipeline.py", *NAMES) for place in (project / "dags").glob(f"*/{name}")]
+    tasks = project / "components" / "tabular" / "tasks.py"
+    catalogue = [(tasks, project / "src" / "fleetml" / "workflow" / "tasks.yaml")] if tasks.is_file() else []
+    return [*((place, None) for place in sorted(found)), *catalogue]
+
+
+def _source(place: Path) -> Path:
+    from fleetml.workflow.source import NAMES
+
+    if not place.is_dir():
+        return place
+    return next((place / name for name in NAMES if (place / name).is_file()), place / "pipeline.py")
+
+
+def _compile(source: Path, target: Path | None, check: bool) -> tuple[Path, bool]:
+    from fleetml.compiler import compile_pipeline
+    from fleetml.workflow.source import SUFFIXES, compile_file
+
+    return (compile_file if source.suffix in SUFFIXES else compile_pipeline)(source, target, check)

@@ -11,22 +11,37 @@ from fleetml.errors import ConfigurationError, InvalidParameter
 from fleetml.pipeline import Plan
 from fleetml.settings import Settings
 from fleetml.triggers import FILE, Triggers, load
+from fleetml.workflow import source
 
 
 def pipeline_file(given: str) -> Path:
-    """Return the IR file of a pipeline folder or file. Raises ConfigurationError when there is none."""
+    """Return the file of a pipeline folder or file: an IR, or a workflow. Raises ConfigurationError when there is none."""
     path = Path(given)
-    path = path / "pipeline.yaml" if path.is_dir() else path
+    if path.is_dir():
+        names = ("pipeline.yaml", *source.NAMES)
+        path = next((path / name for name in names if (path / name).is_file()), path / names[0])
     if not path.is_file():
         raise ConfigurationError(
-            f"a pipeline is an IR file or a folder with a pipeline.yaml, {path} is not there; compile it"
+            f"a pipeline is an IR file, a workflow, or a folder with a pipeline.yaml, {path} is not there; compile it"
         )
     return path.absolute()
 
 
+def defaults(path: Path, plan: Plan, settings: Settings) -> dict[str, Any]:
+    """Return the parameters of a run that nobody gives: those of triggers.yaml; for a workflow where to register and serve."""
+    own = {"registry": settings.registry, "serving_dir": str(settings.serving_dir)}
+    from_workflow = plan.document.get("sdkVersion") == source.WORKFLOW
+    placed = {name: value for name, value in own.items() if from_workflow and name in plan.inputs}
+    given = {name for name in placed if plan.inputs[name].default}
+    return {
+        **{name: value for name, value in placed.items() if name not in given},
+        **triggers_of(path, plan, settings).defaults,
+    }
+
+
 def triggers_of(path: Path, plan: Plan, settings: Settings) -> Triggers:
     """Return the triggers beside an IR, held against its plan."""
-    place = path.with_name(FILE if path.stem == "pipeline" else f"{path.stem}.{FILE}")
+    place = path.with_name(FILE if path.stem in ("pipeline", "workflow") else f"{path.stem}.{FILE}")
     triggers = load(place, settings)
     triggers.check(plan, place)
     return triggers

@@ -23,7 +23,7 @@ INTERRUPTED = 130
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which pipeline, with what, how."""
-    parser.add_argument("pipeline", help="an IR file, or a folder with a pipeline.yaml")
+    parser.add_argument("pipeline", help="an IR file, a workflow (YAML or JSON), or a folder with a pipeline.yaml")
     parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="repeat as needed")
     parser.add_argument("--params", metavar="FILE", help="parameters as YAML or JSON")
     parser.add_argument("--run-id", help="default: the pipeline's name and the time")
@@ -45,20 +45,22 @@ def _workers(text: str) -> int:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run it; return 0 if every step succeeded or was skipped, 1 if one failed, 130 if interrupted."""
-    from fleetml.cli.pipelines import given, pipeline_file, triggers_of
+    from fleetml.cli.pipelines import defaults, given, pipeline_file
     from fleetml.engines.local import Job
     from fleetml.errors import InvalidParameter
     from fleetml.pipeline import load
     from fleetml.records import Run
+    from fleetml.workflow.source import ir_file
 
     settings = replace(settings, runner=args.runner or settings.runner)
     path = pipeline_file(args.pipeline)
-    plan = load(path, settings.home / "ir")
-    parameters = {**triggers_of(path, plan, settings).defaults, **given(args.parameter, args.params, plan)}
+    ir = ir_file(path, settings.home)
+    plan = load(ir, settings.home / "ir")
+    parameters = {**defaults(path, plan, settings), **given(args.parameter, args.params, plan)}
     run_id = args.run_id or f"{plan.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(2).hex()}"
     if Run(settings.home, run_id).exists():
         raise InvalidParameter(f"a run id is used once, {run_id!r} exists; choose another, or: fleetml resume {run_id}")
-    job = Job(plan, path, plan.bind(parameters), run_id, workers=args.workers, caching=not args.no_cache)
+    job = Job(plan, ir, plan.bind(parameters), run_id, workers=args.workers, caching=not args.no_cache)
     return execute(job, settings)
 
 

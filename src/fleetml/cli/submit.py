@@ -11,7 +11,7 @@ from fleetml.settings import Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which pipeline, where to. The token of the cluster comes from KF_PIPELINES_TOKEN, never from the command line."""
-    parser.add_argument("pipeline", help="an IR file, or a folder with a pipeline.yaml")
+    parser.add_argument("pipeline", help="an IR file, a workflow (YAML or JSON), or a folder with a pipeline.yaml")
     parser.add_argument("--engine", choices=["kfp"], default="kfp")
     parser.add_argument("--host", help="address of the KFP API (default: $KF_PIPELINES_ENDPOINT)")
     parser.add_argument("--namespace", default="", help="of a multi-user cluster")
@@ -32,9 +32,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from fleetml.cli.pipelines import given, pipeline_file, triggers_of
     from fleetml.engines import kfp
     from fleetml.pipeline import load
+    from fleetml.workflow.source import ir_file
 
     path = pipeline_file(args.pipeline)
-    plan = load(path)
+    ir = ir_file(path, settings.home)
+    plan = load(ir)
     triggers = triggers_of(path, plan, settings)
     host = args.host or os.environ.get("KF_PIPELINES_ENDPOINT", "")
     if not host:
@@ -43,7 +45,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise ConfigurationError(f"--schedule needs a schedule in the triggers.yaml beside {path}; write one")
     schedule = kfp.Schedule(str(triggers.schedule), triggers.data_interval_end) if args.schedule else None
     done = kfp.submit(
-        path,
+        ir,
         given(args.parameter, args.params, plan),
         host,
         project=settings.project,

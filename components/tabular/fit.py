@@ -1,0 +1,220 @@
+"""The algorithms: each fitted to rows, and turned into ONNX."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from components.tabular.transformations import ML_OPSET
+from fleetml.errors import InvalidParameter
+from fleetml.learn.algorithms import ALGORITHMS, CLASSIFICATION, OPTIMIZERS
+from fleetml.learn.builder import IR_VERSION, OPSET
+
+Floats = npt.NDArray[np.float32]
+Chosen = Mapping[str, Any]
+PATIENCE = 20  # rounds or epochs without a better validation error that end early stopping
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows [N, F] and what is learnt from them: class numbers from 0, or standardised values. `threads` at most."""
+
+    objective: str
+    rows: Floats
+    target: npt.NDArray[Any]
+    validation_rows: Floats
+    validation_target: npt.NDArray[Any]
+    seed: int
+    threads: int
+
+    @property
+    def classifies(self) -> bool:
+        return self.objective == CLASSIFICATION
+
+
+def checked(algorithm: str, hyperparameters: Chosen) -> dict[str, Any]:
+    """Return the hyperparameters that are given (not None). Raises InvalidParameter for what the algorithm lacks."""
+    if algorithm not in ALGORITHMS:
+        raise InvalidParameter(f"algorithm must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}; choose one")
+    given = {name: value for name, value in hyperparameters.items() if value is not None and value != []}
+    knows = ALGORITHMS[algorithm].knows
+    for name in given:
+        if name not in knows:
+            can = [other for other, known in ALGORITHMS.items() if name in known.knows]
+            raise InvalidParameter(
+                f"{algorithm} has the hyperparameters {', '.join(knows)}, got {name!r}; "
+                f"remove it, or choose {' or '.join(can) or 'one of those'}"
+            )
+    if "max_iterations" in given and "n_estimators" in given:
+        raise InvalidParameter("max_iterations and n_estimators are the same for an ensemble of trees; give one")
+    if given.get("optimizer", OPTIMIZERS[0]) not in OPTIMIZERS:
+        raise InvalidParameter(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {given['optimizer']!r}")
+    for name, value in given.items():
+        if not isinstance(value, str | bool | list) and not value > 0 and name != "l2":
+            raise InvalidParameter(f"{name} must be positive, got {value}; correct it")
+    return given
+
+
+def fit(algorithm: str, task: Task, hyperparameters: Chosen) -> Any:
+    """Return the fitted estimator; `hyperparameters` are `checked`."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(task.threads):
+        return _FITS[algorithm](task, hyperparameters)
+
+
+def _rounds(chosen: Chosen, default: int) -> int:
+    return int(chosen.get("n_estimators") or chosen.get("max_iterations") or default)
+
+
+def _linear(task: Task, chosen: Chosen) -> Any:
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    penalty, steps = float(chosen.get("l2", 1.0)), int(chosen.get("max_iterations", 1000))
+    if task.classifies:
+        model = LogisticRegression(C=1 / max(penalty, 1e-9), max_iter=steps, random_state=task.seed)
+    else:
+        model = Ridge(alpha=penalty, max_iter=steps)
+    return make_pipeline(StandardScaler(), model).fit(task.rows, task.target)
+
+
+def _random_forest(task: Task, chosen: Chosen) -> Any:
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    kind = RandomForestClassifier if task.classifies else RandomForestRegressor
+    model = kind(
+        n_estimators=_rounds(chosen, 100),
+        max_depth=int(chosen["max_depth"]) if "max_depth" in chosen else None,
+        min_samples_leaf=int(chosen.get("min_samples_leaf", 1)),
+        max_features=chosen.get("max_features", "sqrt" if task.classifies else 1.0),
+        random_state=task.seed,
+        n_jobs=task.threads,
+    )
+    return model.fit(task.rows, task.target)
+
+
+def _xgboost(task: Task, chosen: Chosen) -> Any:
+    import xgboost
+
+    kind = xgboost.XGBClassifier if task.classifies else xgboost.XGBRegressor
+    model = kind(
+        n_estimators=_rounds(chosen, 200),
+        max_depth=int(chosen.get("max_depth", 6)),
+        learning_rate=chosen.get("learning_rate", 0.1),
+        subsample=chosen.get("subsample", 1.0),
+        colsample_bytree=chosen.get("max_features", 1.0),
+        reg_lambda=chosen.get("l2", 1.0),
+        base_score=0.5 if task.classifies else 0.0,
+        tree_method="hist",
+        early_stopping_rounds=PATIENCE if chosen.get("early_stopping") else None,
+        random_state=task.seed,
+        n_jobs=task.threads,
+        verbosity=0,
+    )
+    held = [(task.validation_rows, task.validation_target)]
+    return model.fit(task.rows, task.target, eval_set=held, verbose=False)
+
+
+def _lightgbm(task: Task, chosen: Chosen) -> Any:
+    import lightgbm
+
+    kind = lightgbm.LGBMClassifier if task.classifies else lightgbm.LGBMRegressor
+    depth = int(chosen.get("max_depth", -1))
+    model = kind(
+        n_estimators=_rounds(chosen, 200),
+        max_depth=depth,
+        num_leaves=int(chosen.get("num_leaves", min(31, 2**depth) if depth > 0 else 31)),
+        learning_rate=chosen.get("learning_rate", 0.1),
+        min_child_samples=int(chosen.get("min_samples_leaf", 20)),
+        subsample=chosen.get("subsample", 1.0),
+        subsample_freq=1 if "subsample" in chosen else 0,
+        colsample_bytree=chosen.get("max_features", 1.0),
+        reg_lambda=chosen.get("l2", 0.0),
+        random_state=task.seed,
+        n_jobs=task.threads,
+        verbose=-1,
+        deterministic=True,
+        force_row_wise=True,
+    )
+    stop: list[Any] = [lightgbm.early_stopping(PATIENCE, verbose=False)] if chosen.get("early_stopping") else []
+    held: list[Any] = [(task.validation_rows, task.validation_target)]
+    return model.fit(task.rows, task.target, eval_set=held, callbacks=stop)
+
+
+def _mlp(task: Task, chosen: Chosen) -> Any:
+    """A network fitted epoch by epoch; early stopping keeps the one with the least validation error."""
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    kind = MLPClassifier if task.classifies else MLPRegressor
+    model = kind(
+        hidden_layer_sizes=tuple(int(width) for width in chosen.get("hidden_layers", (64, 32))),
+        alpha=float(chosen.get("l2", 1e-4)),
+        learning_rate_init=float(chosen.get("learning_rate", 3e-3)),
+        batch_size=min(int(chosen.get("batch_size", 64)), len(task.rows)),
+        solver=chosen.get("optimizer", OPTIMIZERS[0]),
+        random_state=task.seed,
+    )
+    scaler = StandardScaler().fit(task.rows)
+    rows, held = scaler.transform(task.rows), scaler.transform(task.validation_rows)
+    first: dict[str, Any] = {"classes": np.unique(task.target)} if task.classifies else {}
+    best, least, since = model, np.inf, 0
+    for _ in range(int(chosen.get("max_iterations", 60))):
+        model.partial_fit(rows, task.target, **first)
+        first = {}
+        if chosen.get("early_stopping"):
+            error = -model.score(held, task.validation_target)
+            best, least, since = (copy.deepcopy(model), error, 0) if error < least else (best, least, since + 1)
+            if since >= PATIENCE:
+                break
+    return make_pipeline(scaler, best)
+
+
+_FITS: Mapping[str, Callable[[Task, Chosen], Any]] = {
+    "linear": _linear,
+    "random_forest": _random_forest,
+    "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
+    "mlp": _mlp,
+}
+
+
+def convert(algorithm: str, estimator: Any, features: int, classifies: bool) -> onnx.ModelProto:
+    """Return a fitted estimator as a graph rows [R, F] → its last output: probabilities [R, C] or values [R, 1]."""
+    if algorithm in ("lightgbm", "xgboost"):
+        import onnxmltools
+        from onnxmltools.convert.common.data_types import FloatTensorType
+
+        types = [("rows", FloatTensorType([None, features]))]
+        if algorithm == "lightgbm":
+            model = onnxmltools.convert_lightgbm(estimator, initial_types=types, target_opset=15, zipmap=False)
+        else:
+            model = onnxmltools.convert_xgboost(estimator, initial_types=types, target_opset=15)
+    else:
+        from skl2onnx import convert_sklearn
+        from skl2onnx.common.data_types import FloatTensorType
+
+        types = [("rows", FloatTensorType([None, features]))]
+        options = {id(estimator): {"zipmap": False}} if classifies else None
+        model = convert_sklearn(
+            estimator, initial_types=types, options=options, target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET}
+        )
+    # The operators used (tree ensembles, matrix products) mean the same in every opset since 13.
+    del model.opset_import[:]
+    model.opset_import.extend([onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET)])
+    model.ir_version = IR_VERSION
+    model.graph.name = algorithm  # the converters draw one: the same model would be another file each time
+    return model
+
+
+def outputs(estimator: Any, rows: Floats, classifies: bool) -> Floats:
+    """Return what a fitted estimator says of rows: probabilities [R, C], or values [R, 1]."""
+    said = estimator.predict_proba(rows) if classifies else np.asarray(estimator.predict(rows)).reshape(-1, 1)
+    return np.asarray(said, dtype=np.float32)

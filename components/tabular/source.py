@@ -1,0 +1,74 @@
+"""Reading CSV and Parquet: a file, a folder of them, or a URL."""
+
+from pathlib import Path
+
+import polars as pl
+
+from fleetml.errors import InvalidData, InvalidParameter
+
+FORMATS = {"csv": (".csv", ".csv.gz"), "parquet": (".parquet", ".pq")}
+_NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
+
+
+def read(source: str, kind: str = "") -> pl.DataFrame:
+    """Return the rows at `source` in the order of files and rows; `kind` is CSV, Parquet or "" (by the name).
+
+    Raises InvalidParameter for another format, InvalidData for what cannot be read or holds no row.
+    """
+    kind = kind.lower()
+    if kind and kind not in FORMATS:
+        raise InvalidParameter(f"format must be one of {', '.join(FORMATS)}, got {kind!r}; convert the data")
+    frames = [_frame(source, place, kind) for place in _places(source)]
+    try:
+        frame = pl.concat(frames, how="vertical_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise InvalidData(f"files of one dataset have the same columns, {source}: {error}; separate them") from None
+    if not len(frame):
+        raise InvalidData(f"a dataset must hold rows, {source} has none; give another")
+    return frame
+
+
+def _places(source: str) -> list[str]:
+    if "://" in source and not source.startswith("file://"):
+        return [source]
+    path = Path(source.removeprefix("file://")).expanduser()
+    if not path.is_absolute():
+        raise InvalidData(f"dataset {source}: a step has a folder of its own; give an absolute path or a URL")
+    if path.is_dir():
+        endings = tuple(ending for known in FORMATS.values() for ending in known)
+        found = sorted(str(file) for file in path.iterdir() if file.name.lower().endswith(endings))
+        if found:
+            return found
+        raise InvalidData(f"dataset {source}: the folder holds no CSV or Parquet file; correct the path")
+    if not path.is_file():
+        raise InvalidData(f"dataset {source}: no such file or folder; correct the path")
+    return [str(path)]
+
+
+def _frame(source: str, place: str, kind: str) -> pl.DataFrame:
+    kind = kind or _kind(source, place)
+    try:
+        if "://" in place:
+            import fsspec  # slow to import, needed for remote sources alone
+
+            with fsspec.open(place, "rb", compression="infer") as remote:
+                return _parsed(remote.read(), kind)
+        return _parsed(Path(place), kind)
+    except Exception as error:  # every file system of fsspec has its own exceptions
+        said = " ".join(str(error).split())[:300]
+        raise InvalidData(
+            f"dataset {source}: {place} cannot be read as {kind}: {said}; correct the file or the format"
+        ) from None
+
+
+def _parsed(content: Path | bytes, kind: str) -> pl.DataFrame:
+    if kind == "parquet":
+        return pl.read_parquet(content)
+    return pl.read_csv(content, null_values=_NULLS, infer_schema_length=None, try_parse_dates=True)
+
+
+def _kind(source: str, place: str) -> str:
+    for kind, endings in FORMATS.items():
+        if place.lower().partition("?")[0].endswith(endings):
+            return kind
+    raise InvalidData(f"dataset {source}: the name of {place} tells no format; give format: csv or parquet")

@@ -1,0 +1,91 @@
+"""Algorithms for any table: their hyperparameters and what a search tries. Light: imports no learning library."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fleetml.learn.search_space import Range, Space
+
+CLASSIFICATION, REGRESSION = "classification", "regression"
+OBJECTIVES = {
+    CLASSIFICATION: CLASSIFICATION,
+    "binary_classification": CLASSIFICATION,
+    "multiclass_classification": CLASSIFICATION,
+    REGRESSION: REGRESSION,
+}
+TRANSFORMATIONS = ("standard_scale", "min_max", "robust_scale", "log", "one_hot", "ordinal")
+OPTIMIZERS = ("adam", "sgd")
+METRICS = {  # name -> whether more is better
+    "accuracy": True,
+    "f1": True,
+    "roc_auc": True,
+    "log_loss": False,
+    "r2": True,
+    "rmse": False,
+    "mae": False,
+}
+OF_OBJECTIVE = {CLASSIFICATION: ("accuracy", "f1", "roc_auc", "log_loss"), REGRESSION: ("rmse", "mae", "r2")}
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What an algorithm is told: the hyperparameters it knows, and those that are searched where nobody says which."""
+
+    knows: tuple[str, ...]
+    space: Space
+
+
+ALGORITHMS: Mapping[str, Algorithm] = {
+    "linear": Algorithm(("l2", "max_iterations"), {"l2": Range(1e-4, 100.0, 1.0, log=True)}),
+    "random_forest": Algorithm(
+        ("n_estimators", "max_iterations", "max_depth", "min_samples_leaf", "max_features"),
+        {
+            "n_estimators": Range(20, 200, 100, log=True),
+            "max_depth": Range(3, 20, 12),
+            "min_samples_leaf": Range(1, 50, 1, log=True),
+        },
+    ),
+    "xgboost": Algorithm(
+        (
+            "n_estimators",
+            "max_iterations",
+            "max_depth",
+            "learning_rate",
+            "subsample",
+            "max_features",
+            "l2",
+            "early_stopping",
+        ),
+        {
+            "n_estimators": Range(30, 400, 150, log=True),
+            "max_depth": Range(3, 10, 6),
+            "learning_rate": Range(0.01, 0.3, 0.1, log=True),
+            "subsample": Range(0.5, 1.0, 1.0),
+            "l2": Range(1e-2, 100.0, 1.0, log=True),
+        },
+    ),
+    "lightgbm": Algorithm(
+        (
+            "n_estimators",
+            "max_iterations",
+            "max_depth",
+            "num_leaves",
+            "learning_rate",
+            "min_samples_leaf",
+            "subsample",
+            "max_features",
+            "l2",
+            "early_stopping",
+        ),
+        {
+            "n_estimators": Range(30, 400, 150, log=True),
+            "num_leaves": Range(7, 127, 31, log=True),
+            "learning_rate": Range(0.01, 0.3, 0.1, log=True),
+            "min_samples_leaf": Range(1, 100, 20, log=True),
+            "l2": Range(1e-3, 10.0, 0.1, log=True),
+        },
+    ),
+    "mlp": Algorithm(
+        ("hidden_layers", "learning_rate", "max_iterations", "batch_size", "optimizer", "l2", "early_stopping"),
+        {"learning_rate": Range(1e-4, 1e-1, 3e-3, log=True), "l2": Range(1e-6, 1e-1, 1e-4, log=True)},
+    ),
+}

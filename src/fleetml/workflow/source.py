@@ -1,0 +1,121 @@
+"""Workflow files: which files are workflows, and where the IR lies that each compiles to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fleetml import atomic
+from fleetml.errors import FleetMLError
+from fleetml.pipeline import document
+from fleetml.pipeline.values import canonical_json
+
+if TYPE_CHECKING:
+    from fleetml.workflow.spec import Workflow
+
+NAMES = ("workflow.yaml", "workflow.yml", "workflow.json")
+SUFFIXES = (".yaml", ".yml", ".json")
+WORKFLOW = "fleetml-workflow-1"  # the IR's sdkVersion: who compiled it
+_PLACES = ("dataset_path", "output_path")
+
+
+def is_workflow(content: Mapping[str, Any]) -> bool:
+    """Say whether a document is meant as a workflow: an IR has neither of these at its top."""
+    return "pipelineInfo" not in content and ("workflow_id" in content or "tasks" in content)
+
+
+def read(path: Path, cache: Path | None = None) -> Workflow:
+    """Return the workflow in a file; its relative paths are relative to the file's folder.
+
+    Raises InvalidPipeline for what is no YAML or JSON, InvalidWorkflow, each with the file's name.
+    """
+    from fleetml.workflow.spec import parse
+
+    with _naming(path):
+        return located(parse(document.read(path, cache)), path.parent.absolute())
+
+
+def ir_file(path: Path, home: Path) -> Path:
+    """Return the IR that a file stands for: itself, or for a workflow what it compiles to, kept below `home`/ir.
+
+    An unchanged workflow is not compiled again. Raises InvalidPipeline, InvalidWorkflow.
+    """
+    if path.suffix not in SUFFIXES:
+        return path
+    with _naming(path):
+        content = document.read(path, home / "ir")
+    if not is_workflow(content):
+        return path
+    key = hashlib.sha256(f"{path.parent.absolute()}\0{_code_digest()}\0".encode() + path.read_bytes()).hexdigest()
+    place = home / "ir" / f"workflow-{key}.json"
+    if not place.is_file():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        keep(read(path, home / "ir"), place)
+    return place
+
+
+def keep(workflow: Workflow, place: Path) -> None:
+    """Write what a workflow compiles to as JSON, aside and renamed. Raises InvalidWorkflow, OSError."""
+    from fleetml.workflow.emit import compiled
+
+    atomic.write_text(place, canonical_json(compiled(workflow)))
+
+
+def compile_file(path: Path, target: Path | None = None, check: bool = False) -> tuple[Path, bool]:
+    """Compile a workflow to `target` (``pipeline.yaml`` beside a workflow.yaml, else ``<name>.pipeline.yaml``).
+
+    Return the target and whether it differs from what stood there; with `check` nothing is written. Raises InvalidWorkflow.
+    """
+    import yaml
+
+    from fleetml.workflow.emit import compiled
+
+    target = target or path.with_name("pipeline.yaml" if path.name in NAMES else f"{path.stem}.pipeline.yaml")
+    workflow = read(path)
+    with _naming(path):
+        body = yaml.safe_dump(compiled(workflow), sort_keys=True, allow_unicode=True, width=100)
+    text = f"# Compiled by `fleetml compile`; do not edit.\n{body}"
+    old = target.read_text(encoding="utf-8") if target.exists() else None
+    if not check and text != old:
+        atomic.write_text(target, text)
+    return target, text != old
+
+
+def located(workflow: Workflow, folder: Path) -> Workflow:
+    """Return the workflow with relative paths made absolute: a step has a folder of its own."""
+    tasks = tuple(replace(task, parameters=_located(task.parameters, folder)) for task in workflow.tasks)
+    return replace(workflow, parameters=_located(workflow.parameters, folder), tasks=tasks)
+
+
+def _located(parameters: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    def place(name: str, value: Any) -> Any:
+        if name not in _PLACES or not isinstance(value, str) or not value or "://" in value or "${" in value:
+            return value
+        return str(folder / Path(value).expanduser())
+
+    return {name: place(name, value) for name, value in parameters.items()}
+
+
+@cache
+def _code_digest() -> str:
+    """SHA-256 over what turns a workflow into IR."""
+    here = Path(__file__).parent
+    files = [*sorted(here.glob("*.py")), here / "tasks.yaml", here.parent / "learn" / "algorithms.py"]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+class _naming:
+    """Puts a file's name before the message of what goes wrong with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FleetMLError) and not str(error).startswith(str(self.path)):
+            raise type(error)(f"{self.path}: {error}") from None

@@ -1,0 +1,166 @@
+"""Preparing a table: formats, schema, target, objective, split."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from components.tabular import table
+from components.tabular.prepare import objective_of, prepare, split, target_of
+from components.tabular.table import SPLIT
+from fleetml.errors import InvalidData, InvalidParameter
+
+
+def test_every_row_has_its_part_and_each_class_its_share(dataset: Any) -> None:
+    made = table.read(dataset(validation_split=0.25, test_split=0.1).path)
+    counts = dict(made.frame[SPLIT].value_counts().iter_rows())
+    assert counts == {"train": 130, "validation": 50, "test": 20}
+    share = (made.frame["label"] == "yes").mean()
+    for part in counts:
+        assert abs((made.part(part)["label"] == "yes").mean() - share) < 0.07
+    assert [feature.name for feature in made.recipe.features] == ["age", "income", "city", "spend"]
+
+
+def test_the_same_rows_are_the_same_bytes_and_a_seed_draws_another_split(dataset: Any) -> None:
+    first = dataset().path.read_bytes()
+    assert dataset().path.read_bytes() == first
+    assert dataset(seed=1).path.read_bytes() != first
+
+
+def test_parquet_folders_and_formats(tmp_path: Path, new: Any, csv: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    frame = pl.read_csv(csv)
+    frame[:50].write_parquet(folder / "a.parquet")
+    frame[50:].write_parquet(folder / "b.parquet")
+    made = new("made")
+    prepare(str(folder), made, new("m"))
+    assert len(table.read(made.path).frame) == 200
+    odd = tmp_path / "rows.txt"
+    odd.write_bytes(csv.read_bytes())
+    with pytest.raises(InvalidData, match="tells no format; give format: csv or parquet"):
+        prepare(str(odd), made, new("m"))
+    prepare(str(odd), made, new("m"), format="CSV")
+    prepare(f"file://{csv}", made, new("m"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "asked", "found"),
+    [
+        (["a", "Label", "b"], "", "Label"),
+        (["a", "target", "label"], "", "target"),
+        (["a", "b"], "", "b"),
+        (["a", "b"], "a", "a"),
+    ],
+)
+def test_the_target_is_named_or_found_by_the_rule(columns: list[str], asked: str, found: str) -> None:
+    frame = pl.DataFrame({name: [1, 2] for name in columns})
+    assert target_of(frame, asked, "x") == found
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["a", "b"], "classification"),
+        ([True, False], "classification"),
+        ([0, 1, 2], "classification"),
+        ([0.0, 1.0], "classification"),
+        (list(range(30)), "regression"),
+        ([0.5, 1.5], "regression"),
+    ],
+)
+def test_the_objective_follows_from_the_target(values: list[Any], kind: str) -> None:
+    assert objective_of(pl.Series("t", values), "") == kind
+
+
+def test_an_objective_that_is_given_is_kept_and_must_fit() -> None:
+    assert objective_of(pl.Series("t", [0, 1]), "regression") == "regression"
+    assert objective_of(pl.Series("t", [0, 1]), "binary_classification") == "classification"
+    with pytest.raises(InvalidData, match="regression needs numbers"):
+        objective_of(pl.Series("t", ["a", "b"]), "regression")
+    with pytest.raises(InvalidParameter, match="objective must be one of"):
+        objective_of(pl.Series("t", [0, 1]), "clustering")
+    with pytest.raises(InvalidData, match="must vary"):
+        objective_of(pl.Series("t", [1, 1]), "")
+
+
+def test_a_schema_chooses_and_casts_columns_and_refuses_what_breaks_it(tmp_path: Path, new: Any) -> None:
+    path, made = tmp_path / "t.csv", new("made")
+    path.write_text("a,b,label\n" + "".join(f"{i},x{i % 3},{i % 2}\n" for i in range(20)))
+    prepare(str(path), made, new("m"), schema={"a": "float", "label": "string"})
+    frame = table.read(made.path).frame
+    assert dict(frame.schema) == {"a": pl.Float64, "label": pl.String, SPLIT: pl.String}
+    for schema, said in [
+        ({"c": "int"}, "the schema's column 'c' is missing"),
+        ({"b": "int", "label": "int"}, r"column 'b' must hold a whole number \(int\), row 1 holds 'x0'"),
+    ]:
+        with pytest.raises(InvalidData, match=said):
+            prepare(str(path), made, new("m"), schema=schema)
+    with pytest.raises(InvalidParameter, match=r"schema\.a must be one of float"):
+        prepare(str(path), made, new("m"), schema={"a": "complex"})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,label\n", "holds? rows"),
+        ("a,label\n1,2\n", "must vary"),
+        ("a,label\n" + "1,2\n1,3\n" * 2, "a column beside the target that varies|at least 10 rows"),
+        ("label\n" + "1\n2\n" * 10, "a column beside the target"),
+        ("a,label\n" + "1,\n" * 20, "must vary|rows"),
+    ],
+)
+def test_too_little_data_is_refused(tmp_path: Path, new: Any, content: str, said: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    with pytest.raises(InvalidData, match=said):
+        prepare(str(path), new("made"), new("m"))
+
+
+def test_what_cannot_be_read_names_the_remedy(tmp_path: Path, new: Any) -> None:
+    (tmp_path / "empty").mkdir()
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"no")
+    for place, said in [
+        ("rows.csv", "give an absolute path or a URL"),
+        (str(tmp_path / "none.csv"), "no such file"),
+        (str(tmp_path / "empty"), "holds no CSV or Parquet"),
+        (str(broken), "cannot be read as parquet"),
+        ("memory://none.csv", "cannot be read as csv"),
+    ]:
+        with pytest.raises(InvalidData, match=said):
+            prepare(place, new("made"), new("m"))
+    with pytest.raises(InvalidParameter, match="format must be one of"):
+        prepare(str(broken), new("made"), new("m"), format="xml")
+
+
+def test_shares_that_leave_no_training_rows_are_refused(csv: Path, new: Any) -> None:
+    with pytest.raises(InvalidParameter, match="both together below 1"):
+        prepare(str(csv), new("made"), new("m"), validation_split=0.6, test_split=0.4)
+
+
+def test_rows_without_a_target_and_columns_that_are_no_feature_are_left_out(tmp_path: Path, new: Any) -> None:
+    days = [datetime.date(2026, 1, 1 + i % 28) for i in range(40)]
+    target = [None if i == 3 else float("nan") if i == 4 else i / 7 for i in range(40)]
+    frame = pl.DataFrame({"day": days, "same": [1] * 40, "x": range(40), "target": target})
+    frame.write_parquet(tmp_path / "t.parquet")
+    made, metrics = new("made"), new("m")
+    prepare(str(tmp_path / "t.parquet"), made, metrics)
+    found = table.read(made.path)
+    assert [feature.name for feature in found.recipe.features] == ["x"]
+    assert (len(found.frame), metrics.metadata["without_target"]) == (38, 2)
+
+
+def test_a_rare_class_is_in_the_training_rows() -> None:
+    classes = pl.Series(["a"] * 95 + ["b"] * 5)
+    made = split(pl.DataFrame({"x": range(100), "y": classes}), classes, 0.2, 0.1, seed=0)
+    assert set(made.filter(pl.col(SPLIT) == "train")["y"]) == {"a", "b"}
+
+
+def test_a_file_of_another_make_is_no_dataset(csv: Path) -> None:
+    with pytest.raises(InvalidData, match="a dataset must be what DATA_PREPROCESSING writes"):
+        table.read(csv)

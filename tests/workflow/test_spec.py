@@ -1,0 +1,248 @@
+"""Workflows that are wrong are refused with the place; those that are right become a plan."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from fleetml.pipeline import Plan, plan_of
+from fleetml.workflow.emit import compiled
+from fleetml.workflow.grammar import InvalidWorkflow
+from fleetml.workflow.spec import parse
+
+EXAMPLE: dict[str, Any] = {
+    "workflow_id": "training_pipeline_v1",
+    "name": "Model Training Pipeline",
+    "tasks": [
+        {
+            "task_id": "preprocess_data",
+            "task_type": "data_preprocessing",
+            "dependencies": [],
+            "parameters": {"dataset_path": "/data/rows.csv"},
+        },
+        {
+            "task_id": "train_model",
+            "task_type": "model_training",
+            "dependencies": ["preprocess_data"],
+            "parameters": {"algorithm": "random_forest"},
+        },
+    ],
+}
+
+
+def example(**changes: Any) -> dict[str, Any]:
+    """The example with changes by path: ``tasks__1__dependencies=[]``; None removes."""
+    made = copy.deepcopy(EXAMPLE)
+    for path, value in changes.items():
+        *way, last = [int(part) if part.isdecimal() else part for part in path.split("__")]
+        place: Any = made
+        for part in way:
+            place = place[part]
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
+    return made
+
+
+def plan(document: dict[str, Any]) -> Plan:
+    return plan_of(compiled(parse(document)))
+
+
+def task(name: str, kind: str, *after: str, **parameters: Any) -> dict[str, Any]:
+    return {"task_id": name, "task_type": kind, "dependencies": list(after), "parameters": parameters}
+
+
+DATA = task("data", "DATA_PREPROCESSING", dataset_path="/d.csv")
+TRAIN = task("train", "MODEL_TRAINING", "data")
+
+
+def flow(*tasks: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"workflow_id": "w", "tasks": list(tasks), **more}
+
+
+def test_the_example_becomes_two_steps_and_the_data_flow() -> None:
+    made = plan(EXAMPLE)
+    assert (made.name, made.label) == ("training-pipeline-v1", "Model Training Pipeline")
+    assert {name: step.label for name, step in made.steps.items()} == {
+        "preprocess-data": "preprocess_data",
+        "train-model": "train_model",
+    }
+    assert made.steps["train-model"].upstream == ("preprocess-data",)
+    outcome = {"state": "succeeded", "parameters": {}, "artifacts": {"dataset": [{"uri": "/x"}]}}
+    inputs = made.resolve("train-model", made.bind({}), {"preprocess-data": outcome}, {})
+    assert inputs.parameters["algorithm"] == "random_forest"
+    assert inputs.artifacts["dataset"][0]["uri"] == "/x"
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ([], "the document: must be a mapping, got []"),
+        (example(workflow_id=None), "workflow_id: is missing"),
+        (example(workflow_id="a b"), "workflow_id: an id is letters, digits"),
+        (example(task=1), "task: is no field here; did you mean 'tasks'?"),
+        (example(tasks=[]), "tasks: a workflow has at least one task"),
+        (example(tasks={}), "tasks: must be a list, got {}"),
+        (example(tasks__0=3), "tasks[0]: must be a mapping, got 3"),
+        (example(tasks__1__task_id=None), "tasks[1].task_id: is missing"),
+        (example(tasks__1__task_id=7), "tasks[1].task_id: must be a text, got 7"),
+        (example(tasks__1__depends_on=["preprocess_data"]), "tasks[1].depends_on: is no field here"),
+        (
+            example(tasks__1__task_type="model_trainig"),
+            "tasks[1].task_type: 'model_trainig' is no task type; did you mean 'MODEL_TRAINING'?",
+        ),
+        (example(tasks__1__task_type="xyz"), "tasks[1].task_type: 'xyz' is no task type; known are DATA_"),
+        (
+            example(tasks__1__dependencies=["preproces_data"]),
+            "tasks[1].dependencies[0]: 'preproces_data' is no task of this workflow; did you mean 'preprocess_data'?",
+        ),
+        (
+            example(tasks__1__dependencies=["train_model"]),
+            "tasks[1].dependencies[0]: task 'train_model' depends on itself",
+        ),
+        (
+            example(tasks__0__dependencies=["train_model"]),
+            "tasks wait for each other: preprocess_data -> train_model -> preprocess_data",
+        ),
+        (example(tasks__1__task_id="preprocess_data"), "tasks[1].task_id: 'preprocess_data' is the id of tasks[0] too"),
+        (example(tasks__1__task_id="Preprocess-Data"), "differs in nothing but case or punctuation"),
+        (
+            example(tasks__1__dependencies=[]),
+            "tasks[1]: MODEL_TRAINING needs a Dataset, no task before 'train_model' makes one; "
+            "add a task of type DATA_PREPROCESSING or FEATURE_EXTRACTION to its dependencies",
+        ),
+        (example(tasks__0__parameters={}), "tasks[0].parameters.dataset_path: is missing"),
+        (
+            example(tasks__0__parameters__datset=1),
+            "tasks[0].parameters.datset: is no parameter of DATA_PREPROCESSING; did you mean 'dataset_path'?",
+        ),
+        (example(tasks__1__parameters__n_estimators="many"), "tasks[1].parameters.n_estimators: must be an integer"),
+        (example(tasks__1__parameters__learning_rate=0.1), "tasks[1].parameters.learning_rate: random_forest has no"),
+        (
+            example(tasks__1__parameters__algorithm="random_forrest"),
+            "tasks[1].parameters.algorithm: 'random_forrest' is no algorithm; did you mean 'random_forest'?",
+        ),
+        (
+            example(tasks__1__resources={"cpu": 1}),
+            "tasks[1].resources.cpu: is no field here; did you mean 'cpu_cores'?",
+        ),
+        (
+            example(tasks__1__resources={"gpu_units": 0.5}),
+            "tasks[1].resources.gpu_units: must be a whole number from 0",
+        ),
+        (example(tasks__1__retry=-1), "tasks[1].retry: must be a whole number from 0, got -1"),
+        (example(tasks__1__retry={"max_retries": 1, "backoff_factor": 0.5}), "tasks[1].retry.backoff_factor: must be"),
+        (example(tasks__1__cache="yes"), "tasks[1].cache: must be true or false, got 'yes'"),
+        (example(global_parameters={"colour": 1}), "global_parameters.colour: no task takes it"),
+        (example(global_parameters={"seed": None}), "global_parameters.seed: must have a value"),
+        (example(global_parameters={"seed": "x"}), "global_parameters.seed: must be an integer, got 'x'"),
+        (example(global_parameters={}, parameters={}), "parameters: is another name of global_parameters"),
+        (
+            example(global_parameters={"seed": 1}, tasks__1__parameters__seed="${sed}"),
+            "tasks[1].parameters.seed: ${sed} is no global parameter; did you mean 'seed'?",
+        ),
+        (
+            example(global_parameters={"x": 1}, tasks__1__parameters__seed="1${x}"),
+            "tasks[1].parameters.seed: takes a number",
+        ),
+        (
+            flow(DATA, {**DATA, "task_id": "other"}, task("train", "MODEL_TRAINING", "data", "other")),
+            "tasks[2].dependencies: 'data' and 'other' both make a Dataset for 'train'",
+        ),
+        (flow(DATA, task("p", "BATCH_INFERENCE", "data")), "or give parameters.model_name, a model of the registry"),
+        (
+            flow(task("p", "BATCH_INFERENCE", model_name="m")),
+            "BATCH_INFERENCE needs rows; give parameters.dataset_path",
+        ),
+    ],
+)
+def test_a_fault_is_refused_with_its_place(document: Any, said: str) -> None:
+    with pytest.raises(InvalidWorkflow) as refused:
+        compiled(parse(document))
+    assert said in str(refused.value)
+
+
+def source(document: dict[str, Any], name: str, kind: str = "dataset") -> str:
+    return compiled(parse(document))["root"]["dag"]["tasks"][name]["inputs"]["artifacts"][kind]["taskOutputArtifact"][
+        "producerTask"
+    ]
+
+
+def test_a_task_takes_the_dataset_and_model_of_the_nearest_task_before_it() -> None:
+    features = task("features", "FEATURE_EXTRACTION", "data")
+    document = flow(
+        DATA,
+        features,
+        task("train", "MODEL_TRAINING", "features", "data"),  # what was made of the other wins
+        task("check", "MODEL_VALIDATION", "train"),
+        task("judge", "MODEL_EVALUATION", "check"),
+    )
+    assert source(document, "train") == "features"
+    assert source(document, "judge", "model") == "train"
+    assert source(document, "judge") == "features"
+    waits = compiled(parse(document))["root"]["dag"]["tasks"]["judge"]["dependentTasks"]
+    assert waits == ["check", "features", "train"]
+
+
+def test_global_parameters_reach_tasks_by_name_and_by_reference() -> None:
+    document = flow(
+        task("data", "DATA_PREPROCESSING", dataset_path="${folder}/${name}.csv"),
+        task("train", "MODEL_TRAINING", "data", n_estimators="${trees}"),
+        global_parameters={"seed": 5, "folder": "/d", "name": "rows", "trees": 10},
+    )
+    made = plan(document)
+    bound = made.bind({"name": "other"})
+    assert made.resolve("data", bound, {}, {}).parameters["dataset_path"] == "/d/other.csv"
+    assert made.resolve("data", bound, {}, {}).parameters["seed"] == 5
+    outcome = {"state": "succeeded", "parameters": {}, "artifacts": {"dataset": [{"uri": "/x"}]}}
+    assert made.resolve("train", bound, {"data": outcome}, {}).parameters["n_estimators"] == 10
+
+
+def test_what_a_task_gives_itself_wins() -> None:
+    made = plan(flow(DATA, {**TRAIN, "parameters": {"seed": 1}}, parameters={"seed": 5}))
+    bound = made.bind({})
+    outcome = {"state": "succeeded", "parameters": {}, "artifacts": {"dataset": [{"uri": "/x"}]}}
+    assert made.resolve("train", bound, {"data": outcome}, {}).parameters["seed"] == 1
+
+
+def test_resources_retries_and_caching() -> None:
+    given = {
+        **TRAIN,
+        "resources": {"cpu_cores": 2, "memory_gb": 1.5, "gpu_units": 1},
+        "retry": {"max_retries": 3, "backoff_seconds": 1, "max_backoff_seconds": 9},
+        "cache": False,
+    }
+    made = plan(flow(DATA, given))
+    step = made.steps["train"]
+    resources = step.container.resources
+    assert (resources.cpu_limit, resources.memory_limit, resources.accelerator_count) == ("2", "1.5G", "1")
+    assert (step.retry.count, step.retry.delay, step.retry.longest) == (3, 1.0, 9.0)
+    assert not step.cacheable
+    assert made.resolve("train", {}, {"data": DONE}, {}).parameters["threads"] == 2
+
+
+DONE = {"state": "succeeded", "parameters": {}, "artifacts": {"dataset": [{"uri": "/x"}]}}
+
+
+def test_what_reads_the_outside_world_is_not_cached_unless_told() -> None:
+    assert not plan(flow(DATA)).steps["data"].cacheable
+    assert plan(flow({**DATA, "cache": True})).steps["data"].cacheable
+    assert plan(flow(DATA, TRAIN)).steps["train"].cacheable
+
+
+def test_a_model_of_the_registry_is_fetched_by_a_step_of_its_own() -> None:
+    made = plan(flow(task("predict", "BATCH_INFERENCE", model_name="labels", dataset_path="/d.csv")))
+    assert list(made.steps) == ["predict-model", "predict"]
+    bound = made.bind({"registry": "sqlite:////r/mlflow.db"})
+    assert made.resolve("predict-model", bound, {}, {}).parameters == {
+        "model_name": "labels",
+        "registry": "sqlite:////r/mlflow.db",
+    }
+
+
+def test_two_thousand_tasks_in_a_row_compile() -> None:
+    tasks = [DATA, *(task(f"f{at}", "FEATURE_EXTRACTION", f"f{at - 1}" if at else "data") for at in range(2000))]
+    assert len(compiled(parse(flow(*tasks)))["root"]["dag"]["tasks"]) == 2001

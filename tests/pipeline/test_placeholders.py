@@ -13,6 +13,7 @@ INPUT = {
         "artifacts": {
             "data": {"artifacts": [{"name": "data", "uri": "/results/1/data", "metadata": {"rows": 7}}]},
             "none": {"artifacts": []},
+            "all": {"artifacts": [{"uri": "/results/1/data"}], "isList": True},
         },
     },
     "outputs": {
@@ -38,6 +39,7 @@ def rendered(*command):
         ("{{$.inputs.artifacts['data'].path}}", "/results/1/data"),
         ("{{$.inputs.artifacts['data'].uri}}", "/results/1/data"),
         ("{{$.inputs.artifacts['data']}}", "/results/1/data"),
+        ("{{$.inputs.artifacts['all']}}", '[{"uri":"/results/1/data"}]'),
         ("{{$.inputs.artifacts['data'].name}}", "data"),
         ("{{$.inputs.artifacts['data'].metadata['rows']}}", "7"),
         ("{{$.inputs.artifacts['data'].metadata}}", '{"rows":7}'),

@@ -285,6 +285,28 @@ def test_output_parameters_may_be_files(go: Callable[..., StepOutcome]) -> None:
     assert (outcome.state, outcome.parameters) == ("succeeded", {"double": 12})
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_an_artifact_written_to_a_path_of_the_author_s_is_brought_home(
+    go: Callable[..., StepOutcome], tmp_path: Path, folder: bool
+) -> None:
+    """As kfp's executor tells of it after ``artifact.set_path(…)``."""
+    own = tmp_path / "own"
+    code = (
+        "import json, os, pathlib, sys\n"
+        "def work(n, data, metrics):\n"
+        f"    own = pathlib.Path({str(own)!r})\n"
+        f"    file = own / 'f' if {folder} else own\n"
+        "    file.parent.mkdir(exist_ok=True); file.write_text('mine')\n"
+        "    said = {'parameterValues': {'double': 2}, 'artifacts': {'data': {'artifacts': [{'custom_path': str(own)}]}}}\n"
+        "    place = pathlib.Path(json.loads(sys.argv[2])['outputs']['outputFile'])\n"
+        "    place.parent.mkdir(exist_ok=True); place.write_text(json.dumps(said)); os._exit(0)\n"
+    )
+    outcome = go(code)
+    (data,) = outcome.artifacts["data"]
+    assert not data["uri"].startswith(str(own))
+    assert (Path(data["uri"]) / ("f" if folder else "")).read_text() == "mine"
+
+
 def test_paths_that_a_step_tells_are_those_of_the_published_result(go: Callable[..., StepOutcome]) -> None:
     code = (
         "def work(n, data, metrics):\n"

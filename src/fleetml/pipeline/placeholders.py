@@ -178,7 +178,10 @@ def _of_executor_input(found: re.Match[str], executor_input: Mapping[str, Any]) 
         if found["side"] == "inputs":
             return side.get("parameterValues", {}).get(name)
         return side.get("parameters", {}).get(name, {}).get("outputFile")
-    artifacts = side.get("artifacts", {}).get(name, {}).get("artifacts", [])
+    entry = side.get("artifacts", {}).get(name, {})
+    artifacts = entry.get("artifacts", [])
+    if entry.get("isList") and not found["field"]:
+        return artifacts  # a whole list, as JSON
     if not artifacts:
         return None
     return _of_artifact(artifacts[0], found["field"] or "uri", found["key"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -173,9 +174,17 @@ def _parameters(step: Step, folder: Path, values: Mapping[str, Any]) -> Iterator
             raise StepFailed(str(error)) from error
 
 
+def _fetch(written: str | None, target: Path) -> None:
+    """Copy what a step wrote to a path of its own (``Artifact.custom_path``) to where it belongs. Raises OSError."""
+    if written and Path(written) != target and Path(written).exists():
+        copy = shutil.copytree if Path(written).is_dir() else shutil.copyfile
+        copy(written, target)
+
+
 def _artifact(step: Step, definition: ArtifactDefinition, folder: Path, written: Mapping[str, Any]) -> dict[str, Any]:
     """The artifact's entry: as asked for, with what the step said of it and the hash of what it wrote."""
     said = (written.get("artifacts") or [{}])[0]
+    _fetch(said.get("custom_path") or said.get("customPath"), folder / definition.name)
     uri = said.get("uri") or str(folder / definition.name)
     path = artifacts.local_path(uri)
     if path is None:  # a remote store: nobody knows its content, so nothing that reads it is cached

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from fleetml import atomic
 from fleetml.cost.estimate import total
@@ -85,11 +85,20 @@ class Run:
 
         A run that exists (a resumed one) keeps when it was started and whatever else its engine noted.
         """
+        (self.folder / ".stop").unlink(missing_ok=True)
         before = self.read() if self.exists() else {"started": time.time()}
         if pipeline is not None and pipeline != self.pipeline:
             atomic.write_text(self.pipeline, pipeline.read_text(encoding="utf-8"))
         now = {"run_id": self.run_id, "state": "running", "finished": None, "pid": os.getpid()}
         atomic.write_json(self.folder / "run.json", {**before, **document, **now})
+
+    def ask_to_stop(self) -> None:
+        """Ask the engine that runs it to stop it; asked before it began, it does not hear."""
+        (self.folder / ".stop").touch()
+
+    def stop_asked(self) -> bool:
+        """Say whether somebody wants the run to stop."""
+        return (self.folder / ".stop").exists()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -98,24 +107,31 @@ class Run:
         Raises ConfigurationError when another process has it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with self.lock.open("w") as lock:
+            if not _locked(lock):
                 raise ConfigurationError(
-                    f"a run belongs to one process, another one runs {self.run_id}; wait for it, or stop it"
-                ) from None
+                    f"a run belongs to one process, another one runs {self.run_id}; "
+                    f"wait for it, or: fleetml stop {self.run_id}"
+                )
             yield
 
     def abandoned(self) -> bool:
         """Say whether the record claims that the run is running, but the process that ran it is gone."""
-        if self.read()["state"] != "running" or not (self.folder / ".lock").exists():
-            return False  # ended; or run by an engine that is many processes, which only it can tell
-        try:
-            with self.held():
+        # Without a lock it is run by an engine that is many processes, which only it can tell.
+        return self.read()["state"] == "running" and self.lock.exists() and not self.held_by_another()
+
+    def held_by_another(self) -> bool:
+        """Say whether a process has the run."""
+        with self.lock.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
                 return True
-        except ConfigurationError:
-            return False
+        return False
+
+    def state(self) -> str:
+        """Return how the run stands: its record's state, or "died" where it claims to be running and is not."""
+        return "died" if self.abandoned() else str(self.read()["state"])
 
     def finish(self, state: str) -> None:
         """Write the final state and the sums of all attempts' cost."""
@@ -147,11 +163,16 @@ class Run:
             found = json.loads((self.folder / "run.json").read_bytes())
         except FileNotFoundError:
             raise ConfigurationError(
-                f"no run '{self.run_id}' in {self.folder.parent}; `fleetml status` lists them"
+                f"no run '{self.run_id}' in {self.folder.parent}; `fleetml ls` lists them"
             ) from None
         except ValueError as error:
             raise ConfigurationError(f"{self.folder / 'run.json'} is damaged: {error}; start a new run") from error
         return dict(found)
+
+    @property
+    def lock(self) -> Path:
+        """The file that the process which runs this run holds locked."""
+        return self.folder / ".lock"
 
     @property
     def pipeline(self) -> Path:
@@ -216,6 +237,18 @@ class Run:
         numbers = _numbers(folder, "log")
         wanted = number or (numbers[-1] if numbers else 0)
         return folder / f"attempt-{wanted}.log" if wanted in numbers else None
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Lock a file for this process; whoever only looks whether it is locked holds it for an instant, so ask again."""
+    for pause in (0.02, 0.05, 0.1, 0.0):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(pause)
+        else:
+            return True
+    return False
 
 
 def _numbers(folder: Path, suffix: str) -> list[int]:

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run."""
     from fleetml.cli.run import add_execution
 
-    parser.add_argument("run", help="a run id; `fleetml status` lists them")
+    parser.add_argument("run", help="a run id; `fleetml ls` lists them")
     parser.add_argument("--recheck", action="store_true", help="run finished steps again whose code or inputs changed")
     add_execution(parser)
 

@@ -1,34 +1,34 @@
-"""``fleetml status [RUN]``: the runs of this project, or the steps of one."""
+"""``fleetml status [RUN]``: the steps of a run."""
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fleetml.settings import Settings
 
 if TYPE_CHECKING:
-    from fleetml.records import Attempt, Run
+    from fleetml.records import Attempt
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run, if any."""
-    parser.add_argument("run", nargs="?", help="a run id; without: every run, the latest first")
+    parser.add_argument("run", nargs="?", help="a run id (`fleetml ls` lists them); without: the latest run")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Print a line per run, or a line per step."""
+    """Print a line about the run, and one per step. Raises ConfigurationError when there is no such run."""
     from fleetml.cli.output import say
-    from fleetml.records import Run, runs
+    from fleetml.records import Run
 
-    if args.run is None:
-        for document in runs(settings.home):
-            say(_line(Run(settings.home, document["run_id"]), document))
-        return 0
-    records = Run(settings.home, args.run)
+    records = Run(settings.home, args.run or _newest(settings))
     document = records.read()
-    say(_line(records, document))
+    state = records.state()
+    say(line(document, state))
+    if state == "died":
+        say(f"  its process is gone; go on with: fleetml resume {records.run_id}")
     latest, before = records.latest(), _earlier(settings, document)
     width = max(map(len, document["steps"]), default=0)
     for step in document["steps"]:
@@ -36,12 +36,23 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _line(records: Run, document: dict[str, Any]) -> str:
-    started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(document.get("started", 0)))
-    state = document["state"]
-    if records.abandoned():
-        state = f"died (go on with: fleetml resume {records.run_id})"
-    return f"{records.run_id}  {state}  {document['engine']}  {document['pipeline']}  {started}"
+def line(document: Mapping[str, Any], state: str) -> str:
+    """Return what a run is, in one line."""
+    from fleetml.report import text
+
+    began = document.get("started", 0)
+    taken = text.seconds(document["finished"] - began) if document.get("finished") and began else ""
+    started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began))
+    return f"{document['run_id']}  {state}  {document['engine']}  {document['pipeline']}  {started}  {taken}".rstrip()
+
+
+def _newest(settings: Settings) -> str:
+    from fleetml.errors import ConfigurationError
+    from fleetml.records import runs
+
+    for document in runs(settings.home):
+        return str(document["run_id"])
+    raise ConfigurationError(f"no run in {settings.home / 'runs'} yet; start one: fleetml run PIPELINE")
 
 
 def _shown(attempt: Attempt | None, before: dict[str, Attempt]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fleetml.errors import FleetMLError
+from fleetml.errors import FleetMLError, Unavailable
 from fleetml.pipeline import Plan
 from fleetml.records import Attempt, Run
 from fleetml.settings import Settings
@@ -62,16 +62,7 @@ class AirflowRun:
         Airflow calls a task failed at once, its process learns of it with the next heartbeat: the records are what
         tells that all is over.
         """
-        self.client.fail(self.dag_id, self.records.run_id)
-        processes.wait_until(self._over, timeout_seconds)
-        if self.records.exists() and self.records.read()["state"] == "running":
-            self.records.finish("cancelled")
-
-    def _over(self) -> bool:
-        if not self.records.exists():
-            return True
-        steps = (attempt.state for attempt in self.records.latest().values())
-        return self.records.read()["state"] != "running" and "running" not in steps
+        _fail(self.client, self.dag_id, self.records.run_id, self.records, timeout_seconds)
 
 
 def connect(stack: Stack) -> AirflowClient:
@@ -95,6 +86,35 @@ def start(stack: Stack, settings: Settings, plan: Plan, parameters: Mapping[str,
             f"Airflow's answer to a trigger of {dag_id} lacks {error}; see {stack.services['airflow'].log}"
         ) from None
     return AirflowRun(client, plan, dag_id, Run(settings.home, run_id))
+
+
+def stop(records: Run, stack: Stack | None, timeout_seconds: float = 60.0) -> str:
+    """Mark a run of the stack's Airflow failed, wait until no step of it runs any more, and return its state.
+
+    Raises Unavailable when that Airflow does not run, or does not run it.
+    """
+    document = records.read()
+    if stack is None or not running(document, stack):
+        raise Unavailable(
+            f"run {records.run_id} is Airflow's (DAG {document['dag_id']}), and no Airflow of this stack runs it; "
+            "mark it failed in the one that does, or start the stack: fleetml up"
+        )
+    _fail(connect(stack), document["dag_id"], document["dag_run_id"], records, timeout_seconds)
+    return records.state()
+
+
+def _fail(client: AirflowClient, dag_id: str, dag_run_id: str, records: Run, timeout_seconds: float) -> None:
+    client.fail(dag_id, dag_run_id)
+    processes.wait_until(lambda: _over(records), timeout_seconds)
+    if records.exists() and records.read()["state"] == "running":
+        records.finish("cancelled")
+
+
+def _over(records: Run) -> bool:
+    if not records.exists():
+        return True
+    steps = (attempt.state for attempt in records.latest().values())
+    return records.read()["state"] != "running" and "running" not in steps
 
 
 def running(document: Mapping[str, Any], stack: Stack | None) -> bool:

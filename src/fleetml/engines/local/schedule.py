@@ -61,6 +61,8 @@ class Schedule:
         with ThreadPoolExecutor(workers, thread_name_prefix="step") as pool:
             try:
                 while self._start_ready(pool, workers) or self.running:
+                    if self.records.stop_asked():
+                        self.cancel.set()
                     done, _ = wait(self.running, timeout=_LOOK, return_when=FIRST_COMPLETED)
                     for future in done:
                         step = self.running.pop(future)

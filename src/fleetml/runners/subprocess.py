@@ -30,6 +30,7 @@ PASSED = (
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"  # the same whoever starts the step
 _LOOK = 0.05  # s between looks at cancel and limits; the end of the step itself is noticed at once
 _PR_SET_PDEATHSIG = 1
+_MARK = "FLEETML_STEP"  # a variable that every process of a step has; its value is the step's own folder
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class SubprocessRunner:
             env[name] = str(place)
         if command.limits.cpus:
             env["OMP_NUM_THREADS"] = str(max(1, int(command.limits.cpus)))
-        return {**env, **command.env, **command.secrets}
+        return {**env, **command.env, **command.secrets, _MARK: str(folder)}
 
     def _watch(self, pid: int, over: threading.Event, reader: Reader, limits: Limits, cancel: threading.Event) -> Ended:
         """Wait for the end; stop the step on a cancel, at a limit, or when its output cannot be taken any more."""
@@ -208,11 +209,11 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
 
 
 def _kill_strays(folder: Path) -> None:
-    """Kill what left the step's process group: descendants carry its TMPDIR in their environment (Linux)."""
-    token = f"TMPDIR={folder}/".encode()
+    """Kill what left the step's process group: descendants carry its mark in their environment (Linux)."""
+    token = f"{_MARK}={folder}".encode()
     for entry in Path("/proc").glob("[0-9]*/environ") if sys.platform == "linux" else ():
         with contextlib.suppress(OSError):
-            if any(pair.startswith(token) for pair in entry.read_bytes().split(b"\0")):
+            if token in entry.read_bytes().split(b"\0"):
                 os.kill(int(entry.parent.name), signal.SIGKILL)
 
 

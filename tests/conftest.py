@@ -16,6 +16,7 @@ from fleetml.settings import Settings
 
 if TYPE_CHECKING:
     from fleetml.learn.windows import Meta, Windows
+    from tests.containers import Containers
 
 IMAGE_TABLE = """[images."fleetml/ml"]
 venv = "{venv}"
@@ -49,6 +50,15 @@ def stage(project: Settings) -> Callable[[str], str]:
         return "components.stage.work"
 
     return write
+
+
+@pytest.fixture(scope="session")
+def containers() -> Iterator[Containers]:
+    """What it takes to run steps in containers; skips where no Docker engine answers."""
+    from tests.containers import containers
+
+    with containers() as found:
+        yield found
 
 
 @pytest.fixture

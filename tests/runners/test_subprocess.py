@@ -74,3 +74,9 @@ def test_a_step_dies_with_an_engine_that_is_killed(project: Settings, tmp_path: 
     except psutil.NoSuchProcess:
         pass
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_the_project_is_importable_and_the_working_folder_is_the_command_s_own(project: Settings) -> None:
+    (project.project / "shared.py").write_text("WORD = 'found'")
+    code = "import os, shared; print(shared.WORD, os.listdir('.'))"
+    assert lines(project, SubprocessRunner(), "python", "-c", code) == ["found []"]

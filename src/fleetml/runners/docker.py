@@ -225,6 +225,11 @@ class _Engine:
     cores: int
 
 
+def connect() -> DockerClient:
+    """Return the connection to the engine that DOCKER_HOST names, or the one of this machine. Raises Unavailable."""
+    return _engine().client
+
+
 def _engine() -> _Engine:
     return _connected(os.getpid(), os.environ.get("DOCKER_HOST", ""))
 

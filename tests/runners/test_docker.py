@@ -1,0 +1,189 @@
+"""What containers alone have: images, users, mounts, hard limits, strays. The rest is the conformance of all runners."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleetml.errors import ConfigurationError, Unavailable
+from fleetml.images import Images
+from fleetml.runners import Command, ContainerRunner, Exit, Limits, cgroup, choice, docker
+from fleetml.runners.docker import OWNER, DockerRunner
+from fleetml.settings import Settings
+from tests.containers import Containers
+
+
+def run(containers: Containers, *argv: str, runner: DockerRunner | None = None, **known: object) -> tuple[Exit, list]:
+    lines: list[str] = []
+    command = Command(argv, known.pop("image", containers.image), **known)
+    return (runner or containers.runner()).run(command, lines.append, threading.Event()), lines
+
+
+def ours() -> list[str]:
+    """The ids of the containers that this process has."""
+    owner = docker._owner()
+    found = docker.connect().containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
+    return [container.id for container in found if container.labels[OWNER] == owner]
+
+
+def test_containers_that_fail_at_once_are_all_told_as_failed_and_gone(containers: Containers) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ended = list(pool.map(lambda n: run(containers, "sh", "-c", f"echo {n}; exit 3"), range(40)))
+    assert [(exit.status, lines) for exit, lines in ended] == [(3, [str(n)]) for n in range(40)]
+    assert ours() == []
+
+
+def test_folders_are_at_their_own_paths_inputs_can_only_be_read(containers: Containers, tmp_path: Path) -> None:
+    given, made = tmp_path / "gi ven", tmp_path / "made"
+    given.mkdir()
+    made.mkdir()
+    (given / "x").write_text("word")
+    known = {"readable": (given,), "writable": (made,)}
+    assert run(containers, "sh", "-c", f"cp '{given}/x' '{made}/y'", **known)[0].succeeded
+    assert (made / "y").read_text() == "word"
+    exit, lines = run(containers, "sh", "-c", f"echo z > '{given}/x'", **known)
+    assert (exit.succeeded, (given / "x").read_text()) == (False, "word")
+    assert "Read-only" in lines[0]
+
+
+def test_it_is_our_user_who_has_a_home_and_gets_no_privileges(containers: Containers) -> None:
+    code = "import getpass, os, pathlib; pathlib.Path.home().joinpath('x').touch(); print(os.getuid(), os.getgid())"
+    assert run(containers, "python", "-c", code)[1] == [f"{os.getuid()} {os.getgid()}"]
+    assert run(containers, "sh", "-c", "grep NoNewPrivs /proc/self/status")[1] == ["NoNewPrivs:\t1"]
+
+
+def test_cores_are_a_hard_limit_and_more_than_there_are_is_none(containers: Containers) -> None:
+    quota = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 /sys/fs/cgroup/cpu.max"
+    command = ("sh", "-c", f"{quota}; echo $OMP_NUM_THREADS")
+    assert run(containers, *command, limits=Limits(cpus=0.5))[1] == ["50000", "1"]
+    assert run(containers, *command, limits=Limits(cpus=512))[1] == [str(100_000 * (os.cpu_count() or 1)), "512"]
+
+
+def test_a_limit_that_the_engine_refuses_is_the_step_s_mistake(containers: Containers) -> None:
+    with pytest.raises(ConfigurationError, match=r"fleetml/ml.*[Mm]emory.*limits"):
+        run(containers, "true", limits=Limits(memory=1000))
+
+
+def test_the_network_is_the_host_s(containers: Containers) -> None:
+    assert run(containers, "readlink", "/proc/self/ns/net")[1] == [str(Path("/proc/self/ns/net").readlink())]
+
+
+def test_arguments_go_to_the_image_s_own_entry_point(containers: Containers) -> None:
+    client = docker.connect()
+    tag = f"{containers.reference}-entry"
+    base = client.containers.create(containers.reference, command=["true"])
+    try:
+        entry = base.commit(tag, changes='ENTRYPOINT ["echo", "entry"]')
+    finally:
+        base.remove()
+    try:
+        image = replace(containers.image, reference=tag, digest=entry.id)
+        assert run(containers, "a", "b c", image=image, own_entry=True)[1] == ["entry a b c"]
+        assert run(containers, "echo", "mine", image=image)[1] == ["mine"]
+    finally:
+        client.images.remove(tag, force=True)
+
+
+def test_an_image_is_pinned_by_its_content(containers: Containers, project: Settings) -> None:
+    runner = containers.runner()
+    assert isinstance(runner, ContainerRunner)
+    image = Images(project.project, runner.pin).resolve(containers.reference)
+    assert image.environment_digest() == docker.connect().images.get(containers.reference).id
+    assert runner.pin("r.example/x@sha256:ab", False) == "sha256:ab"  # no engine need be asked
+
+
+def test_an_image_of_ours_that_was_not_built_is_never_looked_for_elsewhere(containers: Containers) -> None:
+    with pytest.raises(ConfigurationError, match=r"'fleetml/none'.*make images"):
+        containers.runner().pin("fleetml/none", True)
+
+
+def test_a_stranger_s_image_that_cannot_be_had_is_named(containers: Containers) -> None:
+    with pytest.raises(ConfigurationError, match=r"'127.0.0.1:9/no/such'.*cannot be pulled"):
+        containers.runner().pin("127.0.0.1:9/no/such", False)
+    gone = replace(containers.image, reference="127.0.0.1:9/no/such@sha256:" + 64 * "0", digest="sha256:" + 64 * "0")
+    with pytest.raises(ConfigurationError, match="cannot be pulled"):
+        run(containers, "true", image=gone)
+
+
+def test_a_folder_that_is_not_there_is_named(containers: Containers, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="none does not"):
+        run(containers, "true", runner=replace(containers.runner(), mounts=(tmp_path / "none",)))
+
+
+def test_a_file_that_is_no_program_is_named(containers: Containers) -> None:
+    with pytest.raises(ConfigurationError, match=r"'/etc/hosts'.*correct the component's command"):
+        run(containers, "/etc/hosts")
+
+
+def test_what_a_killed_process_left_running_is_removed_by_the_next(containers: Containers, tmp_path: Path) -> None:
+    code = (
+        "import threading\nfrom fleetml.runners import Command\nfrom fleetml.runners.docker import DockerRunner\n"
+        "from fleetml.images import Image\nfrom pathlib import Path\n"
+        f"image = Image('x', Path('/'), reference={containers.reference!r}, digest={containers.image.digest!r})\n"
+        f"runner = DockerRunner(tuple(map(Path, {list(map(str, containers.mounts))!r})))\n"
+        "runner.run(Command(('sh', '-c', 'echo up; sleep 600'), image), lambda l: print(l, flush=True), threading.Event())"
+    )
+    engine = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert engine.stdout
+    assert engine.stdout.readline() == "up\n"
+    engine.send_signal(signal.SIGKILL)
+    engine.wait()
+
+    def left() -> list[str]:
+        found = docker.connect().containers.list(filters={"label": OWNER}, ignore_removed=True)
+        return [each.id for each in found if each.labels[OWNER].split()[1] == str(engine.pid)]
+
+    assert left()
+    docker._sweep(docker.connect())
+    assert left() == []
+
+
+def test_no_engine_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, project: Settings) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    runner = choice.choose(replace(project, runner="docker"))
+    for call in (
+        lambda: choice.images(project, runner).resolve("fleetml/ml"),
+        lambda: runner.run(Command(("true",), Images(project.project).resolve("fleetml/ml")), print, threading.Event()),
+    ):
+        with pytest.raises(Unavailable, match=r"none\.sock.*start one, set DOCKER_HOST, or take --runner subprocess"):
+            call()
+
+
+class TestControlGroups:
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        for process, group in (("self", "/"), ("7", "/docker/x")):
+            (tmp_path / "proc" / process).mkdir(parents=True)
+            lines = (f"3:cpu,cpuacct:{group}", f"2:memory:{group}", f"0::{group}")
+            (tmp_path / "proc" / process / "cgroup").write_text("\n".join(lines) + "\n")
+        return tmp_path
+
+    def test_the_unified_hierarchy(self, root: Path) -> None:
+        (root / "docker/x").mkdir(parents=True)
+        (root / "docker/x/cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
+        (root / "docker/x/memory.peak").write_text("4096\n")
+        use = cgroup.of(7, root, root / "proc")
+        assert use
+        assert use() == (1.5, 4096)
+
+    def test_the_hierarchies_of_version_one(self, root: Path) -> None:
+        for name, file, text in (("cpuacct", "usage", "2500000000"), ("memory", "max_usage_in_bytes", "8192")):
+            (root / name / "docker/x").mkdir(parents=True)
+            (root / name / "docker/x" / f"{name}.{file}").write_text(text)
+        use = cgroup.of(7, root, root / "proc")
+        assert use
+        assert use() == (2.5, 8192)
+
+    def test_what_cannot_be_seen(self, root: Path) -> None:
+        assert cgroup.of(7, root, root / "proc") is None
+        assert cgroup.of(8, root, root / "proc") is None
+        (root / "proc/7/cgroup").write_text((root / "proc/self/cgroup").read_text())
+        assert cgroup.of(7, root, root / "proc") is None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter
+from fleetml.pipeline.definitions import interface
 from fleetml.pipeline.expand import expand
 from fleetml.pipeline.model import Decision, Group, Inputs, Outcome, Parameter, Source, Step
 from fleetml.pipeline.order import Graph, with_edges
@@ -52,7 +53,7 @@ class Plan:
         closest name for an unknown one).
         """
         for name in parameters:
-            self._declared(name)
+            self.parameter(name)
         bound: dict[str, Any] = {}
         for name, definition in self.inputs.items():
             value = parameters.get(name)
@@ -72,7 +73,7 @@ class Plan:
         Raises InvalidParameter.
         """
         return {
-            name: parse_parameter(text, self._declared(name).type, self._place(name)) for name, text in texts.items()
+            name: parse_parameter(text, self.parameter(name).type, self._place(name)) for name, text in texts.items()
         }
 
     def decide(self, step: str, bound: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> Decision:
@@ -116,7 +117,24 @@ class Plan:
                 found[name] = entries
         return found
 
-    def _declared(self, name: str) -> Parameter:
+    def published(self, bound: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+        """Return all of the pipeline's outputs as others may have them: a parameter's value; an artifact's URI and digest,
+        a list of those for a list of artifacts; None for what a skipped step did not make.
+        """
+        run = Run(bound, outcomes, {})
+        declared = interface(self.document["root"], "root.outputDefinitions")
+        found: dict[str, Any] = {}
+        for name, source in self.outputs.items():
+            if artifact := declared.output_artifacts.get(name):
+                entries = [{"uri": entry["uri"], "digest": entry["digest"]} for entry in run.artifacts(source)]
+                found[name] = entries if artifact.many else next(iter(entries), None)
+            else:
+                value = run.parameter(source)
+                found[name] = None if value is ABSENT else value
+        return found
+
+    def parameter(self, name: str) -> Parameter:
+        """Return the definition of an input. Raises InvalidParameter with the closest name for an unknown one."""
         if name in self.inputs:
             return self.inputs[name]
         close = difflib.get_close_matches(name, self.inputs, 1)

@@ -17,10 +17,11 @@ from airflow.sdk import DAG, TriggerRule
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
-from fleetml.engines.airflow import build_dag, load_dags
-from fleetml.engines.airflow.dag import edges
+from fleetml.engines.airflow import PipelineDag, load_dags
+from fleetml.engines.airflow.graph import edges
 from fleetml.engines.airflow.loops import LoopOperator
 from fleetml.engines.airflow.params import params
+from fleetml.engines.airflow.source import Source
 from fleetml.errors import ConfigurationError, FleetMLError, UnsupportedConstruct
 from fleetml.images import Images
 from fleetml.pipeline import Parameter, Plan, Step, load
@@ -41,7 +42,7 @@ def settings(tmp_path: Path) -> Settings:
 def dag_of(name: str, settings: Settings, triggers: Triggers | None = None) -> tuple[Plan, DAG]:
     path = PIPELINES / f"{name}.yaml"
     plan = load(path)
-    return plan, build_dag(plan, path, triggers or Triggers(), settings)
+    return plan, PipelineDag(pipeline=Source(plan, path, triggers or Triggers(), settings))
 
 
 def test_every_step_is_a_task_between_parameters_and_record(settings: Settings) -> None:
@@ -80,7 +81,7 @@ def test_steps_that_run_after_failures_imply_nothing() -> None:
 
 def test_a_loop_is_task_groups_or_one_task(settings: Settings) -> None:
     path = PIPELINES / "loop.yaml"
-    dag = build_dag(load(path, fold=True), path, Triggers(), settings)
+    dag = PipelineDag(pipeline=Source(load(path, fold=True), path, Triggers(), settings))
     assert {"for-loop-2.0.echo", "for-loop-2.1.echo"} <= set(dag.task_ids)  # literal items
     inner, limited = dag.get_task("for-loop-4.0.for-loop-5"), dag.get_task("many.for-loop-1")
     assert isinstance(inner, LoopOperator)  # a list of the run
@@ -158,7 +159,7 @@ def test_a_step_named_like_a_task_of_ours_is_refused(settings: Settings) -> None
     plan = load(PIPELINES / "cleanup.yaml")
     step = replace(plan.steps["echo"], name="record")
     with pytest.raises(UnsupportedConstruct, match="'record' is a task of every run"):
-        build_dag(replace(plan, steps={"record": step}), Path("p.yaml"), Triggers(), settings)
+        PipelineDag(pipeline=Source(replace(plan, steps={"record": step}), Path("p.yaml"), Triggers(), settings))
 
 
 class TestLoadDags:

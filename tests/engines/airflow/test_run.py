@@ -118,10 +118,13 @@ def test_an_emitting_step_sends_its_output_with_the_event(run: Any) -> None:
     from airflow.models.asset import AssetEvent
     from airflow.utils.session import create_session
 
-    done, _ = run(
+    done, record = run(
         "types", triggers="emits: [{step: make, output: table, asset: 'x://drift/cpu'}]", settings={"cpu": 0.4}
     )
     assert str(done.state) == "success"
     with create_session() as session:
         events = session.query(AssetEvent).filter_by(source_run_id=done.run_id).all()
-        assert [(event.uri, event.extra) for event in events] == [("x://drift/cpu", {"cpu": 0.4})]
+        assert {event.uri: event.extra for event in events} == {
+            "x://drift/cpu": {"cpu": 0.4},
+            "fleetml://types/": {"Output": (record.latest()["use"].outcome or {})["parameters"]["out"]},
+        }

@@ -1,13 +1,13 @@
-"""Airflow 3 runs a plan: one DAG per IR. In any Airflow environment, one file in the DAG folder is enough::
+"""Airflow 3 runs a plan: a DAG of its own, or a task group in a DAG that a team wrote by hand::
 
-    from fleetml.engines.airflow import load_dags
+    from fleetml.engines.airflow import PipelineDag, PipelineTaskGroup, load_dags
 
-    load_dags("/path/to/pipelines", globals())
+    load_dags("/path/to/pipelines", globals())  # one DAG per IR
 
 Neither kfp nor any ML library is imported here: the Airflow environment holds none.
 """
 
-from fleetml.engines.airflow.dag import build_dag, dag_id
+from fleetml.engines.airflow.dag import PipelineDag, PipelineTaskGroup, dag_id
 from fleetml.engines.airflow.loader import load_dags
 
-__all__ = ["build_dag", "dag_id", "load_dags"]
+__all__ = ["PipelineDag", "PipelineTaskGroup", "dag_id", "load_dags"]

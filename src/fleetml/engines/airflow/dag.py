@@ -1,22 +1,24 @@
-"""A plan as a DAG: TaskGroups mirror sub-DAGs, every step is one task between `parameters` and `record`."""
+"""A pipeline as a DAG of its own, or as a task group inside a DAG that a team wrote by hand."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, TaskGroup, TriggerRule
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, TaskGroup, TriggerRule, XComArg
+from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 
-from fleetml.engines.airflow.loops import LoopOperator
-from fleetml.engines.airflow.operators import PARAMETERS, RECORD, ParametersOperator, RecordOperator, StepOperator
+from fleetml.engines.airflow.graph import fill
+from fleetml.engines.airflow.operators import OUTPUTS, RECORD, RecordOperator
 from fleetml.engines.airflow.params import params
-from fleetml.engines.airflow.source import Source
-from fleetml.errors import UnsupportedConstruct
-from fleetml.pipeline import Plan, Step
-from fleetml.pipeline.model import Loop
+from fleetml.engines.airflow.source import Source, opened
+from fleetml.errors import InvalidParameter, UnsupportedConstruct
 from fleetml.settings import Settings
 from fleetml.triggers import Triggers
 
@@ -26,31 +28,54 @@ def dag_id(pipeline: str) -> str:
     return pipeline.replace("-", "_")
 
 
-def build_dag(plan: Plan, path: Path, triggers: Triggers, settings: Settings) -> DAG:
-    """Return the DAG of the IR at `path`.
+class PipelineDag(DAG):
+    """A DAG that is one pipeline: `parameters`, its steps, `record`, whose XCom are the pipeline's outputs.
 
-    Raises UnsupportedConstruct for a step named like one of the two tasks that every DAG has.
+    `pipeline` is an IR, or a folder with a pipeline.yaml or triggers.yaml; a relative path is seen from the calling file.
+    `parameters` go before the defaults of its triggers.yaml; a run's conf goes before both. All other `arguments` are those of
+    a DAG, and go before what triggers.yaml says. Raises FleetMLError for what is missing or cannot run.
     """
-    if taken := {PARAMETERS, RECORD} & set(plan.steps):
-        raise UnsupportedConstruct(
-            f"{path}: on Airflow '{taken.pop()}' is a task of every run; name the step otherwise"
-        )
-    source = Source(plan, path, triggers, settings)
-    with DAG(
-        dag_id(plan.name),
-        dag_display_name=plan.label or plan.name,
-        description=plan.description.split("\n")[0] or None,
-        doc_md=plan.description or None,
-        schedule=_schedule(triggers),
+
+    def __init__(
+        self,
+        dag_id: str | None = None,
+        *,
+        pipeline: str | Path | Source,
+        parameters: Mapping[str, Any] | None = None,
+        settings: Settings | None = None,
+        **arguments: Any,
+    ) -> None:
+        caller = Path(sys._getframe(1).f_code.co_filename)
+        source = pipeline if isinstance(pipeline, Source) else opened(pipeline, caller.parent, settings)
+        source = source.with_defaults(parameters or {}, f"{caller}: {source.plan.name}")
+        usual = _arguments(source)
+        default_args = {**usual["default_args"], **(arguments.pop("default_args", None) or {})}
+        super().__init__(dag_id or _id(source), **{**usual, **arguments, "default_args": default_args})
+        self.fileloc = str(caller)
+        last = RecordOperator(task_id=RECORD, source=source, dag=self, outlets=[_asset(source)])
+        fill(source, self.task_group, last)
+        last.as_teardown(on_failure_fail_dagrun=True)
+
+
+def _id(source: Source) -> str:
+    return dag_id(source.plan.name)
+
+
+def _arguments(source: Source) -> dict[str, Any]:
+    """Return what a DAG is given where nobody says otherwise."""
+    plan, triggers = source.plan, source.triggers
+    return {
+        "dag_display_name": plan.label or plan.name,
+        "description": plan.description.split("\n")[0] or None,
+        "doc_md": plan.description or None,
+        "schedule": _schedule(triggers),
         # No start date: with one, switching the DAG on would at once run what was due last, before anything by hand.
-        catchup=False,
-        max_active_runs=1,  # the champion is one: two runs would judge against a moving one
-        params=params(plan, triggers),
-        tags=["fleetml"],
-        default_args={"owner": triggers.owner},
-    ) as dag:
-        _fill(source)
-    return dag
+        "catchup": False,
+        "max_active_runs": 1,  # the champion is one: two runs would judge against a moving one
+        "params": params(plan, triggers),
+        "tags": ["fleetml"],
+        "default_args": {"owner": triggers.owner},
+    }
 
 
 def _schedule(triggers: Triggers) -> Any:
@@ -64,51 +89,88 @@ def _schedule(triggers: Triggers) -> Any:
     return AssetOrTimeSchedule(timetable=cron, assets=condition) if cron else condition
 
 
-def _fill(source: Source) -> None:
-    first = ParametersOperator(task_id=PARAMETERS, source=source)
-    last = RecordOperator(task_id=RECORD, source=source, trigger_rule=TriggerRule.ALL_DONE)
-    groups: dict[str, TaskGroup] = {}
-    for name, group in source.plan.groups.items():
-        parent = groups[group.group[-1]] if group.group else None
-        groups[name] = TaskGroup(group.task, group_display_name=group.label, parent_group=parent)
-    tasks = {name: _task(source, step, groups) for name, step in source.plan.steps.items()}
-    for name, upstream in edges(source.plan).items():
-        ([tasks[before] for before in upstream] or first) >> tasks[name]
-    followed = {name for step in source.plan.steps.values() for name in step.upstream}
-    [task for name, task in tasks.items() if name not in followed] >> last
-    last.as_teardown(on_failure_fail_dagrun=True)
+def _asset(source: Source) -> Asset:
+    return Asset(name=source.asset, uri=source.asset)
 
 
-def edges(plan: Plan) -> dict[str, tuple[str, ...]]:
-    """Return the upstream of each step without those that another of its upstream steps waits for itself.
+class PipelineTaskGroup(TaskGroup):
+    """A pipeline among a team's own operators: ``before >> group >> after``, several of them in one DAG.
 
-    The order is the same, the picture readable. A step that runs after failures keeps all, and none is left out for its
-    sake: it may be over, or go well, when what came before it is not or did not.
+    `pipeline` as in `PipelineDag`, a relative path is seen from the DAG's file. `parameters` hold literals, templates and
+    outputs of other tasks (XComArg); they go before the defaults of its triggers.yaml, whose schedule and assets are
+    those of no group. Retries, pools and queues come from the DAG's, or the group's, ``default_args``, where the
+    pipeline states none. `arguments` are those of a TaskGroup.
+
+    Its task `outputs` ends it: it succeeds when the pipeline did, is skipped when the group was. Raises FleetMLError for what
+    is missing or cannot run.
     """
-    needed: dict[str, set[str]] = {}  # what must have gone well before a step can
-    drawn: dict[str, tuple[str, ...]] = {}
-    for name, step in plan.steps.items():
-        strict = [before for before in step.upstream if not plan.steps[before].runs_after_failure]
-        implied = set().union(*(needed[before] for before in strict))
-        needed[name] = implied | set(step.upstream)
-        drawn[name] = tuple(b for b in step.upstream if step.runs_after_failure or b not in implied)
-    return drawn
+
+    def __init__(
+        self,
+        group_id: str,
+        pipeline: str | Path,
+        parameters: Mapping[str, Any] | None = None,
+        settings: Settings | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(group_id, **arguments)
+        _refuse_mapping(self)
+        source = opened(pipeline, Path(self.dag.folder), settings)
+        triggers = replace(source.triggers, schedule=None, assets=(), data_interval_end="")
+        source = replace(source, triggers=triggers, group=self.group_id, prefix=self.child_id(""))
+        source, late = _given(source, parameters or {})
+        self.tooltip = self.tooltip or source.plan.description.split("\n")[0] or source.plan.label
+        # A teardown is left out where a group is put before a task, so what follows waits for `outputs`; but only a
+        # teardown also runs, and fails the DAG's run, when that run is marked failed.
+        last = RecordOperator(
+            task_id=OUTPUTS,
+            source=source,
+            dag=self.dag,
+            task_group=self,
+            outlets=[_asset(source)],
+            trigger_rule=TriggerRule.ALL_DONE,
+        )
+        fill(source, self, last, late)
+        record = RecordOperator(task_id=RECORD, source=source, dag=self.dag, task_group=self)
+        last >> record.as_teardown(on_failure_fail_dagrun=True)
+        self._outputs = last
+
+    @property
+    def output(self) -> XComArg:
+        """The pipeline's outputs, for other tasks: ``group.output["name"]``; an artifact is its uri and digest."""
+        return XComArg(self._outputs)
 
 
-def _task(source: Source, step: Step, groups: dict[str, TaskGroup]) -> StepOperator:
-    retries = step.retry.count or source.triggers.retries
-    kind = LoopOperator if isinstance(step, Loop) else StepOperator
-    return kind(
-        task_id=step.task,
-        task_display_name=step.label,
-        task_group=groups[step.group[-1]] if step.group else None,
-        source=source,
-        step=step.name,
-        # What a skipped step means is for the plan to say, in the operator; a failed one ends here.
-        trigger_rule=TriggerRule.ALL_DONE if step.runs_after_failure else TriggerRule.NONE_FAILED,
-        outlets=[Asset(name=emit.asset, uri=emit.asset) for emit in source.triggers.emits if emit.step == step.name],
-        retries=retries,
-        retry_delay=timedelta(seconds=step.retry.delay),
-        retry_exponential_backoff=step.retry.factor if step.retry.delay else 0,
-        max_retry_delay=timedelta(seconds=step.retry.longest),
-    )
+def _given(source: Source, parameters: Mapping[str, Any]) -> tuple[Source, dict[str, Any]]:
+    """Return the group's pipeline with what is known before a run as its defaults, and what only a run will tell.
+
+    Raises FleetMLError for a parameter that is unknown, missing, or of the wrong type.
+    """
+    late = {name: value for name, value in parameters.items() if _is_late(value)}
+    for name in late:
+        source.plan.parameter(name)
+    literals = {name: value for name, value in parameters.items() if name not in late and value is not None}
+    source = source.with_defaults(literals, f"group '{source.group}'")
+    for name, definition in source.plan.inputs.items():
+        if definition.required and name not in late and name not in source.triggers.defaults:
+            raise InvalidParameter(
+                f"group '{source.group}': {source.plan.name} needs its parameter '{name}', which has no default; "
+                "give it in `parameters`"
+            )
+    return source, late
+
+
+def _is_late(value: Any) -> bool:
+    """Say whether a parameter is a template, or holds the output of a task."""
+    return any(True for _ in XComArg.iter_xcom_references(value)) or "{{" in str(value) or "{%" in str(value)
+
+
+def _refuse_mapping(group: TaskGroup) -> None:
+    above: TaskGroup | None = group
+    while above is not None:
+        if isinstance(above, MappedTaskGroup):
+            raise UnsupportedConstruct(
+                f"group '{group.group_id}': a pipeline cannot be mapped over as a task group, its runs would have one "
+                "record; loop in the pipeline (dsl.ParallelFor), or map a DAG of its own"
+            )
+        above = above.parent_group

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from airflow.configuration import AIRFLOW_HOME
 from airflow.sdk import DAG, get_parsing_context
 
-from fleetml.engines.airflow.dag import build_dag, dag_id
+from fleetml.engines.airflow.dag import PipelineDag, dag_id
+from fleetml.engines.airflow.source import read, settings_of
 from fleetml.errors import ConfigurationError, FleetMLError
-from fleetml.pipeline import document, load
-from fleetml.runners import choice
+from fleetml.pipeline import document
 from fleetml.settings import Settings
 from fleetml.triggers import FILE
 from fleetml.triggers import load as load_triggers
@@ -47,7 +45,7 @@ def load_dags(folder: str | Path, namespace: MutableMapping[str, Any], settings:
     folder = Path(folder).absolute()
     if not folder.is_dir():
         raise ConfigurationError(f"pipelines are loaded from a folder, {folder} is none; correct the DAG file")
-    settings = settings or _settings(folder)
+    settings = settings or settings_of(folder)
     wanted = get_parsing_context().dag_id
     places: dict[str, Path] = {}
     for place, triggers_file in _pipelines(folder):
@@ -58,14 +56,6 @@ def load_dags(folder: str | Path, namespace: MutableMapping[str, Any], settings:
             message = f"{place}: a pipeline's name is its DAG's id, '{dag.dag_id}' is that of {taken} too; rename one"
             dag = _broken(place, message)
         namespace[dag.dag_id] = dag
-
-
-def _settings(folder: Path) -> Settings:
-    settings = Settings.from_environment(os.environ, folder, rootless=True)
-    if settings.project.is_relative_to(folder):  # nothing is written into a team's DAG folder
-        home = {"FLEETML_HOME": f"{AIRFLOW_HOME}/fleetml"}
-        settings = Settings.from_environment({**home, **os.environ}, folder, rootless=True)
-    return settings
 
 
 def _pipelines(folder: Path) -> Iterator[tuple[Path, Path]]:
@@ -93,10 +83,7 @@ def _dag(place: Path, triggers_file: Path, settings: Settings, wanted: str | Non
         path = place / triggers.pipeline if place.is_dir() else place
         if wanted and dag_id(_name(path, settings)) != wanted:
             return None
-        plan = load(path, settings.home / "ir", fold=True)
-        choice.require(plan, settings)
-        triggers.check(plan, triggers_file)
-        return build_dag(plan, path, triggers, settings)
+        return PipelineDag(pipeline=read(path, triggers, triggers_file, settings))
     except FleetMLError as error:
         return _broken(place, str(error))
     except Exception as error:  # Airflow refuses a name, a parameter, a URI: that is this pipeline's affair alone

@@ -29,7 +29,7 @@ class LoopOperator(StepOperator):
         schedule = Schedule(
             plan,
             bound,
-            dict(outcomes_of(context, _ancestors(plan.steps, self.step))),
+            dict(outcomes_of(context, self.source, _ancestors(plan.steps, self.step))),
             self.source.context(run),
             task_runner(self.source),
             self._cancel,

@@ -19,17 +19,18 @@ from airflow.sdk.exceptions import (
 )
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from fleetml.engines.airflow.source import Source, task_id
+from fleetml.engines.airflow.source import Source
 from fleetml.errors import FleetMLError
 from fleetml.events import Event, StepLine
 from fleetml.pipeline import Inputs
+from fleetml.pipeline.sources import producers
 from fleetml.records import Run
 from fleetml.redaction import without_passwords
 from fleetml.runners import Runner, choice
 from fleetml.step import Failure, StepOutcome
 from fleetml.step import run as run_step
 
-PARAMETERS, RECORD = "parameters", "record"
+PARAMETERS, OUTPUTS, RECORD = "parameters", "outputs", "record"
 _PATIENCE = 10  # s for steps that were told to end
 _LATER = timedelta(seconds=3)  # until the record's task looks again whether all steps are over
 _GRACE = 3.0  # s a step has to end after a kill; Airflow kills the task itself 5 s after it asked
@@ -42,16 +43,38 @@ class ParametersOperator(BaseOperator):
     """Resolves the run's parameters once, shows them, and opens the run's record; its XCom are the parameters.
 
     From lowest to highest: the IR's defaults, triggers.yaml, the end of a scheduled run's data interval, the payload of
-    the asset event that started the run, what was given by hand.
+    the asset event that started the run, what was given by hand. In a group, where the DAG's run has parameters of its
+    own: the IR's defaults, triggers.yaml, what the group was `given`.
     """
 
     ui_color = "#e8f0fe"
+    template_fields = ("given",)
 
-    def __init__(self, *, source: Source, **kwargs: Any) -> None:
+    def __init__(self, *, source: Source, given: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.source = source
+        self.given = given
 
     def execute(self, context: Any) -> dict[str, Any]:
+        run = context["dag_run"]
+        try:
+            bound = self.source.plan.bind(self._of_the_group() if self.source.group else self._of_the_run(context))
+        except FleetMLError as error:
+            raise AirflowFailException(str(error)) from None
+        self.source.start(run, bound)
+        for name, value in bound.items():
+            self.log.info("%s", without_passwords(f"{name} = {value!r}"))
+        return bound
+
+    def _of_the_group(self) -> dict[str, Any]:
+        plan, found = self.source.plan, dict(self.source.triggers.defaults)
+        for name, value in (self.given or {}).items():
+            if value is not None:  # a template makes texts of numbers and lists
+                text = isinstance(value, str) and plan.inputs[name].type != "STRING"
+                found[name] = plan.parse({name: value})[name] if text else value
+        return found
+
+    def _of_the_run(self, context: Any) -> dict[str, Any]:
         run = context["dag_run"]
         given = {name: value for name, value in dict(context["params"]).items() if value is not None}
         # The defaults once more: those of the params are of the time when Airflow last took in the DAG.
@@ -61,14 +84,7 @@ class ParametersOperator(BaseOperator):
                 given[name] = value
         for name in run.conf or {}:  # what is no parameter passes Airflow's own check
             given.setdefault(name, run.conf[name])
-        try:
-            bound = self.source.plan.bind(given)
-        except FleetMLError as error:
-            raise AirflowFailException(str(error)) from None
-        self.source.start(run, bound)
-        for name, value in bound.items():
-            self.log.info("%s", without_passwords(f"{name} = {value!r}"))
-        return bound
+        return given
 
     def _interval(self, run: Any) -> dict[str, str]:
         name = self.source.triggers.data_interval_end
@@ -103,7 +119,7 @@ class StepOperator(BaseOperator):
         self._cancel = threading.Event()
 
     def execute(self, context: Any) -> dict[str, Any]:
-        bound = context["ti"].xcom_pull(task_ids=PARAMETERS)
+        bound = bound_of(context, self.source)
         if bound is None:
             raise AirflowFailException(f"step '{self.step}' needs the run's parameters, task '{PARAMETERS}' failed")
         with _reopened(self.source.records(context["dag_run"])):
@@ -129,7 +145,7 @@ class StepOperator(BaseOperator):
     def _inputs(self, context: Any, bound: Mapping[str, Any]) -> Inputs:
         """Return the step's inputs. Raises AirflowSkipException where the plan says skip, AirflowFailException."""
         plan, run = self.source.plan, context["dag_run"]
-        outcomes = outcomes_of(context, plan.steps[self.step].reads)
+        outcomes = outcomes_of(context, self.source, plan.steps[self.step].reads)
         try:
             names = self.source.context(run).names(self.step)
             decision = plan.decide(self.step, bound, outcomes)
@@ -192,29 +208,33 @@ def _reopened(records: Run) -> Iterator[None]:
 
 
 class RecordOperator(BaseOperator):
-    """Writes how the run ended into its record, and fails when it did not end well: the DAG run's state is the truth.
+    """Writes how the run ended into its record, and fails when it did not end well; its XCom are the pipeline's outputs.
 
-    Airflow judges a run by its last tasks alone; this is the last of every run. A teardown runs whatever happened, also
-    when the run is marked failed.
+    Airflow judges a run by its last tasks alone; this is the last of every run, a teardown: that runs whatever happened,
+    also when the run is marked failed. In a group another one comes before it, for what follows the group to wait for.
+    Where it has an outlet, that asset has an event with the outputs.
     """
 
     ui_color = "#e8f0fe"
 
     def __init__(self, *, source: Source, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**kwargs, multiple_outputs=True)
         self.source = source
 
-    def execute(self, context: Any) -> str:
+    def execute(self, context: Any) -> dict[str, Any]:
         records, states = self.source.records(context["dag_run"]), _states(context)
+        first = states.get(self.source.prefix + PARAMETERS)
+        if first == "skipped" and self.source.group:
+            raise AirflowSkipException("the group was skipped")
         self._await_steps(states)
-        if states.get(PARAMETERS) != "succeeded" or not records.exists():
+        if first != "succeeded" or not records.exists():
             raise AirflowFailException("no step ran: the run's parameters were refused, or it was ended before")
         _await_attempts(records)
         known = {step: attempt.state for step, attempt in records.latest().items()}
         for step in self.source.plan.steps:
             if any(name.startswith(f"{step}/") for name in known):
                 continue  # a loop: the steps of its iterations tell how it went
-            state, reason = _UNSEEN.get(states.get(task_id(step), "pending"), ("", ""))
+            state, reason = _UNSEEN.get(states.get(self.source.task_id(step), "pending"), ("", ""))
             if state and known.get(step) not in ("failed", "upstream_failed", "cancelled", "skipped"):
                 known[step] = records.note(step, state, reason).state
         ended = _ended(set(known.values()))
@@ -222,11 +242,21 @@ class RecordOperator(BaseOperator):
         if ended != "succeeded":
             bad = ", ".join(f"{step} {state.replace('_', ' ')}" for step, state in known.items() if state in _BAD)
             raise AirflowFailException(f"run {records.run_id} {ended}: {bad}")
-        return ended
+        return self._publish(context)
+
+    def _publish(self, context: Any) -> dict[str, Any]:
+        plan = self.source.plan
+        outcomes = outcomes_of(context, self.source, tuple(producers(plan.outputs.values())))
+        found = plan.published(bound_of(context, self.source) or {}, outcomes)
+        for name, value in found.items():
+            self.log.info("%s", without_passwords(f"{name} = {value!r}"))
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra = found
+        return found
 
     def _await_steps(self, states: Mapping[str, str]) -> None:
         """Come again later while steps are not over: the last ones may have failed early, when others still run."""
-        waiting = [step for step in self.source.plan.steps if states.get(task_id(step)) not in _OVER]
+        waiting = [step for step in self.source.plan.steps if states.get(self.source.task_id(step)) not in _OVER]
         if waiting:
             self.log.info("waiting for %s", ", ".join(waiting))
             raise AirflowRescheduleException(datetime.now(UTC) + _LATER)
@@ -257,13 +287,22 @@ def _ended(states: set[str]) -> str:
     return "cancelled" if "cancelled" in states else "succeeded"
 
 
-def outcomes_of(context: Any, steps: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
+def bound_of(context: Any, source: Source) -> dict[str, Any] | None:
+    """Return the run's parameters, None where there are none. Raises AirflowSkipException in a group that was skipped."""
+    first = source.prefix + PARAMETERS
+    bound: dict[str, Any] | None = context["ti"].xcom_pull(task_ids=first)
+    if bound is None and source.group and _states(context).get(first) == "skipped":
+        raise AirflowSkipException("the group was skipped")
+    return bound
+
+
+def outcomes_of(context: Any, source: Source, steps: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
     """Return the outcomes of steps: their XCom, or for those that left none their state in Airflow."""
-    pulled = {step: context["ti"].xcom_pull(task_ids=task_id(step)) for step in steps}
+    pulled = {step: context["ti"].xcom_pull(task_ids=source.task_id(step)) for step in steps}
     states = _states(context) if None in pulled.values() else {}
     for step, value in pulled.items():
         if value is None:
-            pulled[step] = {"state": states.get(task_id(step), "pending"), "parameters": {}, "artifacts": {}}
+            pulled[step] = {"state": states.get(source.task_id(step), "pending"), "parameters": {}, "artifacts": {}}
     return pulled
 
 

@@ -99,6 +99,7 @@ def test_status_logs_and_costs_read_the_record(fleetml: Callable[..., int], caps
     assert "upstream_failed" in out
     assert "fail failed" in out
     assert fleetml("logs", "c", "echo-2") == 0
+    assert "printed nothing" in capsys.readouterr().err  # not silence, which reads like a defect
     assert fleetml("logs", "c", "nothing") == 2
     assert fleetml("costs") == 0
     assert fleetml("costs", "c") == 0

@@ -132,6 +132,15 @@ def test_a_user_s_mistake_has_no_traceback(go: Callable[..., StepOutcome]) -> No
     assert outcome.failure.user_error
     assert "Traceback" not in Path(outcome.failure.log).read_text()
     assert outcome.failure.report()[0].endswith("column x")
+    assert any("again" in line for line in outcome.failure.report())  # the data can be mended, the run resumed
+
+
+def test_a_wrong_parameter_is_not_said_to_be_mended_by_resuming(go: Callable[..., StepOutcome]) -> None:
+    outcome = go(
+        "from fleetml.errors import InvalidParameter\ndef work(n, data, metrics):\n    raise InvalidParameter('n')\n"
+    )
+    assert outcome.failure is not None
+    assert not any("again" in line for line in outcome.failure.report())
 
 
 @pytest.mark.parametrize(

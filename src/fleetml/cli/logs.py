@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print the log. Raises ConfigurationError when there is none."""
+    from fleetml.cli.output import complain
     from fleetml.errors import ConfigurationError
     from fleetml.records import Run
 
@@ -28,6 +29,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if log is None:
         which = f"attempt {args.attempt}" if args.attempt else "log yet"
         raise ConfigurationError(f"step '{args.step}' of run {args.run} has no {which}; see: fleetml status {args.run}")
+    if not log.stat().st_size:
+        complain(f"step '{args.step}' of run {args.run} printed nothing; its figures: fleetml status {args.run}")
     with log.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             sys.stdout.write(line)

@@ -13,7 +13,7 @@ from typing import Any
 _WIDTH = 400  # characters of a message that are shown; the log has all of it
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _FOREIGN = re.compile(r"/lib/python\d|/site-packages/|^<")  # not the user's own code
-_RAISED = re.compile(r"(?P<type>[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning))(?:: (?P<message>.*))?")
+_RAISED = re.compile(r"(?P<type>(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Exit|Interrupt|Warning))(?:: (?P<message>.*))?")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,10 @@ class Failure:
         return not self.user_error or self.type == "Unavailable"
 
     def report(self) -> list[str]:
-        """Return at most ten lines for a person: step, message, place, inputs, log, how to resume."""
+        """Return at most ten lines for a person: step, message, place, inputs, log, how to resume.
+
+        A resumed run has the parameters it had: where one of them is wrong, resuming is no way out.
+        """
         what = self.message if self.user_error else ": ".join(filter(None, (self.type, self.message)))
         lines = [f"step '{self.step}' failed: {_short(what)}"]
         lines += (
@@ -49,7 +52,7 @@ class Failure:
         )
         lines += [f"  inputs  {_short(self.inputs)}"] if self.inputs else []
         lines += [f"  log     {self.log}"] if self.log else []
-        lines += [f"  resume  {self.resume}"] if self.resume else []
+        lines += [f"  resume  {self.resume}"] if self.resume and self.type != "InvalidParameter" else []
         return lines
 
 

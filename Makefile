@@ -13,14 +13,16 @@ quote = '$(subst ','\'',$(1))'
 ML := .venv/ml/bin
 ORCHESTRATOR := .venv/orchestrator/bin
 
-# A name on PATH may be a shim for a version that is not there: ask each before trusting it.
+# A name on PATH may be a shim for a version that is not there: ask each before trusting it. One named on make's command
+# line is the only one; PYTHON in the environment may be meant for others, so it is merely asked first.
 define environments
-for python in $(call quote,$(PYTHON)) python3.11 python3 python; do \
+set -- $(if $(PYTHON),$(call quote,$(PYTHON))) $(if $(and $(PYTHON),$(filter command,$(origin PYTHON))),,python3.11 python3 python); \
+for python in "$$@"; do \
   if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
     PYTHONPATH=src exec "$$python" -m fleetml.stack.environments $(1); \
   fi; \
 done; \
-echo 'error: FleetML is built for Python 3.11, and none of python3.11, python3, python is one;' \
+echo "error: FleetML is built for Python 3.11, which none of these is: $$*;" \
   'install it (Debian: apt-get install python3.11 python3.11-venv), or name it: make run PYTHON=/path/to/python3.11' >&2; \
 exit 2
 endef

@@ -144,6 +144,12 @@ def test_make_names_the_remedy_where_no_python_fits(tmp_path):
     assert "make run PYTHON=" in done.stderr
 
 
+def test_a_python_that_was_named_is_not_replaced_by_another():
+    done = subprocess.run(["make", "setup", "PYTHON=/no/such/python"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "none of these is: /no/such/python;" in done.stderr
+
+
 def test_make_hands_data_and_target_over_whole():
     shown = subprocess.run(
         ["make", "--dry-run", "run", "DATA=my data/it's.csv", "TARGET=cpu"], cwd=ROOT, capture_output=True, text=True

@@ -15,14 +15,17 @@ from fleetml.errors import ConfigurationError
 REGISTRY, ONLINE = "registry.db", "online.db"
 
 
-def open_store(folder: Path) -> FeatureStore:
-    """Return the store in `folder`, which is created if need be; nothing is applied to it."""
+def open_store(folder: Path, offline: str = "duckdb") -> FeatureStore:
+    """Return the store in `folder`, which is created if need be; nothing is applied to it.
+
+    `offline` is the engine of its offline store.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config = RepoConfig(
         project="fleetml",
         provider="local",
         registry=str(folder / REGISTRY),
-        offline_store={"type": "duckdb"},
+        offline_store={"type": offline},
         online_store={"type": "sqlite", "path": str(folder / ONLINE)},
         entity_key_serialization_version=3,
     )
@@ -35,7 +38,7 @@ def _opened(folder: Path) -> FeatureStore:
         raise ConfigurationError(
             f"an online feature store must hold {ONLINE}, {folder} does not; run features.materialise"
         )
-    return open_store(folder)
+    return open_store(folder, offline="dask")  # unused online, and always there: serving has no DuckDB
 
 
 def online_features(folder: Path, vm_ids: Sequence[str], references: Sequence[str]) -> dict[str, Mapping[str, float]]:

@@ -4,19 +4,17 @@ One row is one sample of one VM. The table is sorted by (vm_id, timestamp) and h
 twice; a metric that a source does not have is a column of nulls. Units stand in the Parquet field metadata.
 """
 
-import contextlib
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 
+from fleetml.atomic import aside as aside  # what stages write with
+from fleetml.data import STEP_SECONDS as STEP_SECONDS
 from fleetml.errors import InvalidParameter
 
 VERSION = "canonical/1"
-STEP_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -102,18 +100,6 @@ def conform(frame: pl.LazyFrame) -> pl.LazyFrame:
     return frame.select(
         (pl.col(name) if name in present else pl.lit(None)).cast(dtype).alias(name) for name, dtype in POLARS.items()
     )
-
-
-@contextlib.contextmanager
-def aside(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to, renamed to it on success and removed on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write(frame: pl.LazyFrame | pl.DataFrame, path: Path) -> None:

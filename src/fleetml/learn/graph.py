@@ -9,8 +9,8 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
+from fleetml.atomic import aside
 from fleetml.component import Artifact
-from fleetml.data import schema
 from fleetml.errors import FleetMLError
 from fleetml.learn.builder import IR_VERSION, OPSET
 from fleetml.learn.windows import Meta
@@ -124,7 +124,7 @@ def publish(model: onnx.ModelProto, artifact: Artifact, **metadata: Any) -> None
     Give `validation_mase` where it is known.
     """
     content = model.SerializeToString()
-    with schema.aside(artifact.path) as temporary:
+    with aside(artifact.path) as temporary:
         temporary.write_bytes(content)
     found = describe(model)
     artifact.metadata.update(

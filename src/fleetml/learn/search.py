@@ -99,7 +99,7 @@ class Result:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from fleetml.data import schema
+        from fleetml.atomic import aside
 
         rows = sorted(
             (asdict(o) for o in self.outcomes), key=lambda r: (math.isnan(r["validation_mase"]), r["validation_mase"])
@@ -108,7 +108,7 @@ class Result:
             row.update({k: None for k in ("validation_mase", "latency_ms") if math.isnan(row[k])})
         kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
         columns = pa.schema([(name, kinds[kind]) for name, kind in Outcome.__annotations__.items()])
-        with schema.aside(path) as temporary:
+        with aside(path) as temporary:
             pq.write_table(pa.Table.from_pylist(rows, columns), temporary)
 
 

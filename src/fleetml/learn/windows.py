@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleetml.data import schema
+from fleetml.atomic import aside
+from fleetml.data import STEP_SECONDS
 from fleetml.errors import InvalidData
 
 Floats = npt.NDArray[np.float32]
@@ -25,7 +26,7 @@ class Meta:
     """
 
     target: str = "bandwidth"
-    step_seconds: int = schema.STEP_SECONDS
+    step_seconds: int = STEP_SECONDS
     context: int = 288
     horizon: int = 48
     season: int = 288
@@ -88,7 +89,7 @@ class Windows:
             "scale": pa.array(self.scale, pa.float32()),
         }
         table = pa.table(columns).replace_schema_metadata(dict(self.meta.encode()))
-        with schema.aside(path) as temporary:
+        with aside(path) as temporary:
             pq.write_table(table, temporary, compression="zstd", row_group_size=16_384)
 
 

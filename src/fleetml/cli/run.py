@@ -45,11 +45,9 @@ def _workers(text: str) -> int:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run it; return 0 if every step succeeded or was skipped, 1 if one failed, 130 if interrupted."""
-    from fleetml.cli.pipelines import defaults, given, pipeline_file
+    from fleetml.cli.pipelines import defaults, given, pipeline_file, triggers_of
     from fleetml.engines.local import Job
-    from fleetml.errors import InvalidParameter
     from fleetml.pipeline import load
-    from fleetml.records import Run
     from fleetml.workflow.source import ir_file
 
     settings = replace(settings, runner=args.runner or settings.runner)
@@ -57,11 +55,21 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     ir = ir_file(path, settings.home)
     plan = load(ir, settings.home / "ir")
     parameters = {**defaults(path, plan, settings), **given(args.parameter, args.params, plan)}
-    run_id = args.run_id or f"{plan.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(2).hex()}"
+    run_id = fresh_id(plan.name, settings, args.run_id)
+    retries = triggers_of(path, plan, settings).retries
+    job = Job(plan, ir, plan.bind(parameters), run_id, workers=args.workers, caching=not args.no_cache, retries=retries)
+    return execute(job, settings)
+
+
+def fresh_id(pipeline: str, settings: Settings, wanted: str | None = None) -> str:
+    """Return the id of a run to come: `wanted`, or one of the pipeline's name and the time. Raises InvalidParameter."""
+    from fleetml.errors import InvalidParameter
+    from fleetml.records import Run
+
+    run_id = wanted or f"{pipeline}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(2).hex()}"
     if Run(settings.home, run_id).exists():
         raise InvalidParameter(f"a run id is used once, {run_id!r} exists; choose another, or: fleetml resume {run_id}")
-    job = Job(plan, ir, plan.bind(parameters), run_id, workers=args.workers, caching=not args.no_cache)
-    return execute(job, settings)
+    return run_id
 
 
 def execute(job: Job, settings: Settings) -> int:

@@ -1,4 +1,7 @@
-"""``fleetml train``: bring the stack up, run a pipeline in its Airflow, watch it, say what came out."""
+"""``fleetml train``: bring the stack up, run a pipeline in its Airflow, watch it, say what came out.
+
+``fleetml train JOB.yaml`` is a training job (`fleetml.workflow.job`): a run of the matching pipeline on this machine.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which pipeline, and with what."""
     parser.add_argument(
-        "pipeline", nargs="?", default="dags/train_forecaster", help="folder of a pipeline of this project"
+        "pipeline",
+        nargs="?",
+        default="dags/train_forecaster",
+        help="folder of a pipeline of this project, or a training job (YAML or JSON)",
     )
     parser.add_argument("--data", metavar="PATH", help="VM metrics: file, folder or URL; default: the synthetic fleet")
     parser.add_argument("--target", metavar="NAME", help="what is forecast: bandwidth, cpu, or any feature")
@@ -28,14 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Train; return 0 if every step succeeded, 1 if one failed. An interrupt stops what this command started."""
+    from fleetml.cli import job
     from fleetml.cli.pipelines import pipeline_file
     from fleetml.pipeline import load
     from fleetml.report.terminal import Terminal
     from fleetml.stack.interrupts import interruptible
     from fleetml.stack.up import up
 
-    terminal = Terminal()
     place = Path(args.pipeline) if Path(args.pipeline).exists() else settings.project / args.pipeline
+    if found := job.read(place, settings):
+        if args.data or args.target or args.parameter:
+            raise InvalidParameter(
+                f"a training job says everything itself, {place} does; write it there, without flags"
+            )
+        return job.run(found, place, settings)
+    terminal = Terminal()
     plan = load(pipeline_file(str(place)), settings.home / "ir", fold=True)  # as Airflow sees it
     given = parameters(args, plan)
     with interruptible():

@@ -35,7 +35,7 @@ def read(path: Path, cache: Path | None = None) -> Workflow:
     """
     from fleetml.workflow.spec import parse
 
-    with _naming(path):
+    with naming(path):
         return located(parse(document.read(path, cache)), path.parent.absolute())
 
 
@@ -44,22 +44,34 @@ def ir_file(path: Path, home: Path) -> Path:
 
     An unchanged workflow is not compiled again. Raises InvalidPipeline, InvalidWorkflow.
     """
-    if path.suffix not in SUFFIXES:
+    if path.suffix not in SUFFIXES or b"pipelineInfo" in path.read_bytes():
         return path
-    with _naming(path):
+    with naming(path):
         content = document.read(path, home / "ir")
     if not is_workflow(content):
         return path
     key = hashlib.sha256(f"{path.parent.absolute()}\0{_code_digest()}\0".encode() + path.read_bytes()).hexdigest()
     place = home / "ir" / f"workflow-{key}.json"
     if not place.is_file():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        keep(read(path, home / "ir"), place)
+        with naming(path):
+            _write(place, read(path, home / "ir"))
     return place
 
 
-def keep(workflow: Workflow, place: Path) -> None:
-    """Write what a workflow compiles to as JSON, aside and renamed. Raises InvalidWorkflow, OSError."""
+def keep(workflow: Workflow, home: Path) -> Path:
+    """Write what a workflow compiles to below `home`/ir, under its own digest; return the file.
+
+    Raises InvalidWorkflow, OSError.
+    """
+    from fleetml.workflow.emit import compiled
+
+    text = canonical_json(compiled(workflow))
+    place = home / "ir" / f"workflow-{hashlib.sha256(text.encode()).hexdigest()}.json"
+    atomic.write_text(place, text)
+    return place
+
+
+def _write(place: Path, workflow: Workflow) -> None:
     from fleetml.workflow.emit import compiled
 
     atomic.write_text(place, canonical_json(compiled(workflow)))
@@ -76,7 +88,7 @@ def compile_file(path: Path, target: Path | None = None, check: bool = False) ->
 
     target = target or path.with_name("pipeline.yaml" if path.name in NAMES else f"{path.stem}.pipeline.yaml")
     workflow = read(path)
-    with _naming(path):
+    with naming(path):
         body = yaml.safe_dump(compiled(workflow), sort_keys=True, allow_unicode=True, width=100)
     text = f"# Compiled by `fleetml compile`; do not edit.\n{body}"
     old = target.read_text(encoding="utf-8") if target.exists() else None
@@ -108,7 +120,7 @@ def _code_digest() -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 
-class _naming:
+class naming:
     """Puts a file's name before the message of what goes wrong with it."""
 
     def __init__(self, path: Path) -> None:

@@ -1,0 +1,42 @@
+"""Training jobs: a run of the matching pipeline on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fleetml.settings import Settings
+
+
+def read(place: Path, settings: Settings) -> Mapping[str, Any] | None:
+    """Return the job in a file; None for a folder, and for a file that is another thing."""
+    from fleetml.workflow import job
+    from fleetml.workflow.source import SUFFIXES
+
+    if not place.is_file() or place.suffix not in SUFFIXES:
+        return None
+    found = job.read(place, settings.home / "ir")
+    return found if job.is_job(found) else None
+
+
+def run(found: Mapping[str, Any], place: Path, settings: Settings) -> int:
+    """Run a job; return the exit status as `fleetml run` does. Raises InvalidWorkflow, InvalidParameter."""
+    from fleetml.cli.pipelines import defaults
+    from fleetml.cli.run import execute, fresh_id
+    from fleetml.engines.local import Job
+    from fleetml.pipeline import load
+    from fleetml.workflow import job, source
+
+    folder = place.parent.absolute()
+    with source.naming(place):
+        if job.is_forecast(found):
+            ir = settings.project / "dags" / "train_forecaster" / "pipeline.yaml"
+            given = job.forecast_parameters(found, folder)
+            triggers = ir
+        else:
+            ir, given, triggers = source.keep(job.workflow(found, folder), settings.home), {}, place
+    plan = load(ir, settings.home / "ir")
+    parameters = plan.bind({**defaults(triggers, plan, settings), **given})
+    return execute(Job(plan, ir, parameters, fresh_id(plan.name, settings), workers=os.cpu_count() or 1), settings)

@@ -123,6 +123,19 @@ def test_resume_keeps_what_is_finished_and_names_what_is_stale(
     assert "keeping 0 finished steps" in capsys.readouterr().out
 
 
+def test_a_resumed_run_reuses_nothing_where_it_was_told_so(
+    fleetml: Callable[..., int], pipeline: Pipeline, project: Settings
+) -> None:
+    path = pipeline("def a(): return {'out': 1}\ndef b(a): return {'out': a}\n", {"a": [], "b": ["a"]})
+    assert fleetml("run", path, "--run-id", "first") == 0
+    assert fleetml("run", path, "--run-id", "second", "--no-cache") == 0
+    records = Run(project.home, "second")
+    for attempt in (records.step_folder("b")).glob("attempt-*.json"):
+        attempt.unlink()
+    assert fleetml("resume", "second") == 0
+    assert not records.latest()["b"].cached
+
+
 def test_compile_check_finds_what_differs(
     fleetml: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -229,3 +229,10 @@ def test_limits_are_kubernetes_quantities(cpu: str, memory: str, limits: Limits)
     assert Limits.parse(cpu, memory, "step 'x'") == limits
     with pytest.raises(InvalidPipeline, match=r"step 'x'.*'much'"):
         Limits.parse("much", memory, "step 'x'")
+
+
+def test_a_line_that_does_not_end_comes_in_pieces(go) -> None:
+    lines = go("import sys\nfor _ in range(40): sys.stdout.write('x' * 100_000)\nprint()\nprint('end')").lines
+    assert sum(map(len, lines[:-1])) == 4_000_000
+    assert max(map(len, lines)) < 400_000
+    assert lines[-1] == "end"

@@ -45,5 +45,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         say(f"  stale: {step} ({why} changed since); kept, --recheck runs it again")
     for step in kept.damaged:
         say(f"  damaged: {step}; its result is gone or changed, it runs again")
-    job = Job(plan, records.pipeline, document["parameters"], args.run, kept.outcomes, args.workers)
+    job = Job(
+        plan,
+        records.pipeline,
+        document["parameters"],
+        args.run,
+        kept.outcomes,
+        args.workers,
+        caching=document.get("caching", True),
+        retries=document.get("retries", 0),
+        resumed=True,
+    )
     return execute(job, settings)

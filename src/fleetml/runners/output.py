@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from typing import IO
 
+LONGEST = 65_536  # bytes of a line; a longer one, which may be no line at all, is taken in pieces
 _PATIENCE = 5.0  # s without a line until the output of a command that is gone counts as finished
 _LOOKS = 12  # times _PATIENCE at most, for what never stops writing
 
@@ -42,6 +44,12 @@ class Reader(threading.Thread):
         return not self.is_alive()
 
 
+def lines_from(stream: IO[bytes] | None) -> Iterator[bytes]:
+    """Yield the lines of a pipe, a line longer than `LONGEST` in pieces."""
+    while stream and (line := stream.readline(LONGEST)):
+        yield line
+
+
 def lines_of(frames: Iterable[tuple[bytes | None, bytes | None]]) -> Iterator[bytes]:
     """Yield the lines of two streams that come as pieces (stdout, stderr), each line whole."""
     rests = [b"", b""]
@@ -50,4 +58,7 @@ def lines_of(frames: Iterable[tuple[bytes | None, bytes | None]]) -> Iterator[by
             if piece:
                 *whole, rests[index] = (rests[index] + piece).split(b"\n")
                 yield from whole
+            if len(rests[index]) > LONGEST:
+                yield rests[index]
+                rests[index] = b""
     yield from filter(None, rests)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.runners import Command, Ended, Exit, Limits, Usage
-from fleetml.runners.output import Reader
+from fleetml.runners.output import Reader, lines_from
 
 # What a step gets of our own environment; the rest may hold secrets and stays here.
 PASSED = (
@@ -90,7 +90,7 @@ class SubprocessRunner:
     def _run(self, command: Command, folder: Path, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
         started = time.monotonic()
         process = self._start(command, folder)
-        reader = Reader(process.stdout or (), on_line)
+        reader = Reader(lines_from(process.stdout), on_line)
         over = threading.Event()
         threading.Thread(target=_await_end, args=(process.pid, over), daemon=True).start()
         ended: Ended = "itself"

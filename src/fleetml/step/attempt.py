@@ -6,10 +6,10 @@ import errno
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from fleetml import artifacts, cache, secrets
 from fleetml.cost.estimate import estimate
@@ -24,6 +24,7 @@ from fleetml.redaction import Redactor
 from fleetml.runners import Command, Exit, Limits, Runner
 from fleetml.step import exchange
 from fleetml.step.failure import Failure, of_process, shown_inputs
+from fleetml.step.log import Log
 from fleetml.step.outcome import RunContext, StepOutcome
 
 
@@ -106,11 +107,13 @@ class _Attempt:
             self.records.write(self.running())
             self.notify(StepStarted(self.step.name, self.number, self.log))
             with self.log.open("a", encoding="utf-8", buffering=1) as stream:
-                lines = self.redactor.lines(self._listener(stream))
+                log = Log(stream, lambda line: self.notify(StepLine(self.step.name, line)))
+                lines = self.redactor.lines(log)
                 try:
                     self.exit = self.runner.run(command, lines, self.cancel)
                 finally:
                     lines.end()
+                    log.end()
             if self.exit.ended == "cancelled":
                 return self._ended("cancelled")
             if not self.exit.succeeded:
@@ -150,17 +153,11 @@ class _Attempt:
         self.redactor = Redactor(found.values())
         return found
 
-    def _listener(self, stream: IO[str]) -> Callable[[str], None]:
-        def take(line: str) -> None:
-            stream.write(line + "\n")
-            self.notify(StepLine(self.step.name, line))
-
-        return take
-
     def _say(self, line: str) -> None:
         """Put a line of ours into the step's log."""
         with self.log.open("a", encoding="utf-8") as stream:
-            self._listener(stream)(f"fleetml: {line}")
+            stream.write(f"fleetml: {line}\n")
+        self.notify(StepLine(self.step.name, f"fleetml: {line}"))
 
     def _command(self, image: Image, folder: Path) -> Command:
         executor_input = exchange.executor_input(self.step, self.inputs, folder)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fleetml.engines import local
-from fleetml.errors import ConfigurationError
+from fleetml.errors import ConfigurationError, InvalidParameter
 from fleetml.pipeline import load
 from fleetml.records import Attempt, Run
 from fleetml.settings import Settings
@@ -105,6 +105,22 @@ def test_retries_end(pipeline: Pipeline, project: Settings, tmp_path: Path) -> N
     retry = {"retryPolicy": {"maxRetryCount": 1, "backoffDuration": "0s"}}
     assert go(pipeline(attempts(9, "ValueError", tmp_path), {"a": []}, **retry), project) == "failed"
     assert [attempt.state for attempt in Run(project.home, "r").attempts("a")] == ["failed", "failed"]
+
+
+def test_retries_of_the_pipeline_are_those_of_steps_that_state_none(
+    pipeline: Pipeline, project: Settings, tmp_path: Path
+) -> None:
+    assert go(pipeline(attempts(3, "ValueError", tmp_path), {"a": []}), project, retries=2) == "succeeded"
+    assert len(Run(project.home, "r").attempts("a")) == 3
+
+
+def test_a_second_run_of_one_id_is_refused_and_the_first_s_record_stays(pipeline: Pipeline, project: Settings) -> None:
+    path = pipeline(CHAIN, {"a": [], "b": ["a"], "c": ["b"]})
+    assert go(path, project) == "succeeded"
+    before = Run(project.home, "r").read()
+    with pytest.raises(InvalidParameter, match="used once, 'r' exists"):
+        go(path, project)
+    assert Run(project.home, "r").read() == before
 
 
 def test_a_cancel_during_the_wait_for_a_retry_ends_it(pipeline: Pipeline, project: Settings, tmp_path: Path) -> None:

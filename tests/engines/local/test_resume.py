@@ -46,7 +46,7 @@ def test_what_succeeded_is_kept_and_the_rest_is_run(
     assert (kept.stale, kept.damaged) == ({}, ())
     stage(CODE.replace("raise ValueError('not now')", "return {'out': b + 1}"))
     plan = load(stopped)
-    assert local.run(local.Job(plan, stopped, {}, "r", kept.outcomes), project) == "succeeded"
+    assert local.run(local.Job(plan, stopped, {}, "r", kept.outcomes, resumed=True), project) == "succeeded"
     records = Run(project.home, "r")
     assert {step: len(records.attempts(step)) for step in TASKS} == {"a": 1, "b": 1, "c": 2, "d": 1}
     assert records.latest()["c"].outcome["parameters"] == {"out": 3}  # type: ignore[index]
@@ -99,7 +99,7 @@ def test_iterations_of_a_loop_that_are_done_are_kept(project: Settings) -> None:
     assert local.run(local.Job(plan, path, {}, "r"), project) == "failed"
     kept = local.finished(Run(project.home, "r"), plan, project)
     assert set(kept.outcomes) == {"count", "for-loop-1/1/refuse-zero", "for-loop-1/1/echo"}
-    assert local.run(local.Job(plan, path, {}, "r", kept.outcomes), project) == "failed"
+    assert local.run(local.Job(plan, path, {}, "r", kept.outcomes, resumed=True), project) == "failed"
     records = Run(project.home, "r")
     tries = {step: len(records.attempts(step)) for step in records.read()["steps"]}
     assert tries["for-loop-1/1/echo"] == tries["count"] == 1

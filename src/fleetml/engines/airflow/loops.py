@@ -37,6 +37,7 @@ class LoopOperator(StepOperator):
             self._hear,
             self.step,
             items,
+            self.source.triggers.retries,
         )
         schedule.run(os.cpu_count() or 1)
         outcome = schedule.plan.collected(self.step, bound, schedule.outcomes)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.engines.local.schedule import Schedule, Tell
+from fleetml.errors import InvalidParameter
 from fleetml.pipeline import Plan
 from fleetml.records import Run
 from fleetml.runners import Runner, choice
@@ -20,7 +21,10 @@ from fleetml.step import RunContext
 
 @dataclass(frozen=True)
 class Job:
-    """One run to do: `parameters` are bound, `kept` are outcomes of an earlier attempt at this run (resume)."""
+    """One run to do: `parameters` are bound, `kept` are outcomes of an earlier attempt at this run (`resumed`).
+
+    `retries` are those of steps that state none.
+    """
 
     plan: Plan
     pipeline: Path
@@ -29,6 +33,8 @@ class Job:
     kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     workers: int = 4
     caching: bool = True
+    retries: int = 0
+    resumed: bool = False
 
 
 def run(
@@ -41,8 +47,8 @@ def run(
     """Run a job to its end; return "succeeded", "failed" or "cancelled". Everything is in the run's record.
 
     Setting `cancel` stops the steps that run and starts no other. Raises Unavailable when no record can be written,
-    ConfigurationError when another process runs this run, UnsupportedConstruct when a step asks for what the runner
-    does not give.
+    ConfigurationError when another process runs this run, InvalidParameter when there is one of this id already,
+    UnsupportedConstruct when a step asks for what the runner does not give.
     """
     runner = runner or choice.choose(settings)
     choice.require(job.plan, settings, runner)
@@ -69,7 +75,14 @@ class _Engine:
         with self.records.held():
             self._begin()
             schedule = Schedule(
-                self.plan, self.job.parameters, dict(self.job.kept), self.context, self.runner, self.cancel, self.tell
+                self.plan,
+                self.job.parameters,
+                dict(self.job.kept),
+                self.context,
+                self.runner,
+                self.cancel,
+                self.tell,
+                retries=self.job.retries,
             )
             try:
                 schedule.run(self.job.workers)
@@ -82,12 +95,19 @@ class _Engine:
             return schedule.state
 
     def _begin(self) -> None:
+        if self.records.exists() and not self.job.resumed:
+            raise InvalidParameter(
+                f"a run id is used once, {self.job.run_id!r} exists; "
+                f"choose another, or: fleetml resume {self.job.run_id}"
+            )
         document = {
             "pipeline": self.plan.name,
             "digest": self.plan.digest,
             "engine": "local",
             "runner": self.context.settings.runner,
             "parameters": dict(self.job.parameters),
+            "caching": self.job.caching,
+            "retries": self.job.retries,
             "steps": list(self.plan.steps),
         }
         self.records.start(document, self.job.pipeline)

@@ -31,6 +31,7 @@ class Schedule:
     """The steps that are to be run. Only the thread that called `run` reads and writes what is here.
 
     `outcomes` are those known before, and in the end all. `loop` names a loop that `items` unfold: only its steps are run.
+    `retries` are those of steps that state none.
     """
 
     def __init__(
@@ -45,9 +46,10 @@ class Schedule:
         notify: Listener = ignore,
         loop: str = "",
         items: Sequence[Any] = (),
+        retries: int = 0,
     ) -> None:
         self.parameters, self.outcomes, self.context, self.runner = parameters, outcomes, context, runner
-        self.cancel, self.tell, self.notify, self.loop = cancel, tell, notify, loop
+        self.cancel, self.tell, self.notify, self.loop, self.retries = cancel, tell, notify, loop, retries
         self.records = Run(context.settings.home, context.run_id)
         self.running: dict[Future[StepOutcome], str] = {}
         self.items: dict[str, Sequence[Any]] = {}  # of the loops unfolded so far
@@ -149,7 +151,7 @@ class Schedule:
     def _attempts(self, step: Step, inputs: Inputs) -> StepOutcome:
         """Try a step as often as its retry policy says, waiting longer each time. Runs in a thread of the pool."""
         delay = step.retry.delay
-        for left in range(step.retry.count, -1, -1):
+        for left in range(step.retry.count or self.retries, -1, -1):
             outcome = run_step(step, inputs, self.context, self.runner, self.notify, self.cancel)
             again = left and outcome.failure is not None and outcome.failure.worth_a_retry
             if not again or self.cancel.wait(min(delay, step.retry.longest)):

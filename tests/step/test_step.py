@@ -316,6 +316,13 @@ def test_an_artifact_written_to_a_path_of_the_author_s_is_brought_home(
     assert (Path(data["uri"]) / ("f" if folder else "")).read_text() == "mine"
 
 
+@pytest.mark.parametrize("uri", ["/etc", "data.csv", "file:///etc/hosts", ""])
+def test_an_output_that_is_said_to_lie_elsewhere_is_refused(go: Callable[..., StepOutcome], uri: str) -> None:
+    outcome = go(GOOD.replace('data.path.write_text("x" * n)', f"data.uri = {uri!r} or 'x'"))
+    assert outcome.failure is not None
+    assert "lies where the step was told to write it, output artifact 'data'" in outcome.failure.message
+
+
 def test_paths_that_a_step_tells_are_those_of_the_published_result(go: Callable[..., StepOutcome]) -> None:
     code = (
         "def work(n, data, metrics):\n"

@@ -181,12 +181,22 @@ def _fetch(written: str | None, target: Path) -> None:
         copy(written, target)
 
 
+def _belongs(path: Path | None, results: Path) -> bool:
+    """Say whether a path is in the step's own folder, or in that of another result that it hands on."""
+    return path is not None and path.resolve().is_relative_to(results.resolve())
+
+
 def _artifact(step: Step, definition: ArtifactDefinition, folder: Path, written: Mapping[str, Any]) -> dict[str, Any]:
     """The artifact's entry: as asked for, with what the step said of it and the hash of what it wrote."""
     said = (written.get("artifacts") or [{}])[0]
     _fetch(said.get("custom_path") or said.get("customPath"), folder / definition.name)
     uri = said.get("uri") or str(folder / definition.name)
     path = artifacts.local_path(uri)
+    if "://" not in uri.removeprefix("file://") and not _belongs(path, folder.parent):
+        raise StepFailed(
+            f"an output lies where the step was told to write it, output artifact '{definition.name}' of step "
+            f"'{step.name}' is said to be '{uri}'; write it to its path, or bring in what lies elsewhere with dsl.importer"
+        )
     if path is None:  # a remote store: nobody knows its content, so nothing that reads it is cached
         content = ""
     elif path.exists():

@@ -16,6 +16,7 @@ from fleetml.settings import Settings
 
 if TYPE_CHECKING:
     from fleetml.learn.windows import Meta, Windows
+    from tests.cluster import Cluster
     from tests.containers import Containers
 
 IMAGE_TABLE = """[images."fleetml/ml"]
@@ -59,6 +60,17 @@ def containers() -> Iterator[Containers]:
 
     with containers() as found:
         yield found
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A stand-in for a Kubernetes cluster, which KUBECONFIG leads to; skips without the client."""
+    pytest.importorskip("kubernetes")
+    from tests.cluster import Cluster
+
+    with Cluster() as running:
+        monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig(tmp_path)))
+        yield running
 
 
 @pytest.fixture

@@ -90,6 +90,8 @@ class Settings:
     remote store, say); nothing else leaks into a step. `rates` are what energy, time and CO2 are reckoned by.
     `store` is where results are put for other machines, an fsspec URL such as s3://bucket/prefix.
     `runner` is a name of `fleetml.runners.choice`; `mounts` are folders that containers see beside their artifacts.
+    Pods are in `kubernetes_namespace`; `kubernetes_claim` is its volume claim that is mounted here as `home` ("": every
+    node has that folder).
     """
 
     project: Path
@@ -104,6 +106,8 @@ class Settings:
     cache: CacheChoice = field(default_factory=lambda: CacheChoice())
     runner: str = "subprocess"
     mounts: tuple[Path, ...] = ()
+    kubernetes_namespace: str = "default"
+    kubernetes_claim: str = ""
     store: str = ""
 
     @classmethod
@@ -135,6 +139,8 @@ class Settings:
             cache=CacheChoice.parse(environ.get("FLEETML_CACHE", ""), environ.get("FLEETML_CACHE_TTL", "")),
             runner=environ.get("FLEETML_RUNNER") or "subprocess",
             mounts=_folders(environ.get("FLEETML_MOUNTS", "")),
+            kubernetes_namespace=environ.get("FLEETML_KUBERNETES_NAMESPACE") or "default",
+            kubernetes_claim=environ.get("FLEETML_KUBERNETES_VOLUME_CLAIM", ""),
         )
 
     def variables(self) -> dict[str, str]:

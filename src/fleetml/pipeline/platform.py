@@ -33,7 +33,7 @@ _VOLUME = {"mountPath": TEXT, "optional": TRUTH}
 _REQUIREMENTS = ListOf({"key": TEXT, "operator": TEXT, "values": ListOf(TEXT)})
 _METADATA = {"labels": MapOf(TEXT), "annotations": MapOf(TEXT)}
 # kubernetes_executor_config.proto of kubeflow/pipelines; protojson writes 64-bit integers as texts.
-_FEATURES = {
+FEATURES = {
     "secretAsVolume": ListOf({**_SECRET, **_VOLUME}),
     "secretAsEnv": ListOf({**_SECRET, "keyToEnv": ListOf({"secretKey": TEXT, "envVar": TEXT}), "optional": TRUTH}),
     "configMapAsVolume": ListOf({**_CONFIG_MAP, **_VOLUME}),
@@ -122,7 +122,7 @@ _PIPELINE = {
     "activeDeadlineSeconds": Unsupported("a time limit of a whole run (set_timeout of a task is run)"),
 }
 _PLATFORM = {
-    "deploymentSpec": {"executors": MapOf(_FEATURES)},
+    "deploymentSpec": {"executors": MapOf(FEATURES)},
     "pipelineConfig": _PIPELINE,
     "platform": TEXT,
     "config": Unsupported("the settings of another platform"),
@@ -170,8 +170,8 @@ def features(spec: Mapping[str, Any]) -> dict[str, str]:
         for feature, _, place in _entries(label, settings):
             found.setdefault(feature, place)
     for label, executor in spec.get("deploymentSpec", {}).get("executors", {}).items():
-        if feature := OPERATIONS.get(executor.get("container", {}).get("image", "")):
-            found.setdefault(feature, f"deploymentSpec.executors.{label}")
+        if operation := OPERATIONS.get(executor.get("container", {}).get("image", "")):
+            found.setdefault(operation, f"deploymentSpec.executors.{label}")
     return found
 
 

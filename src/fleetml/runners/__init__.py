@@ -15,8 +15,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from fleetml.errors import InvalidPipeline
 from fleetml.images import Image
+from fleetml.pipeline.model import Resources
 
-__all__ = ["Command", "ContainerRunner", "Ended", "Exit", "Limits", "Runner", "Usage"]
+__all__ = ["EVERYWHERE", "Command", "ContainerRunner", "Ended", "Exit", "Limits", "Runner", "Usage", "status_of"]
 
 
 Ended = Literal["itself", "cancelled", "timeout", "memory"]
@@ -72,7 +73,8 @@ class Command:
     `own_entry`: `argv` are arguments of the image's own entry point, which only a container has.
     `readable` and `writable` are the folders the command needs (a container mounts them at the same path).
     `secrets` are further variables of its environment, never told to anyone.
-    `platform` is what the step asks of its cluster, by feature (`fleetml.pipeline.platform`).
+    `platform` is what the step asks of its cluster, by feature (`fleetml.pipeline.platform`), `resources` what it states
+    beside its limits.
     """
 
     argv: tuple[str, ...]
@@ -84,6 +86,12 @@ class Command:
     own_entry: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     platform: Mapping[str, Any] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+
+
+def status_of(code: int) -> int:
+    """Return a container's exit code as a status: 128 + n is the way of engines to tell signal n."""
+    return -(code - 128) if code - 128 in signal.valid_signals() else code
 
 
 @dataclass(frozen=True)

@@ -61,5 +61,17 @@ def _docker(settings: Settings, grace: float) -> Runner:
     return DockerRunner(mounts=settings.mounts, passed=settings.step_variables, grace=grace)
 
 
+def _kubernetes(settings: Settings, grace: float) -> Runner:
+    from fleetml.runners.kubernetes import KubernetesRunner
+    from fleetml.runners.pod import Place
+
+    place = Place(settings.kubernetes_namespace, settings.kubernetes_claim, settings.home)
+    return KubernetesRunner(place, settings.mounts, settings.step_variables, grace)
+
+
 # A runner imports its SDK where it is used, and is imported itself only where it is chosen.
-RUNNERS: Mapping[str, Callable[[Settings, float], Runner]] = {"subprocess": _subprocess, "docker": _docker}
+RUNNERS: Mapping[str, Callable[[Settings, float], Runner]] = {
+    "subprocess": _subprocess,
+    "docker": _docker,
+    "kubernetes": _kubernetes,
+}

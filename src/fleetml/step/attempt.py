@@ -182,7 +182,7 @@ class _Attempt:
         }
         writable = (folder, *self._workspace([*argv, *env.values()]))
         command = Command(tuple(argv), image, env, limits, tuple(sorted(readable)), writable)
-        return replace(command, platform=self.inputs.platform)
+        return replace(command, platform=self.inputs.platform, resources=self.inputs.resources)
 
     def _workspace(self, texts: Iterable[str]) -> tuple[Path, ...]:
         """Make the folder that the run's steps share, where one of the command's texts names it."""

@@ -1,6 +1,6 @@
 # Two commands: `make run` and `make test`. Everything lives inside this checkout; `make help` lists the rest.
 
-.PHONY: help run test down setup dev lock lint types compile bench
+.PHONY: help run test down setup dev lock images lint types compile bench
 .DEFAULT_GOAL := help
 
 # A Python 3.11 to build the environments with; found by itself unless given: make run PYTHON=/path/to/python3.11
@@ -67,5 +67,18 @@ lock: ## resolve images/*/*.in anew (needs uv on PATH)
 	@$(UV_COMPILE) --overrides images/ml/overrides.in images/ml/requirements.in -o images/ml/requirements.txt
 	@$(UV_COMPILE) -c images/ml/requirements.txt images/ml/torch.in -o images/ml/torch.txt
 	@$(UV_COMPILE) -c images/ml/requirements.txt images/ml/dev.in -o images/ml/dev.txt
+	@$(UV_COMPILE) -c images/ml/requirements.txt --overrides images/serving/overrides.in images/serving/requirements.in -o images/serving/requirements.txt
 	@$(UV_COMPILE) images/orchestrator/requirements.in -o images/orchestrator/requirements.txt
 	@$(UV_COMPILE) -c images/orchestrator/requirements.txt images/orchestrator/dev.in -o images/orchestrator/dev.txt
+
+# Without a registry: BASE from images/base.sh. Behind a mirror: BUILD="--network host --secret id=pip,src=/etc/pip.conf
+# --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt", and --build-arg TORCH_INDEX= where pip knows where torch is.
+DOCKER ?= docker
+BASE ?=
+BUILD ?=
+
+images: ## build fleetml/ml, fleetml/serving and fleetml/orchestrator (needs Docker); BASE=image BUILD="flags"
+	@for image in ml serving orchestrator; do \
+	  DOCKER_BUILDKIT=1 $(DOCKER) build $(if $(BASE),--build-arg BASE=$(call quote,$(BASE))) $(BUILD) \
+	    -f images/$$image/Dockerfile -t fleetml/$$image . || exit; \
+	done

@@ -121,6 +121,8 @@ def test_resume_keeps_what_is_finished_and_names_what_is_stale(
     )
     assert fleetml("resume", "r", "--recheck") == 0
     assert "keeping 0 finished steps" in capsys.readouterr().out
+    assert fleetml("resume", "r") == 0
+    assert capsys.readouterr().out == "run r succeeded, and all it made is there: nothing to do\n"
 
 
 def test_a_resumed_run_reuses_nothing_where_it_was_told_so(

@@ -39,8 +39,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     settings = replace(settings, runner=args.runner or document.get("runner") or settings.runner)
     plan = load(records.pipeline, settings.home / "ir")
     kept = finished(records, plan, settings, args.recheck)
-    done = [step for step, outcome in kept.outcomes.items() if outcome["state"] == "succeeded"]
-    say(f"keeping {len(done)} finished steps of {len(plan.steps)}")
+    if document["state"] == "succeeded" and kept.outcomes.keys() >= set(document["steps"]):
+        say(f"run {args.run} succeeded, and all it made is there: nothing to do")
+        return 0
+    say(f"keeping {len(kept.outcomes)} finished steps of {len(document['steps'])}")
     for step, why in kept.stale.items():
         say(f"  stale: {step} ({why} changed since); kept, --recheck runs it again")
     for step in kept.damaged:

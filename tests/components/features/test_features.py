@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from components.features.features import features
-from components.features.grid import filled, seasonal_mae
+from components.features.grid import Cut, filled, floored, seasonal_mae
 from components.features.materialise import materialise
 from components.features.table import feature_table
 from feature_repo.definitions import REFERENCES
@@ -91,6 +91,18 @@ def test_histories_are_filled_forward_then_backward() -> None:
 def test_scale_is_the_seasonal_naive_error_over_known_pairs() -> None:
     assert seasonal_mae(np.array([1, 2, 3, np.nan, 6, 2], np.float32), 2) == pytest.approx((2 + 3) / 2)
     assert np.isnan(seasonal_mae(np.array([1.0], np.float32), 2))
+
+
+def test_a_vm_that_stood_all_but_still_does_not_outweigh_the_others() -> None:
+    def cut(vm: str, scale: float) -> Cut:
+        return Cut(vm, np.array([0]), np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32), scale)
+
+    found = floored(
+        {"train": [cut("a", 1.0), cut("b", 2.0), cut("c", 3.0), cut("still", 1e-6)], "test": [cut("dead", 0.0)]}
+    )
+    assert [one.scale for one in found["train"]] == [1.0, 2.0, 3.0, pytest.approx(0.05 * 1.5)]
+    assert found["test"][0].scale == 0.0  # still not scored
+    assert floored({"test": [cut("dead", 0.0)]})["test"][0].scale == 0.0
 
 
 def test_windows_hold_the_values_of_the_feature_table(made: Made) -> None:

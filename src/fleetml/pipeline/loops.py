@@ -123,6 +123,7 @@ def pending(
         input_parameters={} if over.artifacts else {ITEMS: Parameter(ITEMS, "LIST")},
         input_artifacts={ITEMS: ArtifactDefinition(ITEMS, "system.Artifact", many=True)} if over.artifacts else {},
         cacheable=False,
+        parallelism=over.parallelism,
     )
     outputs = Ports(
         {n: Typed(StepOutput(loop.name, n), "LIST") for n in declared.output_parameters},

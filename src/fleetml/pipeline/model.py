@@ -264,7 +264,10 @@ ITEMS = "items"
 class Loop(Step):
     """A loop whose list only the run makes. It is nothing to execute: once it is decided to run, its one input, `ITEMS`,
     is what `Plan.unfold` wants to put the iterations in its place. One that is skipped stays what it is.
+    `parallelism` as of its `Group`.
     """
+
+    parallelism: int = 0
 
 
 @dataclass(frozen=True)

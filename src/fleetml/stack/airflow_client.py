@@ -16,6 +16,7 @@ from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 
 FINAL = {"success", "failed"}
 _PAUSE = 0.5  # s between looks at a run
+_PAGE = 1000  # task instances asked for at once
 _PATIENCE = 60.0  # s without an answer
 _LOCKED = (1.0, 2.0, 4.0)  # s to wait before asking again what its database was too busy for
 
@@ -68,9 +69,14 @@ class AirflowClient:
         return str(self.call("GET", f"dags/{dag_id}/dagRuns/{_quoted(run_id)}")["state"])
 
     def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
-        """Return the task instances of a run by task id."""
-        found = self.call("GET", f"dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances?limit=1000")
-        return {task["task_id"]: task for task in found["task_instances"]}
+        """Return the task instances of a run by task id; those of a mapped task by ``id[index]``."""
+        place, tasks = f"dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances", []
+        while True:
+            found = self.call("GET", f"{place}?limit={_PAGE}&offset={len(tasks)}")
+            tasks += found["task_instances"]
+            if not found["task_instances"] or len(tasks) >= found["total_entries"]:
+                break
+        return {_instance(task): task for task in tasks}
 
     def follow(self, dag_id: str, run_id: str) -> Iterator[tuple[str, str]]:
         """Yield (task id, state) as states change, until the run is over and its record is written.
@@ -173,6 +179,10 @@ def _said(error: urllib.error.HTTPError) -> str:
         return str(json.loads(error.read()).get("detail"))
     except (ValueError, AttributeError):
         return error.reason
+
+
+def _instance(task: Mapping[str, Any]) -> str:
+    return f"{task['task_id']}[{task['map_index']}]" if task["map_index"] >= 0 else str(task["task_id"])
 
 
 def _quoted(run_id: str) -> str:

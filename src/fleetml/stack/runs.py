@@ -43,6 +43,7 @@ class AirflowRun:
     def follow(self) -> Iterator[tuple[str, str, Attempt | None]]:
         """Yield (step, state, its latest record) at each change, until the run is over."""
         steps = {step.replace("/", "."): step for step in self.plan.steps}  # Airflow's task ids
+        steps |= {f"{name.replace('/', '.')}.outcome": name for name in self.plan.steps}  # of loops
         for task, state in self.client.follow(self.dag_id, self.records.run_id):
             if step := steps.get(task):
                 yield step, _STATES.get(state, state), self.latest(step)

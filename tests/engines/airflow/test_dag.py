@@ -19,7 +19,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from fleetml.engines.airflow import PipelineDag, load_dags
 from fleetml.engines.airflow.graph import edges
-from fleetml.engines.airflow.loops import LoopOperator
+from fleetml.engines.airflow.loops import shares
 from fleetml.engines.airflow.params import params
 from fleetml.engines.airflow.source import Source
 from fleetml.errors import ConfigurationError, FleetMLError, UnsupportedConstruct
@@ -79,14 +79,25 @@ def test_steps_that_run_after_failures_imply_nothing() -> None:
     assert edges(plan) == {"a": (), "b": ("a",), "c": ("a", "b"), "d": ("a", "c")}
 
 
-def test_a_loop_is_task_groups_or_one_task(settings: Settings) -> None:
+def test_a_loop_is_task_groups_or_a_mapped_task(settings: Settings) -> None:
     path = PIPELINES / "loop.yaml"
     dag = PipelineDag(pipeline=Source(load(path, fold=True), path, Triggers(), settings))
     assert {"for-loop-2.0.echo", "for-loop-2.1.echo"} <= set(dag.task_ids)  # literal items
-    inner, limited = dag.get_task("for-loop-4.0.for-loop-5"), dag.get_task("many.for-loop-1")
-    assert isinstance(inner, LoopOperator)  # a list of the run
-    assert isinstance(limited, LoopOperator)  # one iteration at a time
-    assert dag.get_task("many.join").upstream_task_ids == {"many.for-loop-1"}
+    inner, limited = dag.get_task("for-loop-4.0.for-loop-5.iteration"), dag.get_task("many.for-loop-1.iteration")
+    assert inner.is_mapped  # a list of the run
+    assert limited.is_mapped  # one iteration at a time
+    assert (inner.max_active_tis_per_dagrun, limited.max_active_tis_per_dagrun) == (None, 1)
+    assert dag.get_task("many.join").upstream_task_ids == {"many.for-loop-1.outcome"}
+    kept = [str(task) for task in DagSerialization.to_dict(dag)["dag"]["tasks"]]
+    assert max(map(len, kept)) < 5000  # what Airflow keeps of a mapped task holds no plan
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "parts"),
+    [(0, 9, [[]]), (3, 9, [[0], [1], [2]]), (5, 2, [[0, 1, 2], [3, 4]]), (4, 4, [[0], [1], [2], [3]])],
+)
+def test_a_list_longer_than_airflow_maps_is_shared_out(count: int, most: int, parts: list[list[int]]) -> None:
+    assert shares(count, most) == parts
 
 
 def test_task_groups_mirror_sub_dags(settings: Settings) -> None:

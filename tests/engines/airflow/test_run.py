@@ -32,7 +32,7 @@ def project(airflow_home: Path) -> Path:
     (airflow_home / "images/images.toml").write_text(
         f'[images."fleetml/ml"]\nvenv = "{venv}"\nlocks = ["lock.txt"]\ncode = []\n'
     )
-    for name in ("branches", "cleanup", "nested", "types"):
+    for name in ("branches", "cleanup", "loop", "loop_fails", "nested", "types"):
         (airflow_home / "dags" / name).mkdir()
         shutil.copy(PIPELINES / f"{name}.yaml", airflow_home / "dags" / name / "pipeline.yaml")
     (airflow_home / "dags/dags.py").write_text(DAG_FILE)
@@ -92,6 +92,28 @@ def test_a_failed_step_fails_the_run_and_what_follows(run: Any) -> None:
     assert record.read()["state"] == "failed"
     found = {attempt.state for attempt in record.latest().values()}
     assert {"failed", "succeeded"} <= found  # the clean-up ran
+
+
+@pytest.mark.parametrize("n", [2, 0])
+def test_iterations_of_a_list_made_in_the_run_are_mapped(run: Any, n: int) -> None:
+    done, record = run("loop", n=n)
+    assert str(done.state) == "success", states(done)
+    instances = [t for t in done.get_task_instances() if t.task_id == "for-loop-4.0.for-loop-5.iteration"]
+    assert len(instances) == max(n, 1)
+    latest = record.latest()
+    assert (latest["total-2"].outcome or {})["parameters"]["out"] == ('[["0","1"],["0","1"]]' if n else "[[],[]]")
+    assert (latest["many/join"].outcome or {})["parameters"]["out"] == "a+b"
+    assert latest["many/for-loop-1/0/condition-2/echo"].state == "skipped"
+
+
+def test_a_failed_iteration_fails_the_loop_and_the_others_go_on(run: Any) -> None:
+    done, record = run("loop_fails")
+    assert str(done.state) == "failed"
+    mapped = {t.map_index: str(t.state) for t in done.get_task_instances() if t.task_id == "for-loop-1.iteration"}
+    assert mapped == {0: "failed", 1: "success"}
+    found = {step: attempt.state for step, attempt in record.latest().items()}
+    assert found["for-loop-1/1/echo"] == "succeeded"
+    assert found["for-loop-1/0/echo"] == found["total"] == "upstream_failed"
 
 
 def test_parameters_of_the_wrong_type_start_no_step(run: Any) -> None:

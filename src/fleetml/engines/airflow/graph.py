@@ -9,9 +9,9 @@ from typing import Any
 
 from airflow.sdk import Asset, BaseOperator, TaskGroup, TriggerRule
 
-from fleetml.engines.airflow.loops import LoopOperator
+from fleetml.engines.airflow.loops import ITEMS, ITERATION, ItemsOperator, IterationOperator, OutcomeOperator
 from fleetml.engines.airflow.operators import OUTPUTS, PARAMETERS, RECORD, ParametersOperator, StepOperator
-from fleetml.engines.airflow.source import Source
+from fleetml.engines.airflow.source import OUTCOME, Source
 from fleetml.errors import UnsupportedConstruct
 from fleetml.pipeline import Plan, Step
 from fleetml.pipeline.model import Loop
@@ -67,20 +67,44 @@ class _Tasks:
 
 
 def _task(source: Source, step: Step, group: TaskGroup) -> _Tasks:
-    kind = LoopOperator if isinstance(step, Loop) else StepOperator
-    task = kind(
+    if isinstance(step, Loop):
+        return _loop(source, step, group)
+    task = StepOperator(
         task_id=step.task,
         task_display_name=step.label,
-        task_group=group,
-        dag=group.dag,
-        source=source,
-        step=step.name,
-        # What a skipped step means is for the plan to say, in the operator; a failed one ends here.
-        trigger_rule=TriggerRule.ALL_DONE if step.runs_after_failure else TriggerRule.NONE_FAILED,
         outlets=[Asset(name=emit.asset, uri=emit.asset) for emit in source.triggers.emits if emit.step == step.name],
+        trigger_rule=_rule(step),
+        **_common(source, step, group),
         **_retries(source, step),
     )
     return _Tasks(task, task)
+
+
+def _loop(source: Source, loop: Loop, parent: TaskGroup) -> _Tasks:
+    """Return the tasks of a loop whose items only the run makes: the items, its iterations (mapped), what they gave."""
+    group = TaskGroup(loop.task, group_display_name=loop.label, parent_group=parent, dag=parent.dag)
+    common = _common(source, loop, group)
+    items = ItemsOperator(task_id=ITEMS, trigger_rule=_rule(loop), **common)
+    iteration = IterationOperator.partial(
+        task_id=ITERATION,
+        map_index_template="{{ task.indices | join(', ') }}",
+        max_active_tis_per_dagrun=loop.parallelism or None,
+        **common,  # retries are those of the steps in it
+    ).expand(indices=items.output)
+    # Once all are over, whether they went well or not; not at all where the loop did not begin.
+    rule = TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
+    outcome = OutcomeOperator(task_id=OUTCOME, trigger_rule=rule, retries=0, **common)
+    [items, iteration] >> outcome
+    return _Tasks(items, outcome)
+
+
+def _rule(step: Step) -> TriggerRule:
+    """What a skipped step means is for the plan to say, in the operator; a failed one ends here."""
+    return TriggerRule.ALL_DONE if step.runs_after_failure else TriggerRule.NONE_FAILED
+
+
+def _common(source: Source, step: Step, group: TaskGroup) -> dict[str, Any]:
+    return {"task_group": group, "dag": group.dag, "source": source, "step": step.name}
 
 
 def _retries(source: Source, step: Step) -> dict[str, Any]:

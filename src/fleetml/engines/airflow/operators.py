@@ -222,7 +222,7 @@ class RecordOperator(BaseOperator):
         self.source = source
 
     def execute(self, context: Any) -> dict[str, Any]:
-        records, states = self.source.records(context["dag_run"]), _states(context)
+        records, states = self.source.records(context["dag_run"]), states_of(context)
         first = states.get(self.source.prefix + PARAMETERS)
         if first == "skipped" and self.source.group:
             raise AirflowSkipException("the group was skipped")
@@ -237,12 +237,25 @@ class RecordOperator(BaseOperator):
             state, reason = _UNSEEN.get(states.get(self.source.task_id(step), "pending"), ("", ""))
             if state and known.get(step) not in ("failed", "upstream_failed", "cancelled", "skipped"):
                 known[step] = records.note(step, state, reason).state
+        known |= self._unseen_iterations(records, states)
         ended = _ended(set(known.values()))
         records.finish(ended)
         if ended != "succeeded":
             bad = ", ".join(f"{step} {state.replace('_', ' ')}" for step, state in known.items() if state in _BAD)
             raise AirflowFailException(f"run {records.run_id} {ended}: {bad}")
         return self._publish(context)
+
+    def _unseen_iterations(self, records: Run, states: Mapping[str, str]) -> dict[str, str]:
+        """Note what became of steps of loops whose iteration was ended before they began; return their states."""
+        latest, plan = records.latest(), self.source.plan
+        noted: dict[str, str] = {}
+        for step in records.read()["steps"]:
+            loop = next((name for name in plan.steps if step.startswith(f"{name}/")), "")
+            if loop and step not in latest:
+                mapped = f"{self.source.prefix}{loop}/iteration_".replace("/", ".")
+                failed = any(state == "failed" for task, state in states.items() if task.startswith(mapped))
+                noted[step] = records.note(step, *_UNSEEN["failed" if failed else "skipped"]).state
+        return noted
 
     def _publish(self, context: Any) -> dict[str, Any]:
         plan = self.source.plan
@@ -291,7 +304,7 @@ def bound_of(context: Any, source: Source) -> dict[str, Any] | None:
     """Return the run's parameters, None where there are none. Raises AirflowSkipException in a group that was skipped."""
     first = source.prefix + PARAMETERS
     bound: dict[str, Any] | None = context["ti"].xcom_pull(task_ids=first)
-    if bound is None and source.group and _states(context).get(first) == "skipped":
+    if bound is None and source.group and states_of(context).get(first) == "skipped":
         raise AirflowSkipException("the group was skipped")
     return bound
 
@@ -299,14 +312,14 @@ def bound_of(context: Any, source: Source) -> dict[str, Any] | None:
 def outcomes_of(context: Any, source: Source, steps: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
     """Return the outcomes of steps: their XCom, or for those that left none their state in Airflow."""
     pulled = {step: context["ti"].xcom_pull(task_ids=source.task_id(step)) for step in steps}
-    states = _states(context) if None in pulled.values() else {}
+    states = states_of(context) if None in pulled.values() else {}
     for step, value in pulled.items():
         if value is None:
             pulled[step] = {"state": states.get(source.task_id(step), "pending"), "parameters": {}, "artifacts": {}}
     return pulled
 
 
-def _states(context: Any) -> dict[str, str]:
+def states_of(context: Any) -> dict[str, str]:
     """Return the run's task states by task id, in the words of docs/adr/0001."""
     run = context["dag_run"]
     found = RuntimeTaskInstance.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id]).get(run.run_id, {})

@@ -26,7 +26,7 @@ from fleetml.triggers import load as load_triggers
 _LONGEST = 200  # characters of a run's id
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Source:
     """One pipeline: its plan, where the IR lies, its triggers, the settings.
 
@@ -50,6 +50,10 @@ class Source:
         triggers = replace(self.triggers, defaults={**self.triggers.defaults, **parameters})
         triggers.check(self.plan, Path(place))
         return replace(self, triggers=triggers)
+
+    def __repr__(self) -> str:
+        """Airflow writes this into a DAG's serialised form, where a task is mapped: short, and another for another IR."""
+        return f"{self.plan.name} ({self.plan.digest[:12]})"
 
     @property
     def asset(self) -> str:

@@ -30,8 +30,8 @@ def items_of(inputs: Inputs) -> Sequence[Any]:
 class Schedule:
     """The steps that are to be run. Only the thread that called `run` reads and writes what is here.
 
-    `outcomes` are those known before, and in the end all. `loop` names a loop that `items` unfold: only its steps are run.
-    `retries` are those of steps that state none.
+    `outcomes` are those known before, and in the end all. `items` are those of loops that are unfolded already; `scope` names
+    a group (one iteration of them): only its steps are run. `retries` are those of steps that state none.
     """
 
     def __init__(
@@ -44,19 +44,17 @@ class Schedule:
         cancel: threading.Event,
         tell: Tell = lambda step, state, attempt: None,
         notify: Listener = ignore,
-        loop: str = "",
-        items: Sequence[Any] = (),
+        scope: str = "",
+        items: Mapping[str, Sequence[Any]] | None = None,
         retries: int = 0,
     ) -> None:
         self.parameters, self.outcomes, self.context, self.runner = parameters, outcomes, context, runner
-        self.cancel, self.tell, self.notify, self.loop, self.retries = cancel, tell, notify, loop, retries
+        self.cancel, self.tell, self.notify, self.scope, self.retries = cancel, tell, notify, scope, retries
         self.records = Run(context.settings.home, context.run_id)
         self.running: dict[Future[StepOutcome], str] = {}
-        self.items: dict[str, Sequence[Any]] = {}  # of the loops unfolded so far
-        self.plan = plan
-        self.waiting = [step for step in plan.steps if step not in outcomes and not loop]
-        if loop:
-            self._unfold(loop, items)
+        self.items = dict(items or {})  # of the loops unfolded so far
+        self.plan = plan.unfold(self.items) if items else plan
+        self.waiting = self._left()
 
     def run(self, workers: int) -> None:
         """Run them, at most `workers` at once. Raises Unavailable when no record can be written."""
@@ -136,12 +134,13 @@ class Schedule:
         """Put the iterations of a loop in its place, now that its items are known."""
         self.items[loop] = items
         self.plan = self.plan.unfold(self.items)
-        begun = {*self.outcomes, *self.running.values()}
-        steps = self.plan.steps
-        self.waiting = [
-            name for name in steps if name not in begun and (not self.loop or self.loop in steps[name].group)
-        ]
+        self.waiting = self._left()
         self.records.unfold(loop, self.plan.groups[loop].steps)
+
+    def _left(self) -> list[str]:
+        """Return the steps that are to be run and were not begun."""
+        begun, steps = {*self.outcomes, *self.running.values()}, self.plan.steps
+        return [name for name in steps if name not in begun and (not self.scope or self.scope in steps[name].group)]
 
     def _settle(self, step: str, state: str, reason: str) -> None:
         attempt = self.records.note(step, state, reason)

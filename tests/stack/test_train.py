@@ -91,6 +91,7 @@ def _home(folder: Path) -> Path:
 def test_a_bad_run_is_refused_before_anything_is_started(checkout):
     for arguments, said in (
         (["--data", "no/such.csv"], "no/such.csv does not exist"),
+        (["--target", "cpus"], "target must be one of bandwidth, cpu,"),
         (["-p", "mod=ok"], "no parameter 'mod'; did you mean 'mode'"),
         (["-p", "mode"], "NAME=VALUE"),
         (["-p", "mode=ok", "-p", "seed=x"], "'seed' must be"),

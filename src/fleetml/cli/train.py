@@ -116,6 +116,10 @@ def parameters(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     for name, default in vars(Subject()).items():  # not those of the run before
         if name in plan.inputs:
             given.setdefault(name, default)
+    if "target" in given:  # or it would be told after all that comes before `validate`
+        from fleetml.data.schema import target_columns
+
+        target_columns(given["target"])
     plan.bind(given)
     return given
 

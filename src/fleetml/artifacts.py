@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def _entries(folder: Path, prefix: str) -> Iterator[tuple[str, str, str]]:
             yield name, "file", digest(Path(entry.path))
 
 
-def intact(entry: dict[str, Any]) -> bool:
+def intact(entry: Mapping[str, Any]) -> bool:
     """Say whether an artifact entry (uri, digest) still means the bytes that were hashed when it was made."""
     if entry["digest"] == NOTHING:
         return True

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml import artifacts, atomic
+from fleetml.artifact_store import ArtifactStore
 from fleetml.cache.key import Key
 from fleetml.cache.stores import Entry, Store, Tell, ignore
 
@@ -40,26 +41,31 @@ def keep(store: Store, key: Key, result: Path, step: str, pipeline: str, run: st
     store.put(key.digest, Entry(result.name, sha256, dict(key.parts), time.time(), step, pipeline, run), tell)
 
 
-def find(store: Store, home: Path, key: Key, tell: Tell = ignore) -> tuple[str, Result] | None:
-    """Return the name of the result and the result; None when there is none, or it is not what was stored (told)."""
+def find(
+    store: Store, home: Path, key: Key, tell: Tell = ignore, remote: ArtifactStore | None = None
+) -> tuple[str, Result] | None:
+    """Return the name of the result and the result; None when there is none, or it is not what was stored (told).
+
+    With `remote` it may have been computed on another machine. Raises what that raises.
+    """
     entry = store.get(key.digest, tell)
     if entry is None:
         return None
     try:
-        return entry.result, _read(home / "results" / entry.result, entry.sha256)
+        return entry.result, _read(home / "results" / entry.result, entry.sha256, remote)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        why = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else error
+        why = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else error
         tell(f"the cached result {entry.result} cannot be reused ({why}); the step runs, its result replaces it")
         return None
 
 
-def _read(folder: Path, sha256: str) -> Result:
+def _read(folder: Path, sha256: str, remote: ArtifactStore | None) -> Result:
     """Raises OSError for what is gone, ValueError, KeyError or TypeError for what is not what it was."""
-    content = (folder / "result.json").read_bytes()
+    content = remote.result(folder.name) if remote else (folder / "result.json").read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError("its result.json was changed")
     result = Result(**json.loads(content))
     for name, items in result.artifacts.items():
-        if not all(artifacts.intact(item) for item in items):
+        if not all(remote.holds(item) if remote else artifacts.intact(item) for item in items):
             raise ValueError(f"its artifact '{name}' is gone or was changed")
     return result

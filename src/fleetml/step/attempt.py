@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fleetml import artifacts, cache, secrets
+from fleetml import artifact_store, artifacts, cache, secrets
 from fleetml.cost.estimate import estimate
 from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 from fleetml.events import Listener, StepEnded, StepLine, StepStarted, ignore
@@ -84,7 +84,9 @@ class _Attempt:
             image = self.context.images.resolve(self.step.container.image)
             self.key = cache.key(self.step, self.inputs, image)
             store = cache.store_of(settings)
-            if self.key and self.context.caching and (hit := cache.find(store, settings.home, self.key, self._say)):
+            if self.key and self.context.caching and (
+                hit := cache.find(store, settings.home, self.key, self._say, artifact_store.of(settings))
+            ):
                 self.result, found = hit
                 outcome = self._ended("succeeded", cached=True, parameters=found.parameters, artifacts=found.artifacts)
             else:
@@ -103,7 +105,8 @@ class _Attempt:
         folder = artifacts.ResultFolder.create(self.context.settings.home / "results", self.step.name)
         try:
             exchange.prepare(self.step, folder.aside)
-            command = replace(self._command(image, folder.aside), secrets=self._secrets())
+            here = replace(self, inputs=self._local_inputs())
+            command = replace(here._command(image, folder.aside), secrets=self._secrets())
             self.records.write(self.running())
             self.notify(StepStarted(self.step.name, self.number, self.log))
             with self.log.open("a", encoding="utf-8", buffering=1) as stream:
@@ -133,14 +136,23 @@ class _Attempt:
         if path is not None and not path.exists():
             raise InvalidParameter(f"an importer brings in what is there, {path} is not; correct the URI")
         ((name, definition),) = self.step.output_artifacts.items()
+        store = artifact_store.of(self.context.settings)
         entry = {
             "name": name,
             "type": definition.type,
             "uri": uri,
-            "digest": artifacts.digest(path) if path else "",  # nobody knows what a remote store holds
+            "digest": artifacts.digest(path) if path else store.digest(uri) if store else "",  # "": nobody knows it
             "metadata": fill(dict(importer.metadata), self.inputs.parameters, self.context.names(self.step.name)),
         }
         return self._ended("succeeded", artifacts={name: [entry]})
+
+    def _local_inputs(self) -> Inputs:
+        """Return the inputs with all that is in a store on this machine, once the store is known to be there."""
+        store = artifact_store.of(self.context.settings)
+        if store is None:
+            return self.inputs
+        store.ready()
+        return store.local_inputs(self.inputs)
 
     def _secrets(self) -> dict[str, str]:
         """Return the secrets of the step's environment, and hide them from now on. Raises ConfigurationError."""
@@ -196,8 +208,13 @@ class _Attempt:
         """Check and hash what the step made, publish it, and let the cache point at it."""
         parameters, made = exchange.read_outputs(self.step, folder.aside)
         exchange.refuse_secrets(self.step, folder.aside, parameters, made, self.redactor)
-        result = cache.Result(folder.relocated(parameters), folder.relocated(made), asdict(self.exit.usage))
+        told = folder.relocated({"parameters": parameters, "artifacts": made})
+        if remote := artifact_store.of(self.context.settings):
+            told = remote.told(told)
+        result = cache.Result(**told, usage=asdict(self.exit.usage))
         cache.write_result(folder.aside, result)
+        if remote:
+            remote.publish(folder.aside, folder.final.name)
         folder.publish()
         self.result = folder.final.name
         if self.key and result.storable:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fleetml import artifacts, cache
+from fleetml import artifact_store, artifacts, cache
 from fleetml.engines.local.schedule import items_of
 from fleetml.pipeline import Plan
 from fleetml.pipeline.model import Loop
@@ -54,7 +54,7 @@ def finished(records: Run, plan: Plan, settings: Settings, recheck: bool = False
             if name in looked_at or any(before not in outcomes for before in step.upstream):
                 continue  # what it was made from, or decided by, is made again
             looked_at.add(name)
-            if not _intact(attempt.outcome):
+            if not _intact(attempt.outcome, settings):
                 damaged.append(name)
                 continue
             changed = _changes(attempt, plan, document["parameters"], outcomes, context)
@@ -81,10 +81,11 @@ def _items(
     return found
 
 
-def _intact(outcome: Mapping[str, Any]) -> bool:
-    """What lies in a remote store is taken on trust."""
+def _intact(outcome: Mapping[str, Any], settings: Settings) -> bool:
+    """What lies in a remote place that is not our store is taken on trust."""
+    store = artifact_store.of(settings)
     items = (item for items in outcome["artifacts"].values() for item in items)
-    return all(artifacts.intact(item) for item in items if item["digest"])
+    return all(store.holds(item) if store else artifacts.intact(item) for item in items if item["digest"])
 
 
 def _changes(

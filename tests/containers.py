@@ -33,10 +33,22 @@ class Containers:
     def runner(self, grace: float = 0.5, **known: object) -> DockerRunner:
         return DockerRunner(self.mounts, grace=grace, **known)
 
+    def for_any_image(self) -> DockerRunner:
+        """Return a runner that takes this image for whatever image a step names."""
+        return _OneImage(self.mounts, reference=self.reference)
+
     @property
     def image(self) -> Image:
         digest = DockerRunner().pin(self.reference, True)
         return Image("fleetml/ml", ROOT, reference=self.reference, digest=digest)
+
+
+@dataclass(frozen=True)
+class _OneImage(DockerRunner):
+    reference: str = ""
+
+    def pin(self, reference: str, local: bool) -> str:
+        return super().pin(self.reference, True)
 
 
 @contextmanager

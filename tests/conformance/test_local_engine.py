@@ -1,19 +1,27 @@
-"""The local engine holds every case."""
+"""The local engine holds every case, with processes and with containers."""
 
 import pytest
 
 from fleetml.engines import local
 from fleetml.pipeline import load
 from fleetml.records import Run
+from fleetml.runners import Runner, choice
 from fleetml.settings import Settings
 from tests.conformance.cases import CASES, Case
 
 
+@pytest.fixture(params=["subprocess", "docker"])
+def runner(request: pytest.FixtureRequest, project: Settings) -> Runner:
+    if request.param == "docker":
+        return request.getfixturevalue("containers").for_any_image()
+    return choice.choose(project)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_case(case: Case, project: Settings) -> None:
+def test_case(case: Case, project: Settings, runner: Runner) -> None:
     plan = load(case.path)
     job = local.Job(plan, case.path, plan.bind(case.parameters), "run")
-    assert local.run(job, project) == case.state
+    assert local.run(job, project, runner=runner) == case.state
     latest = Run(project.home, "run").latest()
     assert {step: attempt.state for step, attempt in latest.items()} == case.steps
     for place, value in case.outputs.items():

@@ -29,14 +29,7 @@ def pipeline_file(given: str) -> Path:
 
 def defaults(path: Path, plan: Plan, settings: Settings) -> dict[str, Any]:
     """Return the parameters of a run that nobody gives: those of triggers.yaml; for a workflow where to register and serve."""
-    own = {"registry": settings.registry, "serving_dir": str(settings.serving_dir)}
-    from_workflow = plan.document.get("sdkVersion") == source.WORKFLOW
-    placed = {name: value for name, value in own.items() if from_workflow and name in plan.inputs}
-    given = {name for name in placed if plan.inputs[name].default}
-    return {
-        **{name: value for name, value in placed.items() if name not in given},
-        **triggers_of(path, plan, settings).defaults,
-    }
+    return {**source.installation(plan, settings), **triggers_of(path, plan, settings).defaults}
 
 
 def triggers_of(path: Path, plan: Plan, settings: Settings) -> Triggers:

@@ -81,6 +81,13 @@ class Registry:
             return ""
         return self._alias(name, CHAMPION)
 
+    def tagged(self, name: str, tag: str, value: str) -> str:
+        """Return the newest version of a model whose tag has this value; "" when there is none, or no registry yet."""
+        if self._database and not self._database.exists():
+            return ""
+        found = self._ask(self._client.search_model_versions, f"name = '{name}'")
+        return max((str(each.version) for each in found if each.tags.get(tag) == value), key=int, default="")
+
     def fetch(self, name: str, version: str, graph: Path) -> dict[str, Any]:
         """Copy a version's graph to `graph` and return its lineage."""
         found = self._ask(self._client.get_model_version, name, version)

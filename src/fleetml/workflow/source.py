@@ -15,6 +15,8 @@ from fleetml.pipeline import document
 from fleetml.pipeline.values import canonical_json
 
 if TYPE_CHECKING:
+    from fleetml.pipeline import Plan
+    from fleetml.settings import Settings
     from fleetml.workflow.spec import Workflow
 
 NAMES = ("workflow.yaml", "workflow.yml", "workflow.json")
@@ -118,6 +120,14 @@ def _code_digest() -> str:
     here = Path(__file__).parent
     files = [*sorted(here.glob("*.py")), here / "tasks.yaml", here.parent / "learn" / "algorithms.py"]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def installation(plan: Plan, settings: Settings) -> dict[str, str]:
+    """Return the parameters of a workflow's run that nobody gave: where to register and to serve."""
+    if plan.document.get("sdkVersion") != WORKFLOW:
+        return {}
+    own = {"registry": settings.registry, "serving_dir": str(settings.serving_dir)}
+    return {name: value for name, value in own.items() if name in plan.inputs and not plan.inputs[name].default}
 
 
 class naming:

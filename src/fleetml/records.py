@@ -1,7 +1,7 @@
 """The records of a run: files under ``<home>/runs/<run_id>``, each written aside and renamed.
 
     run.json                            run_id, pipeline, digest, engine, parameters, state, started, finished,
-                                        steps (names in order), cost (sums), pid
+                                        steps (names in order), cost (sums), pid; of the local engine: caching
     pipeline.yaml                       the IR that runs, as it was read
     steps/<step>/attempt-<n>.json       one attempt: see `Attempt`
     steps/<step>/attempt-<n>.log        its output
@@ -36,7 +36,7 @@ class Attempt:
     """One attempt of a step, or the note of an engine that it did not run (skipped, upstream_failed).
 
     State "running": its command runs, or its engine died meanwhile. `outcome` is the JSON of docs/adr/0001; `result`
-    the name of its folder under results/; `key` the cache key ("" when uncacheable) and `parts` the digests it was
+    the name of its folder under results/ (of a running one: that it will have); `key` the cache key ("" when uncacheable) and `parts` the digests it was
     made of; `inputs` the parameters and the artifacts' URIs; `figures` the first entries of its metrics.
     """
 
@@ -83,8 +83,11 @@ class Run:
     def start(self, document: Mapping[str, Any], pipeline: Path | None = None) -> None:
         """Write run.json, state "running", and a copy of the IR at `pipeline`: an engine's first act. Raises OSError.
 
-        A run that exists (a resumed one) keeps when it was started and whatever else its engine noted.
+        A run that exists (a resumed one) keeps when it was started and whatever else its engine noted. Raises
+        ConfigurationError when it should exist and does not.
         """
+        if pipeline == self.pipeline and not self.exists():
+            raise self._removed()
         (self.folder / ".stop").unlink(missing_ok=True)
         before = self.read() if self.exists() else {"started": time.time()}
         if pipeline is not None and pipeline != self.pipeline:
@@ -113,6 +116,8 @@ class Run:
                     f"a run belongs to one process, another one runs {self.run_id}; "
                     f"wait for it, or: fleetml stop {self.run_id}"
                 )
+            if not self.lock.exists() or not os.path.samestat(os.fstat(lock.fileno()), self.lock.stat()):
+                raise self._removed()
             yield
 
     def abandoned(self) -> bool:
@@ -132,6 +137,9 @@ class Run:
     def state(self) -> str:
         """Return how the run stands: its record's state, or "died" where it claims to be running and is not."""
         return "died" if self.abandoned() else str(self.read()["state"])
+
+    def _removed(self) -> ConfigurationError:
+        return ConfigurationError(f"run {self.run_id} was removed meanwhile (fleetml gc); start a new one")
 
     def finish(self, state: str) -> None:
         """Write the final state and the sums of all attempts' cost."""

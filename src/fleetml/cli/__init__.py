@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stop": ("fleetml.cli.stop", "stop a run and all its steps"),
     "costs": ("fleetml.cli.costs", "show what runs cost: time, energy, money, CO2"),
     "report": ("fleetml.cli.report", "write the HTML report of a run"),
+    "cache": ("fleetml.cli.cache", "list the cache, explain a hit or a miss, remove entries"),
+    "gc": ("fleetml.cli.gc", "remove old runs, results and cache entries that nobody needs"),
     "submit": ("fleetml.cli.submit", "submit a pipeline to a Kubeflow Pipelines cluster"),
 }
 INTERRUPTED, INTERNAL = 130, 70

@@ -82,12 +82,14 @@ def _earlier(settings: Settings, document: dict[str, Any]) -> dict[str, Attempt]
 
 
 def _why_run(attempt: Attempt, before: Attempt | None) -> str:
-    """Why a step was run and not taken from the cache, as far as the records tell."""
+    """Why a step was run and not taken from the cache, in a word; `fleetml cache explain` knows more."""
+    from fleetml.cache.explain import changed
+
     if attempt.cached or attempt.usage is None:
         return ""
     if not attempt.key:
         return "never cached"
     if before is None or not before.parts:
         return "first run"
-    changed = [name for name, part in (attempt.parts or {}).items() if before.parts.get(name) != part]
-    return f"{', '.join(changed)} changed" if changed else "cache off, or its result was gone"
+    different = changed(attempt.parts or {}, before.parts)
+    return f"{', '.join(different)} changed" if different else "cache off, or its result was gone"

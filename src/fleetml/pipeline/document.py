@@ -35,8 +35,8 @@ def parsed(content: bytes, cache: Path | None, parse: Callable[[bytes], dict[str
     if kept and kept.exists():
         try:
             return json.loads(kept.read_bytes())
-        except ValueError:
-            pass  # a damaged copy is written again
+        except (OSError, ValueError):
+            pass  # a copy that is damaged, or was just removed, is written again
     document = parse(content)
     if kept:
         _keep(kept, document)

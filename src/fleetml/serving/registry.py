@@ -88,6 +88,19 @@ class Registry:
         found = self._ask(self._client.search_model_versions, f"name = '{name}'")
         return max((str(each.version) for each in found if each.tags.get(tag) == value), key=int, default="")
 
+    def tags(self) -> list[dict[str, str]]:
+        """Return the tags of every version of every model, which name what it was made of; none without a registry."""
+        if self._database and not self._database.exists():
+            return []
+        found: list[dict[str, str]] = []
+        page = None
+        while True:
+            versions = self._ask(self._client.search_model_versions, max_results=1000, page_token=page)
+            found += [dict(version.tags) for version in versions]
+            page = versions.token
+            if not page:
+                return found
+
     def fetch(self, name: str, version: str, graph: Path) -> dict[str, Any]:
         """Copy a version's graph to `graph` and return its lineage."""
         found = self._ask(self._client.get_model_version, name, version)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fleetml import artifact_store, artifacts, cache, secrets
+from fleetml import artifact_store, artifacts, cache, results_lock, secrets
 from fleetml.cost.estimate import estimate
 from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 from fleetml.events import Listener, StepEnded, StepLine, StepStarted, ignore
@@ -43,10 +43,12 @@ def run(
     """
     records = Run(context.settings.home, context.run_id)
     try:
-        number, log = records.begin(step.name)
-        attempt = _Attempt(step, inputs, context, runner, notify, cancel or threading.Event(), records, number, log)
-        outcome = attempt.run()
-        records.write(attempt.record(outcome))
+        with results_lock.shared(context.settings.home) as share:
+            number, log = records.begin(step.name)
+            cancel = cancel or threading.Event()
+            attempt = _Attempt(step, inputs, context, runner, notify, cancel, records, number, log, share)
+            outcome = attempt.run()
+            records.write(attempt.record(outcome))
     except OSError as error:
         raise Unavailable(
             f"a run's records must be writable, {records.folder} is not: {error.strerror or error}; "
@@ -69,9 +71,10 @@ class _Attempt:
     records: Run
     number: int
     log: Path
+    share: results_lock.Shared
     started: float = field(default_factory=time.time)
     key: cache.Key | None = None
-    result: str = ""
+    result: str = ""  # the folder under results/, while it is being made too: so the collector leaves that alone
     exit: Exit = field(default_factory=lambda: Exit(0))
     redactor: Redactor = field(default_factory=Redactor)
 
@@ -81,11 +84,14 @@ class _Attempt:
         try:
             if self.step.importer:
                 return self._import(self.step.importer)
-            image = self.context.images.resolve(self.step.container.image)
+            with self.share.let_go():  # an environment may have to be made first
+                image = self.context.images.resolve(self.step.container.image)
             self.key = cache.key(self.step, self.inputs, image)
             store = cache.store_of(settings)
-            if self.key and self.context.caching and (
-                hit := cache.find(store, settings.home, self.key, self._say, artifact_store.of(settings))
+            if (
+                self.key
+                and self.context.caching
+                and (hit := cache.find(store, settings.home, self.key, self._say, artifact_store.of(settings)))
             ):
                 self.result, found = hit
                 outcome = self._ended("succeeded", cached=True, parameters=found.parameters, artifacts=found.artifacts)
@@ -103,6 +109,7 @@ class _Attempt:
 
     def _execute(self, image: Image) -> StepOutcome:
         folder = artifacts.ResultFolder.create(self.context.settings.home / "results", self.step.name)
+        self.result = folder.final.name
         try:
             exchange.prepare(self.step, folder.aside)
             here = replace(self, inputs=self._local_inputs())
@@ -113,7 +120,8 @@ class _Attempt:
                 log = Log(stream, lambda line: self.notify(StepLine(self.step.name, line)))
                 lines = self.redactor.lines(log)
                 try:
-                    self.exit = self.runner.run(command, lines, self.cancel)
+                    with self.share.let_go():
+                        self.exit = self.runner.run(command, lines, self.cancel)
                 finally:
                     lines.end()
                     log.end()
@@ -216,7 +224,6 @@ class _Attempt:
         if remote:
             remote.publish(folder.aside, folder.final.name)
         folder.publish()
-        self.result = folder.final.name
         if self.key and result.storable:
             store, context = cache.store_of(self.context.settings), self.context
             cache.keep(store, self.key, folder.final, self.step.name, context.pipeline, context.run_id, self._say)
@@ -249,12 +256,15 @@ class _Attempt:
             number=self.number,
             state="running",
             started=self.started,
+            result=self.result,
             key=self.key.digest if self.key else "",
             parts=self.key.parts if self.key else None,
             inputs=self.redactor.value(
                 {
                     "parameters": self.inputs.parameters,
-                    "artifacts": {name: [item["uri"] for item in found] for name, found in self.inputs.artifacts.items()},
+                    "artifacts": {
+                        name: [item["uri"] for item in found] for name, found in self.inputs.artifacts.items()
+                    },
                 }
             ),
         )
@@ -270,7 +280,7 @@ class _Attempt:
             usage=asdict(outcome.usage),
             cost=outcome.cost,
             figures=outcome.figures,
-            result=self.result,
+            result=self.result if outcome.state == "succeeded" else "",
         )
 
 

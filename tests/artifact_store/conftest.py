@@ -24,6 +24,7 @@ def s3_variables(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
             monkeypatch.setenv(name, "testing")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # the client tries again all the same, only not as long
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         forget()
 

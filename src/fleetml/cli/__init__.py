@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "down": ("fleetml.cli.down", "stop the embedded stack"),
     "compile": ("fleetml.cli.compile", "compile pipelines written in the KFP DSL to their IR"),
     "run": ("fleetml.cli.run", "run a pipeline on this machine"),
+    "workflow": ("fleetml.cli.workflow", "begin a workflow from a template, print its schema"),
     "resume": ("fleetml.cli.resume", "go on with a run where it stopped"),
     "ls": ("fleetml.cli.ls", "list runs"),
     "status": ("fleetml.cli.status", "show a run step by step"),

@@ -84,15 +84,16 @@ async def optimize_hyperparameters(
     RunFailed when no trial succeeded. Cancelling it cancels the run that goes on.
     """
     checked = await asyncio.to_thread(parse, request)
-    known = settings or await asyncio.to_thread(Settings.from_environment)
+    if settings is None:
+        settings = await asyncio.to_thread(Settings.from_environment)
     study = await asyncio.to_thread(_study, checked)
     name = f"{checked.workflow.pipeline}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(2).hex()}"
-    record = known.home / "searches" / f"{name}.json"
+    record = settings.home / "searches" / f"{name}.json"
     trials: list[Trial] = []
     for number in range(checked.max_trials):
         asked = study.ask()
         chosen = {each: dimension.suggest(asked, each) for each, dimension in checked.space.items()}
-        trial = await _try(checked, known, number, chosen, f"{name}-trial-{number}")
+        trial = await _try(checked, settings, number, chosen, f"{name}-trial-{number}")
         await asyncio.to_thread(_tell, study, asked, trial.value)
         trials.append(trial)
         await asyncio.to_thread(_keep, record, checked, trials)

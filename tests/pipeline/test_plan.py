@@ -161,6 +161,9 @@ def test_an_entry_of_a_struct_can_be_picked(ir, outcome):
     assert plan.resolve("save", {"a": 1}, {"add": outcome(Output={"k": 4.0})}, {}).parameters == {"value": 4}
     with pytest.raises(InvalidPipeline, match="the entry 'k' is picked from"):
         plan.resolve("save", {"a": 1}, {"add": outcome(Output={})}, {})
+    document["components"]["comp-save"]["inputDefinitions"]["parameters"]["value"]["parameterType"] = "STRING"
+    resolved = plan_of(document).resolve("save", {"a": 1}, {"add": outcome(Output={"k": ["x", "y"]})}, {})
+    assert resolved.parameters == {"value": '["x","y"]'}
 
 
 def test_a_plan_is_frozen_and_its_digest_is_the_documents(ir):

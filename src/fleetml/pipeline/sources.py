@@ -86,7 +86,7 @@ class Run:
         value = self.parameter(source)
         if value is ABSENT or not kind:
             return value
-        if kind == "STRING" and isinstance(source, Template):
+        if kind == "STRING":  # an entry of a struct, a constant: nothing tells their types; a cluster writes them out too
             value = as_text(value)
         try:
             return cast(value, kind, place)

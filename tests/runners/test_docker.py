@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -123,27 +120,28 @@ def test_a_file_that_is_no_program_is_named(containers: Containers) -> None:
         run(containers, "/etc/hosts")
 
 
-def test_what_a_killed_process_left_running_is_removed_by_the_next(containers: Containers, tmp_path: Path) -> None:
-    code = (
-        "import threading\nfrom fleetml.runners import Command\nfrom fleetml.runners.docker import DockerRunner\n"
-        "from fleetml.images import Image\nfrom pathlib import Path\n"
-        f"image = Image('x', Path('/'), reference={containers.reference!r}, digest={containers.image.digest!r})\n"
-        f"runner = DockerRunner(tuple(map(Path, {list(map(str, containers.mounts))!r})))\n"
-        "runner.run(Command(('sh', '-c', 'echo up; sleep 600'), image), lambda l: print(l, flush=True), threading.Event())"
-    )
-    engine = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert engine.stdout
-    assert engine.stdout.readline() == "up\n"
-    engine.send_signal(signal.SIGKILL)
-    engine.wait()
+def test_a_container_tells_whose_it_is(containers: Containers) -> None:
+    seen: list[str] = []
+    command = Command(("echo", "up"), containers.image)
+    containers.runner().run(command, lambda line: seen.extend(ours()), threading.Event())
+    assert len(seen) == 1
 
-    def left() -> list[str]:
-        found = docker.connect().containers.list(filters={"label": OWNER}, ignore_removed=True)
-        return [each.id for each in found if each.labels[OWNER].split()[1] == str(engine.pid)]
 
-    assert left()
-    docker._sweep(docker.connect())
-    assert left() == []
+def test_what_a_process_that_is_no_more_left_running_is_removed(containers: Containers) -> None:
+    client = docker.connect()
+    host, pid, start = docker._owner().split()
+    gone = {f"{host} {2**22 + 1} 1.00", f"{host} {pid} 1.00"}
+    alive = {f"other {pid} {start}", docker._owner()}
+    for owner in gone | alive:
+        client.containers.create(containers.reference, entrypoint=["true"], labels={OWNER: owner})
+    try:
+        docker._sweep(client)
+        found = client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
+        assert {each.labels[OWNER] for each in found} & (gone | alive) == alive
+    finally:
+        for each in client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
+            if each.labels[OWNER] in gone | alive:
+                each.remove()
 
 
 def test_no_engine_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, project: Settings) -> None:

@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-NAMES = ("engine", "ingest", "serving")
+NAMES = ("engine", "resume", "ingest", "serving")
 
 
 def main(names: list[str]) -> int:

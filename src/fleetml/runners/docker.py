@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetml.errors import ConfigurationError, Unavailable
-from fleetml.runners import Command, Ended, Exit, Limits, Usage, cgroup
+from fleetml.runners import Command, Ended, Exit, Limits, Usage, accelerators, cgroup
 from fleetml.runners.output import Reader, lines_of
 
 if TYPE_CHECKING:
@@ -113,8 +113,9 @@ class DockerRunner:
             raise
 
     def _options(self, engine: _Engine, command: Command) -> dict[str, Any]:
-        from docker.types import LogConfig
+        from docker.types import DeviceRequest, LogConfig
 
+        gpus = accelerators.require(command.resources, "the step")
         argv = list(command.argv)
         limits = command.limits
         return {
@@ -131,6 +132,7 @@ class DockerRunner:
             "nano_cpus": int(min(limits.cpus, engine.cores) * 1e9) if limits.cpus else None,
             "mem_limit": limits.memory,
             "memswap_limit": limits.memory,
+            "device_requests": [DeviceRequest(count=gpus, capabilities=[["gpu"]])] if gpus else None,
         }
 
     def _environment(self, command: Command) -> dict[str, str]:

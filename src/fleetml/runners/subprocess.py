@@ -50,6 +50,10 @@ class SubprocessRunner:
 
     def run(self, command: Command, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
         """See `fleetml.runners.Runner`."""
+        if command.resources.accelerator_count:
+            from fleetml.runners import accelerators
+
+            accelerators.require(command.resources, "the step")
         try:
             command = self._with_packages(command, on_line, cancel)
         except InterruptedError:

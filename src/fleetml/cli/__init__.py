@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from typing import NoReturn
 
 from fleetml.errors import FleetMLError
 
@@ -37,15 +38,14 @@ INTERRUPTED, INTERNAL = 130, 70
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit status (0 done, 1 failed, 2 wrong usage, 70 our mistake, 130 interrupted)."""
     argv = sys.argv[1:] if argv is None else argv
-    name = argv[0] if argv and argv[0] in COMMANDS else ""
-    parser = argparse.ArgumentParser(prog="fleetml", description="Keeps the models of a fleet of machines fresh.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command, (module, line) in COMMANDS.items():
-        subparser = commands.add_parser(command, help=line, description=line)
-        if command == name:
-            chosen = importlib.import_module(module)
-            chosen.add_arguments(subparser)
-    args = parser.parse_args(argv)
+    if not argv or argv[0] not in COMMANDS:
+        _help_or_refuse(argv)
+    # Only the parser of this one command is made: those of all take longer than a run of cache hits.
+    module, line = COMMANDS[argv[0]]
+    chosen = importlib.import_module(module)
+    parser = argparse.ArgumentParser(prog=f"fleetml {argv[0]}", description=line)
+    chosen.add_arguments(parser)
+    args = parser.parse_args(argv[1:])
     from fleetml.settings import Settings
 
     try:
@@ -68,6 +68,15 @@ def main(argv: list[str] | None = None) -> int:
             f"error: {type(error).__name__}: {error}; a mistake of FleetML itself, please report it with {_kept()}"
         )
         return INTERNAL
+
+
+def _help_or_refuse(argv: list[str]) -> NoReturn:
+    parser = argparse.ArgumentParser(prog="fleetml", description="Keeps the models of a fleet of machines fresh.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command, (_, line) in COMMANDS.items():
+        commands.add_parser(command, help=line, description=line)
+    parser.parse_args(argv)
+    parser.error("the command comes first")
 
 
 def _complain(line: str) -> None:

@@ -74,7 +74,9 @@ class Stack:
 
     def wait(self, pipeline: str, run_id: str) -> dict[str, str]:
         """Return the states of the tasks once the run is over."""
-        return dict(self.client.follow(pipeline, run_id))
+        for _ in self.client.follow(pipeline, run_id):
+            pass
+        return {task: str(found["state"]) for task, found in self.client.tasks(pipeline, run_id).items()}
 
     def log(self, pipeline: str, run_id: str, task: str, attempt: int = 1) -> str:
         return "\n".join(self.client.log(pipeline, run_id, task, attempt))
@@ -105,6 +107,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         (dags / name / "triggers.yaml").write_text(text)
     for file in ("fleetml_dags.py", ".airflowignore"):
         shutil.copy(REPOSITORY / "dags" / file, dags)
+    shutil.copy(HERE.with_name("airflow_dags") / "team.py", dags)
     return Settings.from_environment({"FLEETML_PROJECT": str(root)})
 
 
@@ -344,6 +347,62 @@ def test_clearing_a_running_step_kills_it_and_starts_it_anew(stack: Stack, tmp_p
     until(lambda: gone(second), 15)
     until(lambda: stack.records(run_id).read()["state"] == "cancelled", 30)
     until(lambda: stack.client.state("lingering", run_id) == "failed", 15)
+
+
+def test_one_iteration_is_cleared_alone_and_what_was_done_in_it_is_not_repeated(stack: Stack, tmp_path: Path) -> None:
+    run_id, steps = stack.run("spread", folder=str(tmp_path))
+    assert {step for step, attempt in steps.items() if attempt.state != "succeeded"} == {"for-loop-1/1/stumble-at"}
+    shown = stack.client.tasks("spread", run_id)
+    states = {task: shown[task]["state"] for task in shown if task.startswith("for-loop-1.")}
+    assert states == {
+        "for-loop-1.items": "success",
+        "for-loop-1.iteration[0]": "success",
+        "for-loop-1.iteration[1]": "failed",
+        "for-loop-1.iteration[2]": "success",
+        "for-loop-1.outcome": "failed",
+    }
+    assert shown["for-loop-1.iteration[1]"]["rendered_map_index"] == "1"
+    stack.clear("spread", run_id, task_ids=[["for-loop-1.iteration", 1]], only_failed=False)
+    until(lambda: stack.client.state("spread", run_id) == "success")
+    until(lambda: stack.records(run_id).read()["state"] == "succeeded")
+    assert {a.state for a in stack.records(run_id).latest().values()} == {"succeeded"}
+    assert sorted((tmp_path / "visits").read_text().split()) == ["0", "1", "2"]
+
+    stack.clear("spread", run_id, task_ids=[["for-loop-1.iteration", 2]], only_failed=False)  # it went well: anew
+    until(lambda: len((tmp_path / "visits").read_text().split()) == 4)
+    until(lambda: stack.client.state("spread", run_id) == "success")
+
+
+def test_groups_of_a_team_s_dag_hand_on_their_outputs_and_end_with_its_run(stack: Stack, tmp_path: Path) -> None:
+    stack.client.wait_for_dag("team")
+    run_id = stack.client.trigger("team", {"folder": str(tmp_path), "needed": 4})
+    pids = [psutil.Process(int(pid)) for pid in until(lambda: (tmp_path / "pids").read_text().split())]
+    own = run_id.removeprefix("team__")
+    first, second, stays = (stack.records(f"team:{group}__{own}") for group in ("first", "second", "stays"))
+    assert [(r.read()["state"], r.read()["parameters"]["needed"]) for r in (first, second)] == [
+        ("succeeded", 4),
+        ("succeeded", 5),
+    ]
+    until(lambda: stack.client.tasks("team", run_id)["use"]["state"] == "success")
+    place = f"dags/team/dagRuns/{run_id}/taskInstances/use/xcomEntries/return_value"
+    assert stack.client.call("GET", place)["value"] == 16
+    stack.client.fail("team", run_id)
+    until(lambda: gone(pids), 15)
+    until(lambda: stack.client.tasks("team", run_id)["stays.record"]["state"] == "failed")
+    until(lambda: stays.read()["state"] == "cancelled", 30)
+    until(lambda: stack.client.state("team", run_id) == "failed", 15)
+    assert stack.client.tasks("team", run_id)["after"]["state"] == "skipped"
+
+
+def test_a_dag_follows_a_pipeline_by_its_asset(stack: Stack, tmp_path: Path) -> None:
+    stack.client.wait_for_dag("follower")
+    run_id, _ = stack.run("patient", folder=str(tmp_path), times=0)
+    runs = until(lambda: stack.client.call("GET", "dags/follower/dagRuns?run_type=asset_triggered")["dag_runs"])
+    follower = runs[-1]["dag_run_id"]
+    stack.wait("follower", follower)
+    assert stack.records(f"follower__{follower}").read()["parameters"]["needed"] == 50
+    events = stack.client.call("GET", f"assets/events?source_dag_id=patient&source_run_id={run_id}")["asset_events"]
+    assert [event["source_task_id"] for event in events] == ["record"]
 
 
 def reactions(stack: Stack) -> list[dict[str, Any]]:

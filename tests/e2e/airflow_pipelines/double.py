@@ -1,5 +1,7 @@
 """Two steps, one after the other, one of them in a sub-pipeline; parameters of several types."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 from parts import twice
 
@@ -7,6 +9,10 @@ from parts import twice
 @dsl.pipeline
 def inside(n: int) -> int:
     return twice(n=n).outputs["result"]
+
+
+class Doubled(NamedTuple):
+    result: int
 
 
 @dsl.pipeline(name="double")
@@ -17,11 +23,12 @@ def double(
     flag: bool = True,
     items: list = [1],  # noqa: B006
     table: dict = {},  # noqa: B006
-):
+) -> Doubled:
     """Doubles twice.
 
     Args:
         needed: What is doubled.
     """
     first = twice(n=needed).set_display_name("Double")
-    inside(n=first.outputs["result"])
+    again = inside(n=first.outputs["result"])
+    return Doubled(again.output)

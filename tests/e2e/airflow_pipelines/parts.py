@@ -39,3 +39,18 @@ def measure(score: float, drifted: dsl.OutputPath(bool)):
 @dsl.container_component
 def event(score: float, event: dsl.OutputPath(dict)):
     return step("event")
+
+
+@dsl.container_component
+def listed(count: int, numbers: dsl.OutputPath(list)):
+    return step("listed")
+
+
+@dsl.container_component
+def visit(folder: str, number: int, result: dsl.OutputPath(int)):
+    return step("visit")
+
+
+@dsl.container_component
+def stumble_at(folder: str, number: int, times: int, result: dsl.OutputPath(int)):
+    return step("stumble_at")

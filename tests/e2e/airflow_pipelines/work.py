@@ -45,3 +45,19 @@ def measure(score: float) -> dict[str, Any]:
 
 def event(score: float) -> dict[str, Any]:
     return {"event": {"features": {"cpu_usage": score}, "score": score}}
+
+
+def listed(count: int) -> dict[str, Any]:
+    return {"numbers": list(range(count))}
+
+
+def visit(folder: str, number: int) -> dict[str, Any]:
+    """Leave a line for each visit."""
+    with Path(folder, "visits").open("a") as stream:
+        stream.write(f"{number}\n")
+    return {"result": number}
+
+
+def stumble_at(folder: str, number: int, times: int) -> dict[str, Any]:
+    """Stumble at number 1 only."""
+    return stumble(folder, times) if number == 1 else {"result": number}

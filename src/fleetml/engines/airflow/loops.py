@@ -15,7 +15,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from fleetml.engines.airflow.operators import StepOperator, outcomes_of, states_of, task_runner
 from fleetml.engines.local.schedule import Schedule, items_of
 from fleetml.events import Event, StepLine
-from fleetml.records import Attempt
+from fleetml.pipeline import Plan
+from fleetml.records import Attempt, Run
 from fleetml.report import text
 from fleetml.step import Failure
 
@@ -56,7 +57,8 @@ class IterationOperator(StepOperator):
         failed = []
         for index in self.indices:
             scope = f"{self.step}/{index}"
-            schedule = self._scheduled(context, bound, before, scope, items)
+            known = {**before, **kept(self.source.records(context["dag_run"]), plan, scope, before)}
+            schedule = self._scheduled(context, bound, known, scope, items)
             schedule.run(os.cpu_count() or 1)
             if schedule.plan.collected(scope, bound, schedule.outcomes)["state"] == "succeeded":
                 outcomes |= {step: _folded(schedule, step, bound) for step in plan.groups[scope].steps}
@@ -68,12 +70,12 @@ class IterationOperator(StepOperator):
         return outcomes
 
     def _scheduled(
-        self, context: Any, bound: Mapping[str, Any], before: Mapping[str, Any], scope: str, items: Mapping[str, Any]
+        self, context: Any, bound: Mapping[str, Any], known: Mapping[str, Any], scope: str, items: Mapping[str, Any]
     ) -> Schedule:
         return Schedule(
             self.source.plan,
             bound,
-            dict(before),
+            dict(known),
             self.source.context(context["dag_run"]),
             task_runner(self.source),
             self._cancel,
@@ -122,6 +124,23 @@ def shares(count: int, most: int) -> list[list[int]]:
     """
     size = -(-count // most) or 1
     return [list(range(start, min(start + size, count))) for start in range(0, count, size)] or [[]]
+
+
+def kept(records: Run, plan: Plan, scope: str, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the outcomes of steps of an iteration that ended well, where it did not as a whole and is tried again.
+
+    One that went well is cleared to be done anew; so is all that is older than what comes before the loop.
+    """
+    latest = records.latest()
+    earlier = (attempt for step, attempt in latest.items() if any(f"{step}/".startswith(f"{b}/") for b in before))
+    since = max((attempt.finished for attempt in earlier), default=0.0)
+    found: dict[str, Any] = {}
+    for step in plan.groups[scope].steps:
+        attempt = latest.get(step)
+        well = attempt and attempt.outcome and attempt.state in ("succeeded", "skipped") and attempt.started >= since
+        if attempt and well and all(b in before or b in found for b in plan.steps[step].upstream):
+            found[step] = attempt.outcome
+    return {} if len(found) == len(plan.groups[scope].steps) else found
 
 
 def _folded(schedule: Schedule, step: str, bound: Mapping[str, Any]) -> Any:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from fleetml import atomic
+from fleetml import atomic, lineage, tracing
 from fleetml.cost.estimate import total
 from fleetml.errors import ConfigurationError, InvalidParameter
 from fleetml.redaction import without_passwords
@@ -94,6 +94,7 @@ class Run:
             atomic.write_text(self.pipeline, pipeline.read_text(encoding="utf-8"))
         now = {"run_id": self.run_id, "state": "running", "finished": None, "pid": os.getpid()}
         atomic.write_json(self.folder / "run.json", {**before, **document, **now})
+        lineage.run_started(self)
 
     def ask_to_stop(self) -> None:
         """Ask the engine that runs it to stop it; asked before it began, it does not hear."""
@@ -147,6 +148,8 @@ class Run:
             attempt.cost for step in self.read().get("steps", []) for attempt in self.attempts(step) if attempt.cost
         ]
         self.update(state=state, finished=time.time(), cost=total(costs))
+        tracing.run_ended(self)
+        lineage.run_ended(self)
 
     def update(self, **entries: Any) -> None:
         """Replace entries of run.json; only the engine that started the run does so."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fleetml import artifact_store, artifacts, cache, results_lock, secrets
+from fleetml import artifact_store, artifacts, cache, lineage, results_lock, secrets, tracing
 from fleetml.cost.estimate import estimate
 from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 from fleetml.events import Listener, StepEnded, StepLine, StepStarted, ignore
@@ -45,15 +45,19 @@ def run(
     try:
         with results_lock.shared(context.settings.home) as share:
             number, log = records.begin(step.name)
+            lineage.step_started(records, context.pipeline, step, inputs, number)
             cancel = cancel or threading.Event()
             attempt = _Attempt(step, inputs, context, runner, notify, cancel, records, number, log, share)
             outcome = attempt.run()
-            records.write(attempt.record(outcome))
+            ended = attempt.record(outcome)
+            records.write(ended)
     except OSError as error:
         raise Unavailable(
             f"a run's records must be writable, {records.folder} is not: {error.strerror or error}; "
             "free the disk and resume"
         ) from error
+    lineage.step_ended(records, context.pipeline, step, inputs, ended)
+    tracing.step_ended(records, ended)
     notify(StepEnded(step.name, outcome))
     return outcome
 

@@ -19,6 +19,7 @@ from airflow.sdk.exceptions import (
 )
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+from fleetml import lineage, tracing
 from fleetml.engines.airflow.source import Source
 from fleetml.errors import FleetMLError
 from fleetml.events import Event, StepLine
@@ -205,6 +206,8 @@ def _reopened(records: Run) -> Iterator[None]:
     finally:
         if found.get("reopened"):
             records.finish(_ended({attempt.state for attempt in records.latest().values()}))
+        lineage.flush()  # a task's process ends without a word
+        tracing.flush()
 
 
 class RecordOperator(BaseOperator):

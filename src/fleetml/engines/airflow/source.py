@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from airflow.configuration import AIRFLOW_HOME
 
+from fleetml import lineage
 from fleetml.engines.airflow.secrets import from_airflow
 from fleetml.pipeline import Plan, load
 from fleetml.pipeline.model import Loop
@@ -82,6 +83,7 @@ class Source:
             "steps": list(self.plan.steps),
         }
         self.records(run).start(entries, self.path)
+        lineage.flush()
 
     def context(self, run: Any) -> RunContext:
         """Return the run as `fleetml.step` knows it; `start` was called before."""

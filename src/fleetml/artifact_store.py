@@ -12,7 +12,6 @@ import errno
 import json
 import os
 import re
-import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -273,6 +272,8 @@ def _aside(place: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
+        import shutil
+
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +84,8 @@ class ResultFolder:
 
     def discard(self) -> None:
         """Remove what a failed attempt left."""
+        import shutil  # here, as a run of cache hits makes no folder
+
         with contextlib.suppress(OSError):
             shutil.rmtree(self.aside)
 

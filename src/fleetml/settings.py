@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +66,16 @@ class CacheChoice:
                 "FLEETML_CACHE is none, memory, disk, redis://host:port/number or hybrid:redis://host:port/number, "
                 f"got '{kind}{':' if url else ''}{url.rpartition('@')[2]}'; mend or unset it"
             )
-        if remote and find_spec("redis") is None:
-            raise ConfigurationError("FLEETML_CACHE names a Redis, its client is not installed here: pip install redis")
+        if remote:
+            _require_redis()
         return cls(kind or "disk", url if remote else "", _seconds("FLEETML_CACHE_TTL", ttl))
+
+
+def _require_redis() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("redis") is None:
+        raise ConfigurationError("FLEETML_CACHE names a Redis, its client is not installed here: pip install redis")
 
 
 def _seconds(name: str, text: str) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from typing import NoReturn
 
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     # Only the parser of this one command is made: those of all take longer than a run of cache hits.
     module, line = COMMANDS[argv[0]]
     chosen = importlib.import_module(module)
-    parser = argparse.ArgumentParser(prog=f"fleetml {argv[0]}", description=line)
+    parser = argparse.ArgumentParser(prog=f"fleetml {argv[0]}", description=line, formatter_class=_Help)
     chosen.add_arguments(parser)
     args = parser.parse_args(argv[1:])
     from fleetml.settings import Settings
@@ -68,6 +69,20 @@ def main(argv: list[str] | None = None) -> int:
             f"error: {type(error).__name__}: {error}; a mistake of FleetML itself, please report it with {_kept()}"
         )
         return INTERNAL
+
+
+class _Help(argparse.HelpFormatter):
+    """Knows the width of the terminal: without it argparse loads shutil, and all archive formats, to add an argument."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size().columns or 80
+    except (OSError, ValueError):  # no terminal
+        return 80
 
 
 def _help_or_refuse(argv: list[str]) -> NoReturn:

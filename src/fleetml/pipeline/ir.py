@@ -6,7 +6,6 @@ and nothing a user wrote is passed over in silence.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -206,6 +205,8 @@ def _expect(value: Any, shape: type | tuple[type, ...], words: str, place: str) 
 
 
 def _unknown(key: Any, kind: Mapping[str, Any], place: str) -> str:
+    import difflib  # here, as most documents have no such key
+
     close = difflib.get_close_matches(str(key), kind, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(kind))}"
     return f"{place or 'the document'}: the key {key!r} is unknown to KFP ({SCHEMA_VERSION}); {hint}"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from fleetml.pipeline.conditions import Condition
 from fleetml.pipeline.values import ABSENT
+
+if TYPE_CHECKING:
+    from fleetml.pipeline.conditions import Condition
 
 ParameterType = Literal["STRING", "NUMBER_INTEGER", "NUMBER_DOUBLE", "BOOLEAN", "LIST", "STRUCT"]
 Outcome = Mapping[str, Any]  # the JSON form of docs/adr/0001: state, cached, parameters, artifacts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -137,6 +136,8 @@ class Plan:
         """Return the definition of an input. Raises InvalidParameter with the closest name for an unknown one."""
         if name in self.inputs:
             return self.inputs[name]
+        import difflib  # here, as most names are right
+
         close = difflib.get_close_matches(name, self.inputs, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(self.inputs)) or 'none'}"
         raise InvalidParameter(f"pipeline {self.name!r} has no parameter {name!r}; {hint}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import decimal
 import enum
 import hashlib
 import json
@@ -109,7 +108,9 @@ def as_text(value: Any) -> str:
         case float() if value.is_integer():
             return str(int(value))
         case float():
-            return format(decimal.Decimal(repr(value)), "f")
+            from decimal import Decimal
+
+            return format(Decimal(repr(value)), "f")
     return canonical_json(value)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter, InvalidPipeline, UnsupportedConstruct
-from fleetml.pipeline import conditions, placeholders
+from fleetml.pipeline import placeholders
 from fleetml.pipeline.definitions import Interface
 from fleetml.pipeline.model import (
     Absent,
@@ -193,6 +192,8 @@ def _fitting(artifact: ArtifactDefinition, got: Typed | None, place: str) -> Typ
 def guard(expression: str, ports: Ports, place: str) -> Guard | None:
     if not expression:
         return None
+    from fleetml.pipeline import conditions  # here, as most pipelines have none
+
     at = f"{place}.triggerPolicy.condition"
     try:
         condition = conditions.parse(expression)
@@ -263,6 +264,8 @@ def named(name: str, entries: Mapping[str, Any], place: str, what: str) -> Any:
     """Return `entries[name]`. Raises InvalidPipeline naming the closest one there is."""
     if name in entries:
         return entries[name]
+    import difflib  # here, as most names are right
+
     close = difflib.get_close_matches(name, entries, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(entries)) or 'none'}"
     raise InvalidPipeline(f"{place}: there is no {what} {name!r}; {hint}")

@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.runners import Command, Ended, Exit, Limits, Usage
 from fleetml.runners.output import Reader, lines_from
+
+if TYPE_CHECKING:
+    import subprocess
 
 # What a step gets of our own environment; the rest may hold secrets and stays here.
 PASSED = (
@@ -80,6 +81,9 @@ class SubprocessRunner:
         return replace(command, argv=argv, image=image)
 
     def _in_folder(self, command: Command, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
+        import shutil  # here, as a run of cache hits starts no process
+        import tempfile
+
         try:
             folder = Path(tempfile.mkdtemp(prefix="fleetml-step-"))
         except OSError as error:
@@ -117,6 +121,9 @@ class SubprocessRunner:
         return Exit(process.returncode, usage, ended)
 
     def _start(self, command: Command, folder: Path) -> subprocess.Popen[bytes]:
+        import shutil
+        import subprocess
+
         argv = command.argv
         env = self._environment(command, folder)
         program = shutil.which(argv[0], path=env["PATH"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -177,6 +176,8 @@ def _parameters(step: Step, folder: Path, values: Mapping[str, Any]) -> Iterator
 def _fetch(written: str | None, target: Path) -> None:
     """Copy what a step wrote to a path of its own (``Artifact.custom_path``) to where it belongs. Raises OSError."""
     if written and Path(written) != target and Path(written).exists():
+        import shutil
+
         copy = shutil.copytree if Path(written).is_dir() else shutil.copyfile
         copy(written, target)
 

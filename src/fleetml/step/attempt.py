@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import threading
 import time
-import traceback
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -107,6 +106,8 @@ class _Attempt:
             outcome = self._failed("Unavailable", _system_error(error), user_error=True)
         except Exception as error:  # a mistake of ours is a failed step, never a step without a state
             outcome = self._failed(type(error).__name__, f"{error} (an internal error of FleetML, see the log)")
+            import traceback
+
             with self.log.open("a", encoding="utf-8") as stream:
                 stream.write(self.redactor.text(traceback.format_exc()))
         return outcome

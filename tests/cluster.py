@@ -323,8 +323,8 @@ class Pod:
         def remove() -> None:
             self.end(grace)
             self.over.set()
-            self.cluster.tell(self, "DELETED")
             self.cluster.pods.pop(self.body["metadata"]["name"], None)
+            self.cluster.tell(self, "DELETED")
 
         threading.Thread(target=remove, daemon=True).start()
 
@@ -518,7 +518,7 @@ def check_type(value: Any, kind: str, place: str) -> None:
             raise Refused(400, f"{place} must be a list, got {value!r}")
         for index, inner in enumerate(value):
             check_type(inner, found[1], f"{place}[{index}]")
-    elif found := re.fullmatch(r"dict\(str, (.+)\)", kind):
+    elif found := re.fullmatch(r"dict[(\[]str, (.+)[)\]]", kind):
         if not isinstance(value, dict):
             raise Refused(400, f"{place} must be a map, got {value!r}")
         for key, inner in value.items():

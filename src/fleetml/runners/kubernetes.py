@@ -7,6 +7,7 @@ import functools
 import json
 import math
 import os
+import re
 import signal
 import threading
 import time
@@ -32,6 +33,7 @@ _PATIENCE = 60.0  # s without an answer of the cluster, and for a pod that was d
 _TRIES = (0.2, 0.5, 1.0, 2.0, 4.0)  # s between tries when the cluster is busy
 _ANSWER = (10, 60)  # s for a connection and for an answer
 _SILENCE = (10, 300)  # s until a log that says nothing is asked for again
+_BREATH = 0.5  # s until a connection that broke is tried again
 _SAMPLE = 15.0  # s between samples of its use; a metrics server takes them as seldom
 _METRICS = (2, 5)  # s for an answer of the metrics server
 _CONNECTIONS = 64  # kept open; a step holds three
@@ -42,6 +44,7 @@ _PASSING = (
     *("pull qps exceeded", "rate limit", "too many requests", "quota exceeded", "temporarily unavailable", "timeout"),
     *("account limit", "bad gateway", "service unavailable", "gateway timeout"),
 )
+_STAMPED = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\S*) (.*)", re.DOTALL)  # a line of a log
 _NO_PROGRAM = ("StartError", "ContainerCannotRun", "RunContainerError")
 
 
@@ -174,7 +177,7 @@ class _Pod:
             except Exception:  # whatever it is: the cluster is asked again until patience ends
                 with self._changed:
                     self._silent = self._silent or time.monotonic()
-                self._done.wait(0.5)
+                self._done.wait(_BREATH)
 
     def _read(self) -> V1Pod | None:
         from kubernetes.client import ApiException
@@ -270,21 +273,22 @@ class _Pod:
 
     def lines(self) -> Iterator[bytes]:
         """Yield the lines of its log until it has ended, each once, however often the connection breaks."""
-        seen, seen_at = b"", time.monotonic()
-        while not self._done.is_set():
+        seen, seen_at, tries = b"", time.monotonic(), 3
+        while tries and not self._done.is_set():
             last = self._over() or self._terminated() is not None  # asked for after its end, the log is whole
-            skip = seen
+            skip, wanted = seen, True
+            since = math.ceil(time.monotonic() - seen_at) + 5 if seen else None
             with contextlib.suppress(Exception):  # the connection broke, or the log is not there yet
-                for raw in lines_of(
-                    (chunk, None) for chunk in self._log(int(time.monotonic() - seen_at) + 5 if seen else None)
-                ):
-                    stamp, _, line = raw.partition(b" ")
-                    if stamp > skip:
-                        seen, seen_at = stamp, time.monotonic()
-                        yield line
-            if last:
-                return
-            self._pause(0.5)
+                for raw in lines_of((chunk, None) for chunk in self._log(since)):
+                    if found := _STAMPED.fullmatch(raw):  # else it goes on with a line that is too long for one piece
+                        wanted = found[1] > skip
+                    if wanted:
+                        seen, seen_at = found[1] if found else seen, time.monotonic()
+                        yield found[2] if found else raw
+                if last:
+                    return
+            tries -= last
+            self._pause(_BREATH)
 
     def _log(self, seconds: int | None) -> Iterator[bytes]:
         since = {"since_seconds": seconds} if seconds else {}

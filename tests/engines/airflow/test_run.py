@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 
 pytest.importorskip("airflow", reason="Airflow lives in the orchestrator environment")
 
+from fleetml.engines import local
 from fleetml.engines.airflow.source import record_id
+from fleetml.pipeline import load
 from fleetml.records import Run
 from fleetml.settings import Settings
+from tests.lineage import events
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 DAG_FILE = """
@@ -62,6 +66,31 @@ def run(project: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def states(done: Any) -> dict[str, str]:
     return {task.task_id: str(task.state) for task in done.get_task_instances()}
+
+
+@pytest.mark.parametrize("name", ["branches", "cleanup"])
+def test_lineage_is_that_of_the_local_engine(
+    run: Any, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("openlineage.client")
+    monkeypatch.setenv("FLEETML_CACHE", "none")
+    here, there = tmp_path / "local", tmp_path / "airflow"
+    events.into(monkeypatch, there)
+    _, record = run(name)
+    events.into(monkeypatch, here)
+    settings = replace(Settings.from_environment(), home=tmp_path / "home")
+    path = settings.project / "dags" / name / "pipeline.yaml"
+    plan = load(path)
+    local.run(local.Job(plan, path, plan.bind({}), "r"), settings)
+    found = events.read(there)
+    assert len(found) > 5
+    for event in found:
+        events.check(event)
+    assert events.comparable(found) == events.comparable(events.read(here))
+    for step, attempt in record.latest().items():
+        if attempt.state == "succeeded":
+            assert (attempt.usage or {})["cpu_seconds"] > 0, step
+            assert (attempt.usage or {})["max_rss_bytes"] > 1_000_000, step
 
 
 def test_the_branch_that_holds_runs_and_the_others_are_skipped(run: Any) -> None:

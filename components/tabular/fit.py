@@ -11,7 +11,7 @@ import onnx
 
 from components.tabular.transformations import ML_OPSET
 from fleetml.errors import InvalidParameter
-from fleetml.learn.algorithms import ALGORITHMS, CLASSIFICATION, OPTIMIZERS
+from fleetml.learn.algorithms import CLASSIFICATION, OPTIMIZERS, fault
 from fleetml.learn.builder import IR_VERSION, OPSET
 
 Floats = npt.NDArray[np.float32]
@@ -38,25 +38,9 @@ class Task:
 
 def checked(algorithm: str, hyperparameters: Chosen) -> dict[str, Any]:
     """Return the hyperparameters that are given (not None). Raises InvalidParameter for what the algorithm lacks."""
-    if algorithm not in ALGORITHMS:
-        raise InvalidParameter(f"algorithm must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}; choose one")
-    given = {name: value for name, value in hyperparameters.items() if value is not None and value != []}
-    knows = ALGORITHMS[algorithm].knows
-    for name in given:
-        if name not in knows:
-            can = [other for other, known in ALGORITHMS.items() if name in known.knows]
-            raise InvalidParameter(
-                f"{algorithm} has the hyperparameters {', '.join(knows)}, got {name!r}; "
-                f"remove it, or choose {' or '.join(can) or 'one of those'}"
-            )
-    if "max_iterations" in given and "n_estimators" in given:
-        raise InvalidParameter("max_iterations and n_estimators are the same for an ensemble of trees; give one")
-    if given.get("optimizer", OPTIMIZERS[0]) not in OPTIMIZERS:
-        raise InvalidParameter(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {given['optimizer']!r}")
-    for name, value in given.items():
-        if not isinstance(value, str | bool | list) and not value > 0 and name != "l2":
-            raise InvalidParameter(f"{name} must be positive, got {value}; correct it")
-    return given
+    if wrong := fault(algorithm, hyperparameters):
+        raise InvalidParameter(f"{wrong[0]}: {wrong[1]}")
+    return {name: value for name, value in hyperparameters.items() if value is not None and value != []}
 
 
 def fit(algorithm: str, task: Task, hyperparameters: Chosen) -> Any:

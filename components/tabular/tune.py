@@ -42,8 +42,10 @@ def tune(
     check_budget(max_trials, timeout_seconds)
     if search_space and not algorithm:
         raise InvalidParameter("a search_space is that of one algorithm; give algorithm too")
-    fit.checked(algorithm or "linear", dict.fromkeys(search_space or {}, "searched"))
     wanted = requested_space.parse(search_space or {}, "search_space")
+    for name, dimension in wanted.items():
+        for value in dimension.ends():
+            fit.checked(algorithm, {name: value})
     given = with_objective(table.read(dataset.path), objective)
     metric = scores.metric_of(given.recipe.objective, objective_metric)
     names = [algorithm] if algorithm else list(ALGORITHMS)

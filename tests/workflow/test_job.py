@@ -48,7 +48,7 @@ def test_a_job_is_trained_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "a training job says everything itself" in capsys.readouterr().err
     place.write_text(yaml.safe_dump({**JOB, "algorithm": "svm"}))
     assert main(["train", str(place)]) == 1
-    assert f"{place}: algorithm: 'svm' is no algorithm" in capsys.readouterr().err
+    assert f"{place}: algorithm: must be one of linear" in capsys.readouterr().err
 
 
 def test_without_an_algorithm_all_are_searched_and_a_deployment_is_checked_first() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fleetml.learn.search_space import Range, Space
 
@@ -89,3 +90,42 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         {"learning_rate": Range(1e-4, 1e-1, 3e-3, log=True), "l2": Range(1e-6, 1e-1, 1e-4, log=True)},
     ),
 }
+
+
+def fault(algorithm: str, hyperparameters: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the name of a hyperparameter that cannot be, and what is wrong with it; None where all can be.
+
+    None and an empty list stand for a value that is not given; the name is "algorithm" for an unknown one.
+    """
+    if algorithm not in ALGORITHMS:
+        return "algorithm", f"must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}; choose one"
+    knows = ALGORITHMS[algorithm].knows
+    given = {name: value for name, value in hyperparameters.items() if value is not None and value != []}
+    for name, value in given.items():
+        if name not in knows:
+            can = " or ".join(other for other, known in ALGORITHMS.items() if name in known.knows)
+            return (
+                name,
+                f"{algorithm} has no {name}, it has {', '.join(knows)}; remove it{can and f', or choose {can}'}",
+            )
+        if wrong := _wrong(name, value):
+            return name, wrong
+    if "max_iterations" in given and "n_estimators" in given:
+        return "max_iterations", "is the same as n_estimators for an ensemble of trees; give one"
+    return None
+
+
+def _wrong(name: str, value: Any) -> str:
+    """Return what is wrong with a value of the right type, "" for nothing."""
+    if name == "optimizer" and value not in OPTIMIZERS:
+        return f"must be one of {', '.join(OPTIMIZERS)}, got {value!r}; choose one"
+    if name in _SHARES and not 0 < value <= 1:
+        return f"must be above 0 and at most 1, got {value}; correct it"
+    if name == "hidden_layers" and not all(isinstance(width, int) and width > 0 for width in value):
+        return f"must hold the widths of layers, got {value}; write e.g. [64, 32]"
+    if isinstance(value, int | float) and not isinstance(value, bool) and (value < 0 or (value == 0 and name != "l2")):
+        return f"must be positive, got {value}; correct it"
+    return ""
+
+
+_SHARES = ("subsample", "max_features")

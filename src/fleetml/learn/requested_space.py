@@ -27,6 +27,12 @@ class Dimension:
     log: bool = False
     values: tuple[Any, ...] = ()
 
+    def ends(self) -> tuple[Any, ...]:
+        """Return the values that must fit where the dimension's are used: its ends, or all of a categorical one."""
+        if self.type == "categorical":
+            return self.values
+        return (int(self.low), int(self.high)) if self.type == "integer" else (self.low, self.high)
+
     def suggest(self, trial: "optuna.Trial", name: str) -> Any:
         """Return a trial's value."""
         match self.type:

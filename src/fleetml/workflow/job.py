@@ -23,9 +23,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fleetml.learn.algorithms import ALGORITHMS, OBJECTIVES, TRANSFORMATIONS
+from fleetml.learn.algorithms import ALGORITHMS, OBJECTIVES
 from fleetml.pipeline import document
-from fleetml.workflow import grammar
+from fleetml.workflow import grammar, values
 from fleetml.workflow.emit import compiled
 from fleetml.workflow.grammar import InvalidWorkflow
 from fleetml.workflow.source import located, naming
@@ -49,7 +49,6 @@ _JOB = (
     "deployment",
 )
 _DATASET = ("uri", "format", "schema", "features", "target")
-_FORMATS = ("csv", "parquet")
 
 
 def is_job(content: Mapping[str, Any]) -> bool:
@@ -97,7 +96,7 @@ def workflow(job: Mapping[str, Any], folder: Path) -> Workflow:
     dataset = grammar.mapping(found["dataset"], _DATASET, "dataset", ("uri",))
     tasks = [_prepare(found, dataset)]
     if features := _one(found, dataset, "features"):
-        _check_features(grammar.items(features, "features"), _one(found, dataset, "target"))
+        values.features(features, "features", _one(found, dataset, "target"))
         tasks.append({"task_id": "features", "task_type": "FEATURE_EXTRACTION", "parameters": {"features": features}})
     tasks.append(_train(found))
     tasks.append({"task_id": "evaluate", "task_type": "MODEL_EVALUATION"})
@@ -135,34 +134,16 @@ def _placed(message: str, job: Mapping[str, Any], dataset: Mapping[str, Any]) ->
 def _prepare(job: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
     parameters: dict[str, Any] = {"dataset_path": grammar.text(dataset["uri"], "dataset.uri")}
     if (kind := dataset.get("format")) is not None:
-        if str(kind).lower() not in _FORMATS:
-            raise InvalidWorkflow(f"dataset.format: must be CSV or Parquet, got {kind!r}; convert the data")
+        values.one_of(str(kind).lower(), values.FORMATS, "dataset.format")
         parameters["format"] = str(kind).lower()
     if (schema := dataset.get("schema")) is not None:
         parameters["schema"] = _schema(schema)
-    objective = job.get("objective")
-    if objective is not None and str(objective).lower() not in OBJECTIVES:
-        told = grammar.nearest(str(objective), (*OBJECTIVES, *FORECASTING))
-        raise InvalidWorkflow(f"objective: {objective!r} is none of {', '.join(OBJECTIVES)}, forecasting{told}")
+    if (objective := job.get("objective")) is not None:
+        values.one_of(str(objective).lower(), (*OBJECTIVES, FORECASTING[0]), "objective")
     parameters |= {name: job[name] for name in (*_SPLIT, "objective") if job.get(name) is not None}
     if (target := _one(job, dataset, "target")) is not None:
         parameters["target"] = grammar.text(target, "target")
     return {"task_id": "data", "task_type": "DATA_PREPROCESSING", "parameters": parameters}
-
-
-def _check_features(features: list[Any], target: Any) -> None:
-    """What can be known of features without the data."""
-    for at, entry in enumerate(features):
-        place = f"features[{at}]"
-        entry = {"name": entry} if isinstance(entry, str) else entry
-        found = grammar.mapping(entry, ("name", "type", "transformations"), place, ("name",))
-        if found["name"] == target:
-            raise InvalidWorkflow(f"{place}: {target!r} is the target; remove it")
-        chosen = found.get("transformations") or []
-        for name in [chosen] if isinstance(chosen, str) else grammar.items(chosen, f"{place}.transformations"):
-            if name not in TRANSFORMATIONS:
-                told = grammar.nearest(str(name), TRANSFORMATIONS) or f"; known are {', '.join(TRANSFORMATIONS)}"
-                raise InvalidWorkflow(f"{place}.transformations: {name!r} is no transformation{told}")
 
 
 def _schema(schema: Any) -> dict[str, str]:

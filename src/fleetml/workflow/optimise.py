@@ -146,17 +146,11 @@ def _check_space(workflow: Workflow, space: Mapping[str, Dimension]) -> None:
     """Every value at an end of its range must make a workflow that compiles."""
     from fleetml.workflow.emit import compiled
 
-    ends = {name: _ends(dimension) for name, dimension in space.items()}
+    ends = {name: dimension.ends() for name, dimension in space.items()}
     first = {name: values[0] for name, values in ends.items()}
     for name, values in ends.items():
         for value in values:
             compiled(apply(workflow, {**first, name: value}))
-
-
-def _ends(dimension: Dimension) -> list[Any]:
-    if dimension.type == "categorical":
-        return list(dimension.values)
-    return [int(end) if dimension.type == "integer" else end for end in (dimension.low, dimension.high)]
 
 
 def apply(workflow: Workflow, chosen: Mapping[str, Any]) -> Workflow:

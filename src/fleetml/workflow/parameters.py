@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fleetml.errors import InvalidParameter
-from fleetml.learn.algorithms import ALGORITHMS
 from fleetml.pipeline.model import Parameter
 from fleetml.pipeline.values import cast
-from fleetml.workflow import catalogue, grammar
+from fleetml.workflow import catalogue, grammar, values
 from fleetml.workflow.grammar import InvalidWorkflow
 from fleetml.workflow.spec import Task, Workflow
 from fleetml.workflow.types import INSTALLATION
@@ -57,7 +56,12 @@ def inputs(task: Task, workflow: Workflow) -> dict[str, Any]:
             raise InvalidWorkflow(
                 f"{place}: is missing, {task.type} needs {name}; give it here or as a global parameter"
             )
-    _check_hyperparameters(task, workflow)
+    shared = {
+        name: _cast(value, takes[name].type, f"global_parameters.{name}")
+        for name, value in workflow.parameters.items()
+        if name in takes and name not in task.parameters
+    }
+    values.check(task, {**shared, **task.parameters})
     return found
 
 
@@ -66,17 +70,20 @@ def _given(name: str, value: Any, parameter: Parameter, workflow: Workflow, plac
         return {name: {"componentInputParameter": _referred(whole[1], workflow, place)}}
     channels = dict.fromkeys(_referred(each, workflow, place) for each in _references(value))
     if not channels:
-        try:
-            value = cast(value, parameter.type, place)
-        except InvalidParameter as error:
-            raise InvalidWorkflow(f"{error}; correct it".replace(" must be", ": must be", 1)) from None
-        return {name: {"runtimeValue": {"constant": value}}}
+        return {name: {"runtimeValue": {"constant": _cast(value, parameter.type, place)}}}
     if parameter.type not in ("STRING", "LIST", "STRUCT"):
         raise InvalidWorkflow(
             f"{place}: takes a number or a truth value, a text with ${{…}} in it is none; write ${{…}} alone"
         )
     reads = {f"{_CHANNEL}{each}": {"componentInputParameter": each} for each in channels}
     return {name: {"runtimeValue": {"constant": _written(value)}}, **reads}
+
+
+def _cast(value: Any, kind: str, place: str) -> Any:
+    try:
+        return cast(value, kind, place)
+    except InvalidParameter as error:
+        raise InvalidWorkflow(f"{error}; correct it".replace(" must", ": must", 1)) from None
 
 
 def _references(value: Any) -> Iterator[str]:
@@ -109,25 +116,6 @@ def _written(value: Any) -> Any:
     return value
 
 
-def _check_hyperparameters(task: Task, workflow: Workflow) -> None:
-    """What the step would refuse, said before anything runs; a reference to a global parameter is known only then."""
-    if task.kind.component not in ("train", "tune"):
-        return
-    standard = catalogue.parameters(task.kind.component)["algorithm"].default
-    algorithm = task.parameters.get("algorithm") or workflow.parameters.get("algorithm") or standard
-    place = f"{task.place}.parameters"
-    if not isinstance(algorithm, str) or _REFERENCE.search(algorithm) or not algorithm:
-        return
-    if algorithm not in ALGORITHMS:
-        told = grammar.nearest(algorithm, ALGORITHMS) or f"; known are {', '.join(ALGORITHMS)}"
-        raise InvalidWorkflow(f"{place}.algorithm: {algorithm!r} is no algorithm{told}")
-    knows = ALGORITHMS[algorithm].knows
-    every = {name for each in ALGORITHMS.values() for name in each.knows}
-    for name in task.parameters:
-        if name in every and name not in knows:
-            raise InvalidWorkflow(f"{place}.{name}: {algorithm} has no {name}; it has {', '.join(knows)}")
-
-
 def pipeline_inputs(workflow: Workflow, used: Mapping[str, set[str]]) -> dict[str, Any]:
     """Return the input definitions of the pipeline: the global parameters, and what comes from the installation.
 
@@ -146,11 +134,7 @@ def pipeline_inputs(workflow: Workflow, used: Mapping[str, set[str]]) -> dict[st
         if len(kinds) > 1:
             raise InvalidWorkflow(f"{place}: is read as {' and '.join(sorted(kinds))}; use two parameters")
         kind = next(iter(kinds), own)
-        try:
-            value = cast(value, kind, place)
-        except InvalidParameter as error:
-            raise InvalidWorkflow(f"{error}; correct it".replace(" must be", ": must be", 1)) from None
-        found[name] = {"parameterType": kind, "defaultValue": value, "isOptional": True}
+        found[name] = {"parameterType": kind, "defaultValue": _cast(value, kind, place), "isOptional": True}
     for name in INSTALLATION:
         if name in used and name not in found:
             found[name] = {"parameterType": "STRING", "defaultValue": "", "isOptional": True}

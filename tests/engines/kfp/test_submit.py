@@ -13,8 +13,16 @@ import yaml
 
 pytest.importorskip("kfp")
 
+from fleetml.cli import main
 from fleetml.engines.kfp import Schedule, submit
-from fleetml.errors import ConfigurationError, FleetMLError, InvalidParameter, InvalidPipeline, Unavailable
+from fleetml.errors import (
+    ConfigurationError,
+    FleetMLError,
+    InvalidParameter,
+    InvalidPipeline,
+    Unavailable,
+    UnsupportedConstruct,
+)
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 DIGEST = "sha256:" + "a" * 64
@@ -233,7 +241,18 @@ def test_a_bad_parameter_or_ir_is_refused_before_anything_is_sent(server, tmp_pa
         submit(PIPELINES / "types.yaml", {"cuont": 1}, server.host, project=project(tmp_path))
     with pytest.raises(InvalidPipeline, match="task configuration"):
         submit(PIPELINES / "task_config.yaml", {}, server.host, project=project(tmp_path))
+    with pytest.raises(UnsupportedConstruct, match="'data' of pipeline 'given' is an artifact"):
+        submit(PIPELINES / "given.yaml", {"data": "s3://bucket/data"}, server.host, project=project(tmp_path))
     assert server.requests == []
+
+
+def test_the_command_submits_and_tells_where_to_look(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FLEETML_PROJECT", str(project(tmp_path)))
+    assert main(["submit", str(PIPELINES / "branches.yaml"), "--host", server.host, "-p", "size=11"]) == 0
+    said = capsys.readouterr().out
+    assert server.host in said
+    (made,) = server.runs.values()
+    assert made["runtime_config"]["parameters"]["size"] == 11
 
 
 def test_the_token_is_sent_and_a_refused_one_is_said(tmp_path):

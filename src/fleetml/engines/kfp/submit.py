@@ -11,7 +11,7 @@ from typing import Any
 
 from fleetml.engines.kfp.cluster import Cluster
 from fleetml.engines.kfp.pins import pinned
-from fleetml.errors import ConfigurationError
+from fleetml.errors import ConfigurationError, UnsupportedConstruct
 from fleetml.images import Images
 from fleetml.pipeline import Plan, document, load
 from fleetml.pipeline.values import digest
@@ -62,6 +62,7 @@ def submit(
     """
     plan = load(ir_path)
     bound = plan.bind(parameters)
+    _refuse_artifacts(plan, bound)
     recurring = _recurring(plan, bound, schedule) if schedule else {}
     spec = pinned(document.read(ir_path), Images(project), image_overrides or {})
     cluster = Cluster(host, token=token, namespace=namespace)
@@ -79,6 +80,15 @@ def submit(
     page = f"runs/details/{run_id}" if run_id else f"recurringrun/details/{recurring_id}"
     url = f"{cluster.host}/#/{page}" if run_id or recurring_id else ""
     return Submission(pipeline_id, version_id, run_id, recurring_id, url)
+
+
+def _refuse_artifacts(plan: Plan, bound: Mapping[str, Any]) -> None:
+    for name in plan.document["root"].get("inputDefinitions", {}).get("artifacts", {}):
+        if name in bound:
+            raise UnsupportedConstruct(
+                f"a KFP cluster takes parameters for a run, {name!r} of pipeline {plan.name!r} is an artifact; "
+                "bring it in with dsl.importer"
+            )
 
 
 def _recurring(plan: Plan, bound: Mapping[str, Any], schedule: Schedule) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -19,6 +21,7 @@ from fleetml.errors import FleetMLError, InvalidParameter
 from fleetml.pipeline import Plan, load
 from fleetml.pipeline.model import Loop
 from fleetml.records import Attempt, Run
+from fleetml.report import page
 from fleetml.settings import Settings
 from fleetml.stack import airflow, ports, processes
 from fleetml.stack.airflow_client import AirflowClient
@@ -40,6 +43,7 @@ locks = ["lock.txt"]
 "python:3.1?*" = "fleetml/ml"
 """
 DRIFT = "fleetml://drift/cpu"
+TOKEN, PASSWORD = "t0k'en \\ of the vault", "p4ss/w\u00f6rd%of the vault"  # from the environment, from a Connection
 TRIGGERS = {
     "watch": f"emits: [{{step: condition-1/event, output: event, asset: '{DRIFT}'}}]\n",
     "react": f"assets: [{{uri: '{DRIFT}', parameters: {{drift: features}}}}]\n"
@@ -103,6 +107,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         shutil.copy(PIPELINES / f"{name}.yaml", dags / name / "pipeline.yaml")
     for source in sorted(set(HERE.glob("*.py")) - {HERE / "parts.py", HERE / "work.py"}):
         compile_pipeline(source, dags / source.stem / "pipeline.yaml")
+    for source in HERE.glob("*.yaml"):
+        (dags / source.stem).mkdir()
+        shutil.copy(source, dags / source.stem / "pipeline.yaml")
     for name, text in TRIGGERS.items():
         (dags / name / "triggers.yaml").write_text(text)
     for file in ("fleetml_dags.py", ".airflowignore"):
@@ -124,7 +131,9 @@ def started(settings: Settings) -> Stack:
 
 @pytest.fixture(scope="module")
 def stack(settings: Settings) -> Iterator[Stack]:
-    made = started(settings)
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("FLEETML_SECRET_VAULT_TOKEN", TOKEN)
+        made = started(settings)
     try:
         for folder in sorted((settings.project / "dags").iterdir()):
             if folder.is_dir() and folder.name != "__pycache__":
@@ -290,6 +299,33 @@ def test_a_user_s_mistake_is_not_tried_again(stack: Stack) -> None:
     run_id, steps = stack.run("refusing")
     assert (steps["refuse"].state, steps["refuse"].number) == ("failed", 1)
     assert "step 'refuse' failed: n must be even, got 1; give another" in stack.log("refusing", run_id, "refuse")
+
+
+def test_a_step_gets_its_secrets_and_nobody_else_does(stack: Stack) -> None:
+    """One is in the environment of Airflow, the other in a Connection; only Airflow's own table of those holds it."""
+    stack.client.call("POST", "connections", {"connection_id": "vault", "conn_type": "generic", "password": PASSWORD})
+    run_id, steps = stack.run("confidential")
+    assert {step: a.state for step, a in steps.items()} == {"tell": "succeeded", "spill": "failed"}
+    assert (steps["tell"].outcome or {})["parameters"] == {"result": len(TOKEN)}
+    assert "none may hold a secret; output parameter 'result'" in (steps["spill"].failure or {})["message"]
+    logs = [stack.log("confidential", run_id, task) for task in ("tell", "spill", "record")]
+    assert logs[0].count("***") >= 8
+    instances = f"dags/confidential/dagRuns/{run_id}/taskInstances"
+    xcoms = [
+        stack.client.call("GET", f"{instances}/{task}/xcomEntries/{entry['key']}")
+        for task in ("tell", "spill")
+        for entry in stack.client.call("GET", f"{instances}/{task}/xcomEntries")["xcom_entries"]
+    ]
+    assert xcoms
+    report = page.write(stack.records(run_id)).read_text()
+    files = {path for path in stack.settings.home.rglob("*") if path.is_file()}
+    found = [path.read_bytes().decode(errors="replace") for path in files if not path.name.startswith("airflow.db")]
+    database = "".join(p.read_bytes().decode(errors="replace") for p in files if p.name.startswith("airflow.db"))
+    for secret in (TOKEN, PASSWORD):
+        forms = (secret, secret[7:], repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret, safe=""))
+        for text in (*logs, json.dumps(xcoms), report, *found):
+            assert not [form for form in forms if form in text]
+    assert TOKEN not in database
 
 
 def test_a_failure_that_a_later_step_outlives_fails_the_run(stack: Stack) -> None:

@@ -1,10 +1,12 @@
 """What the steps of the pipelines in this folder do."""
 
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData
@@ -25,6 +27,18 @@ def stumble(folder: str, times: int) -> dict[str, Any]:
     if count < times:
         raise ValueError(f"stumbled over column 'cpu' ({count})")
     return {"result": count}
+
+
+def tell() -> dict[str, Any]:
+    """Print the step's secrets in all ways, also split over lines."""
+    for secret in (os.environ["TOKEN"], os.environ["PASSWORD"]):
+        print(secret, repr(secret), quote(secret, safe=""))
+        print(f"begins {secret[:7]}\n{secret[7:]} ends", flush=True)
+    return {"result": len(os.environ["TOKEN"])}
+
+
+def spill() -> dict[str, Any]:
+    return {"result": f"it is {os.environ['PASSWORD']}"}
 
 
 def refuse(n: int) -> None:

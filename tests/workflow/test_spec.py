@@ -57,6 +57,7 @@ def task(name: str, kind: str, *after: str, **parameters: Any) -> dict[str, Any]
 
 DATA = task("data", "DATA_PREPROCESSING", dataset_path="/d.csv")
 TRAIN = task("train", "MODEL_TRAINING", "data")
+DEPTH = {"max_depth": {"type": "integer", "min": 1, "max": 2}}
 
 
 def flow(*tasks: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def test_the_example_becomes_two_steps_and_the_data_flow() -> None:
         (example(tasks__1__retry={"max_retries": 1, "backoff_factor": 0.5}), "tasks[1].retry.backoff_factor: must be"),
         (example(tasks__1__cache="yes"), "tasks[1].cache: must be true or false, got 'yes'"),
         (example(global_parameters={"colour": 1}), "global_parameters.colour: no task takes it"),
-        (example(global_parameters={"seed": None}), "global_parameters.seed: must have a value"),
+        (example(global_parameters={"seed": None}), "global_parameters.seed: must be an integer, got None"),
         (example(global_parameters={"seed": "x"}), "global_parameters.seed: must be an integer, got 'x'"),
         (example(global_parameters={}, parameters={}), "parameters: is another name of global_parameters"),
         (
@@ -151,6 +152,59 @@ def test_the_example_becomes_two_steps_and_the_data_flow() -> None:
         (
             flow(DATA, {**DATA, "task_id": "other"}, task("train", "MODEL_TRAINING", "data", "other")),
             "tasks[2].dependencies: 'data' and 'other' both make a Dataset for 'train'",
+        ),
+        (example(tasks__1__parameters__n_estimators=0), "tasks[1].parameters.n_estimators: must be positive, got 0"),
+        (example(tasks__1__parameters__max_features=1.5), "tasks[1].parameters.max_features: must be above 0"),
+        (
+            example(tasks__1__parameters={"algorithm": "mlp", "hidden_layers": [0]}),
+            "tasks[1].parameters.hidden_layers: must hold the widths of layers",
+        ),
+        (
+            example(global_parameters={"max_depth": 3}, tasks__1__parameters__algorithm="linear"),
+            "tasks[1].parameters.max_depth: linear has no max_depth",
+        ),
+        (
+            example(global_parameters={"subsample": "x"}),
+            "global_parameters.subsample: must be a finite number, got 'x'",
+        ),
+        (example(tasks__0__parameters__format="xml"), "tasks[0].parameters.format: 'xml' is none of csv, parquet"),
+        (example(tasks__0__parameters__objective="clasify"), "tasks[0].parameters.objective: 'clasify' is none of"),
+        (example(tasks__0__parameters__validation_split=1.0), "tasks[0].parameters.validation_split: must be above 0"),
+        (
+            flow(DATA, task("f", "FEATURE_EXTRACTION", "data", features=[{"name": "a", "transformations": ["cube"]}])),
+            "tasks[1].parameters.features[0].transformations: 'cube' is none of standard_scale",
+        ),
+        (
+            flow(DATA, task("t", "HYPERPARAMETER_TUNING", "data", search_space={"l2": {"type": "categorical"}})),
+            "tasks[1].parameters.search_space: is that of one algorithm, none is given",
+        ),
+        (
+            flow(DATA, task("t", "HYPERPARAMETER_TUNING", "data", algorithm="mlp", search_space={"l2": {"type": "x"}})),
+            "tasks[1].parameters.search_space.l2.type must be one of integer, float, categorical",
+        ),
+        (
+            flow(DATA, task("t", "HYPERPARAMETER_TUNING", "data", algorithm="linear", search_space=DEPTH)),
+            "tasks[1].parameters.search_space.max_depth: linear has no max_depth",
+        ),
+        (
+            flow(DATA, task("t", "HYPERPARAMETER_TUNING", "data", objective_metric="acuracy")),
+            "tasks[1].parameters.objective_metric: 'acuracy' is none of accuracy",
+        ),
+        (
+            flow(DATA, task("t", "HYPERPARAMETER_TUNING", "data", max_trials=0)),
+            "tasks[1].parameters.max_trials: must be",
+        ),
+        (
+            flow(DATA, TRAIN, task("v", "MODEL_VALIDATION", "train", thresholds={"acc": 1})),
+            "tasks[2].parameters.thresholds: 'acc' is none of accuracy",
+        ),
+        (
+            flow(DATA, TRAIN, task("v", "MODEL_VALIDATION", "train", thresholds={"f1": "high"})),
+            "tasks[2].parameters.thresholds.f1: must be a number, got 'high'",
+        ),
+        (
+            flow(DATA, TRAIN, task("d", "MODEL_DEPLOYMENT", "train", scaling_config={"min": 1})),
+            "tasks[2].parameters.scaling_config has min_replicas",
         ),
         (flow(DATA, task("p", "BATCH_INFERENCE", "data")), "or give parameters.model_name, a model of the registry"),
         (

@@ -112,10 +112,8 @@ def refuse_secrets(
     """Raise StepFailed when an output of a step holds one of its secrets, OSError when one cannot be read."""
     held = [f"output parameter '{name}'" for name, value in parameters.items() if redactor.holds(value)]
     held += [f"the metadata of output artifact '{name}'" for name, entry in made.items() if redactor.holds(entry)]
-    outside = {path for (entry,) in made.values() if (path := artifacts.local_path(entry["uri"]))}
-    for place in (folder, *(path for path in outside if path.exists() and not path.is_relative_to(folder))):
-        if leak := redactor.leak(place):
-            held.append(f"the file {redactor.text(str(leak.relative_to(place.parent)))}")
+    if leak := redactor.leak(folder):
+        held.append(f"the file {redactor.text(str(leak.relative_to(folder)))}")
     if held:
         raise StepFailed(
             f"outputs are kept and shown, so none may hold a secret; {held[0]} of step '{step.name}' does; leave it out"

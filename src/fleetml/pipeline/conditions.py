@@ -61,13 +61,19 @@ class Condition:
 
     def check(self, types: Mapping[str, str]) -> None:
         """Raise InvalidPipeline unless the operands fit each other; `types` are the inputs' declared types."""
-        if _kind(self.root, types, self.expression) not in ("boolean", ""):
+        try:
+            kind = _kind(self.root, types, self.expression)
+        except RecursionError:
+            raise _too_deep(self.expression) from None
+        if kind not in ("boolean", ""):
             raise InvalidPipeline(f"a condition must be true or false, got {self.expression}; compare its value")
 
     def evaluate(self, values: Mapping[str, Any]) -> bool:
         """Return whether it holds. Raises InvalidPipeline for a cast that fails or operands that do not fit."""
         try:
             return bool(_value(self.root, values))
+        except RecursionError:
+            raise _too_deep(self.expression) from None
         except (ValueError, TypeError, OverflowError) as error:
             raise InvalidPipeline(
                 f"condition {self.expression} cannot be evaluated: {error} ({self.reading(values)})"
@@ -85,10 +91,20 @@ class Condition:
 def parse(expression: str) -> Condition:
     """Return the parsed condition. Raises InvalidPipeline at what is outside the grammar."""
     parser = _Parser(expression)
-    root = parser.alternatives()
-    if parser.kind != "end":
-        raise parser.error()
-    return Condition(expression, root, tuple(dict.fromkeys(_inputs(root))))
+    try:
+        root = parser.alternatives()
+        if parser.kind != "end":
+            raise parser.error()
+        return Condition(expression, root, tuple(dict.fromkeys(_inputs(root))))
+    except RecursionError:
+        raise _too_deep(expression) from None
+
+
+def _too_deep(expression: str) -> InvalidPipeline:
+    return InvalidPipeline(
+        f"a condition holds about a hundred operations, one of {len(expression):,} characters holds more than can be "
+        f"read ({shown(expression)}); let a step decide and compare its output"
+    )
 
 
 def _readable(token: re.Match[str]) -> str:

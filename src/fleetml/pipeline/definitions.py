@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,6 +12,7 @@ from fleetml.errors import InvalidParameter, InvalidPipeline, UnsupportedConstru
 from fleetml.pipeline.model import ArtifactDefinition, Container, Importer, Parameter, Resources, Retry
 from fleetml.pipeline.values import ABSENT, EXPECTED, as_text, cast
 
+_VARIABLE = re.compile(r"[^=\0]+\Z")
 _NOT_RUN = {"TASK_CONFIG": "task configuration (dsl.TaskConfig)"}
 
 
@@ -87,6 +90,11 @@ def container(executor: Mapping[str, Any], place: str) -> Container:
     spec = executor.get("container", {})
     if not spec.get("image"):
         raise InvalidPipeline(f"{place}: an executor must hold a container with an image, got {sorted(executor)}")
+    for entry in spec.get("env", ()):
+        if not _VARIABLE.match(entry.get("name", "")):
+            raise InvalidPipeline(
+                f"{place}: an environment variable has a name without '=', got {entry.get('name', '')!r}; rename it"
+            )
     return Container(
         spec["image"],
         tuple(spec.get("command", ())),
@@ -139,6 +147,9 @@ def retry(spec: Mapping[str, Any], place: str) -> Retry:
 
 def _seconds(text: str, place: str) -> float:
     try:
-        return float(text.removesuffix("s"))
+        seconds = float(text.removesuffix("s"))
     except ValueError:
-        raise InvalidPipeline(f'{place}: a duration must be seconds like "30s", got {text!r}; compile again') from None
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise InvalidPipeline(f'{place}: a duration must be seconds like "30s", got {text!r}; compile again')
+    return seconds

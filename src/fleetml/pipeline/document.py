@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,9 @@ def _parse(content: bytes) -> dict[str, Any]:
         raise InvalidPipeline("the IR is empty; compile it again with `fleetml compile`")
     one_json = content.lstrip()[:1] == b"{" and b"\n---" not in content
     try:
-        documents = [json.loads(content)] if one_json else _yaml_documents(content)
+        documents = [json.loads(content, object_pairs_hook=_once)] if one_json else _yaml_documents(content)
+    except RecursionError:
+        raise InvalidPipeline("the IR is nested deeper than any pipeline; compile it again") from None
     except ValueError as error:
         raise InvalidPipeline(
             f"the IR is neither YAML nor JSON: {error}; compile it again with `fleetml compile`"
@@ -75,19 +77,35 @@ def split(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _require_json(document: dict[str, Any]) -> None:
-    """YAML knows dates, NaN and other keys than texts; the IR does not."""
+    """YAML knows dates, NaN and other keys than texts, JSON knows halves of characters; the IR knows none of them."""
     try:
-        json.dumps(document, allow_nan=False)
+        json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError:
+        raise InvalidPipeline("the IR is nested deeper than any pipeline; compile it again") from None
     except (TypeError, ValueError) as error:
         raise InvalidPipeline(f"the IR must hold JSON values only: {error}; quote the value") from None
+
+
+def _once(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return a mapping. Raises InvalidPipeline for a name that stands in it twice, where parsers drop the first."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidPipeline(f"a mapping of the IR has each name once, one has {twice!r} twice; rename one of them")
+    return made
 
 
 def _yaml_documents(content: bytes) -> list[Any]:
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            _once([(key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)])
+            return super().construct_mapping(node, deep=deep)
+
     try:
-        return [document for document in yaml.load_all(content, Loader=loader) if document is not None]
+        return [document for document in yaml.load_all(content, Loader=Loader) if document is not None]
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
 

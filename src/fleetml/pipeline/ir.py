@@ -15,6 +15,8 @@ from fleetml.errors import InvalidPipeline, UnsupportedConstruct
 
 SCHEMA_VERSION = "2.1.0"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+# An output is a file or folder of this name beside those of the executor contract.
+_OUTPUT = re.compile(r"(?!(?:executor_output|failure|result)\.json\Z)[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class MapOf:
     """A mapping from free names to one kind of value."""
 
     kind: Any
-    named: bool = False  # the names become file and folder names
+    names: re.Pattern[str] | None = None  # where they become file and folder names
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ _ARTIFACT = {
     "properties": Unsupported("properties in an output definition"),
     "customProperties": Unsupported("customProperties in an output definition"),
 }
-_DEFINITIONS = {"parameters": MapOf(_PARAMETER), "artifacts": MapOf(_ARTIFACT)}
+_INPUTS = {"parameters": MapOf(_PARAMETER), "artifacts": MapOf(_ARTIFACT)}
+_OUTPUTS = {"parameters": MapOf(_PARAMETER, _OUTPUT), "artifacts": MapOf(_ARTIFACT, _OUTPUT)}
 _PARAMETER_SELECTOR = {"producerSubtask": TEXT, "outputParameterKey": TEXT}
 _DAG_OUTPUTS = {
     "parameters": MapOf(
@@ -112,10 +115,10 @@ _TASK = {
     "iteratorPolicy": {"parallelismLimit": NUMBER},
 }
 _COMPONENT = {
-    "inputDefinitions": _DEFINITIONS,
-    "outputDefinitions": _DEFINITIONS,
+    "inputDefinitions": _INPUTS,
+    "outputDefinitions": _OUTPUTS,
     "executorLabel": TEXT,
-    "dag": {"tasks": MapOf(_TASK, named=True), "outputs": _DAG_OUTPUTS},
+    "dag": {"tasks": MapOf(_TASK, NAME), "outputs": _DAG_OUTPUTS},
     "singlePlatformSpecs": Unsupported("platform settings of a component (singlePlatformSpecs)"),
     "taskConfigPassthroughs": Unsupported("task configuration passed into a component (dsl.TaskConfig)"),
 }
@@ -185,11 +188,12 @@ def walk(value: Any, kind: Any, place: str) -> None:
                 if key not in kind:
                     raise UnsupportedConstruct(_unknown(key, kind, place))
                 walk(inner, kind[key], _join(place, key))
-        case MapOf(inner_kind, named):
+        case MapOf(inner_kind, names):
             _expect(value, dict, "a mapping", place)
             for key, inner in value.items():
-                if not isinstance(key, str) or (named and not NAME.match(key)):
-                    raise InvalidPipeline(f"{place}: a name must match {NAME.pattern}, got {key!r}; rename the task")
+                if not isinstance(key, str) or (names and not names.match(key)):
+                    pattern = (names or NAME).pattern
+                    raise InvalidPipeline(f"{place}: a name must match {pattern}, got {key!r:.80}; rename it")
                 walk(inner, inner_kind, _join(place, key))
         case ListOf(inner_kind):
             _expect(value, list, "a list", place)

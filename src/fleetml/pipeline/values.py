@@ -42,7 +42,7 @@ def cast(value: Any, type: str, place: str = "value") -> Any:
     mappings too; nothing else is converted. Raises InvalidParameter, which names `place`.
     """
     match type, value:
-        case "STRING", str():
+        case "STRING", str() if _is_text(value):
             return value
         case "BOOLEAN", bool():
             return value
@@ -59,6 +59,15 @@ def cast(value: Any, type: str, place: str = "value") -> Any:
     raise InvalidParameter(f"{place} must be {EXPECTED.get(type, type)}, got {shown(value)}")
 
 
+def _is_text(value: str) -> bool:
+    """JSON can escape half a character ("\\ud800"), which no file or command line can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _finite(value: float) -> bool:
     try:
         return math.isfinite(value)
@@ -69,13 +78,15 @@ def _finite(value: float) -> bool:
 def _plain(value: Any, place: str) -> Any:
     """Return a JSON value whose integral doubles are integers."""
     match value:
-        case None | bool() | str() | int():
+        case None | bool() | int():
+            return value
+        case str() if _is_text(value):
             return value
         case float() if math.isfinite(value):
             return int(value) if value.is_integer() and abs(value) < 2**53 else value
         case list():
             return [_plain(item, place) for item in value]
-        case dict() if all(isinstance(key, str) for key in value):
+        case dict() if all(isinstance(key, str) and _is_text(key) for key in value):
             return {key: _plain(item, place) for key, item in value.items()}
     raise InvalidParameter(f"{place} must hold JSON values only, got {shown(value)} in it")
 
@@ -83,15 +94,15 @@ def _plain(value: Any, place: str) -> Any:
 def parse_parameter(text: str, type: str, place: str = "value") -> Any:
     """Return the value a user wrote as text ("5", "true", '{"a": 1}'). Raises InvalidParameter naming `place`."""
     value: Any = text
-    if type == "NUMBER_INTEGER" and _INTEGER.match(text.strip()):
-        value = int(text)
-    elif type == "BOOLEAN":
-        value = _TRUTH.get(text.strip(), text)
-    elif type != "STRING":
-        try:
+    try:
+        if type == "NUMBER_INTEGER" and _INTEGER.match(text.strip()):
+            value = int(text)
+        elif type == "BOOLEAN":
+            value = _TRUTH.get(text.strip(), text)
+        elif type != "STRING":
             value = float(text) if type == "NUMBER_DOUBLE" else json.loads(text)
-        except ValueError:
-            pass  # the cast says what was expected
+    except (ValueError, RecursionError):
+        pass  # the cast says what was expected
     return cast(value, type, place)
 
 

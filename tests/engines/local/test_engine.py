@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -112,6 +113,20 @@ def test_retries_of_the_pipeline_are_those_of_steps_that_state_none(
 ) -> None:
     assert go(pipeline(attempts(3, "ValueError", tmp_path), {"a": []}), project, retries=2) == "succeeded"
     assert len(Run(project.home, "r").attempts("a")) == 3
+
+
+def test_an_image_that_is_not_here_is_told_before_the_first_step(pipeline: Pipeline, project: Settings) -> None:
+    path = pipeline(CHAIN, {"a": [], "b": ["a"], "c": ["b"]})
+    document = json.loads(path.read_text())
+    document["deploymentSpec"]["executors"]["exec-c"]["container"]["image"] = "nobody/has:it"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ConfigurationError, match=r"step 'c': image 'nobody/has:it' has no environment"):
+        go(path, project)
+    assert not Run(project.home, "r").exists()
+    document["root"]["dag"]["tasks"]["c"]["triggerPolicy"] = {"condition": "int(inputs.parameter_values['b']) == 7"}
+    path.write_text(json.dumps(document))
+    assert go(path, project) == "succeeded"  # it never came to that
+    assert states(project)["c"] == "skipped"
 
 
 def test_a_second_run_of_one_id_is_refused_and_the_first_s_record_stays(pipeline: Pipeline, project: Settings) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.engines.local.schedule import Schedule, Tell
-from fleetml.errors import InvalidParameter
+from fleetml.errors import ConfigurationError, InvalidParameter
 from fleetml.pipeline import Plan
 from fleetml.records import Run
 from fleetml.runners import Runner, choice
@@ -94,7 +94,21 @@ class _Engine:
             self.records.finish(schedule.state)
             return schedule.state
 
+    def _require_images(self) -> None:
+        """Refuse a run that could not get through: a step whatever happens needs an image that is not here.
+
+        What a condition may leave out is told if it comes to that. Raises ConfigurationError.
+        """
+        for name, step in self.plan.steps.items():
+            tasks = (step, *(self.plan.groups[group] for group in step.group))
+            if step.container.image and name not in self.job.kept and not any(task.guard for task in tasks):
+                try:
+                    self.context.images.resolve(step.container.image)
+                except ConfigurationError as error:
+                    raise ConfigurationError(f"step '{name}': {error}") from None
+
     def _begin(self) -> None:
+        self._require_images()
         if self.records.exists() and not self.job.resumed:
             raise InvalidParameter(
                 f"a run id is used once, {self.job.run_id!r} exists; "

@@ -237,6 +237,10 @@ class Run:
         folder = self.step_folder(step)
         return [_read_attempt(folder / f"attempt-{number}.json") for number in _numbers(folder, "json")]
 
+    def attempt(self, step: str, number: int) -> Attempt:
+        """One recorded attempt of a step. Raises FileNotFoundError when there is none."""
+        return _read_attempt(self.step_folder(step) / f"attempt-{number}.json")
+
     def latest(self) -> dict[str, Attempt]:
         """The last attempt of each step that has one, in the order of the run's steps."""
         found = {step: self.attempts(step) for step in self.read().get("steps", [])}

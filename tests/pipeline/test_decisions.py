@@ -201,3 +201,23 @@ def test_an_exit_handler_is_told_in_kfp_s_words(plan_of_file, outcome, states, t
     inner = [step for step in plan.steps if step != "tell"]
     outcomes = dict.fromkeys(inner, outcome(states[1])) | {inner[0]: outcome(states[0])}
     assert plan.resolve("tell", {"number": 1}, outcomes, {}).parameters["status"]["state"] == told
+
+
+@pytest.mark.timeout(60)
+def test_a_step_behind_forty_pairs_of_sub_dags_is_decided_at_all(ir):
+    """Each pair waits for the one before: to ask each sub-DAG anew for each that waits for it would be 2**40 questions."""
+    document = ir("nested")
+    inner = document["root"]["dag"]["tasks"]["inner"]
+    tasks = {
+        f"{side}{n}": {
+            "componentRef": inner["componentRef"],
+            "inputs": {"parameters": {"label": {"runtimeValue": {"constant": "x"}}}},
+            "dependentTasks": [f"a{n - 1}", f"b{n - 1}"] if n else [],
+        }
+        for n in range(40)
+        for side in "ab"
+    }
+    document["root"] = {"dag": {"tasks": tasks}}
+    _, outcomes, reasons = walk(plan_of(document), failing=["a0/echo"])
+    assert outcomes["b39/echo"]["state"] == "upstream_failed"
+    assert reasons["b1/echo"] == "a0 failed"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
+from itertools import islice
 from typing import Any
 
 from fleetml.errors import InvalidPipeline, UnsupportedConstruct
@@ -192,10 +194,10 @@ class _Walk:
         place: str,
     ) -> Ports:
         name = common["name"]
-        self.groups[name] = Group(**common)
+        self.groups[name], since = Group(**common), len(self.steps)
         with self._entered(component_name, task, place):
             made = self.dag(component, declared, ports, f"components.{component_name}", (*common["group"], name))
-        self._close(name)
+        self._close(name, since)
         return made
 
     def loop(
@@ -216,7 +218,7 @@ class _Walk:
         if items is None or (self.fold and over.parallelism and name not in self.known):
             self.steps[name], outputs = loops.pending(over, declared, ports, common, place)
             return outputs
-        self.groups[name] = Group(**common, parallelism=over.parallelism)
+        self.groups[name], since = Group(**common, parallelism=over.parallelism), len(self.steps)
         made = []
         self.loops += 1
         with self._entered(component_name, task, place):
@@ -224,12 +226,12 @@ class _Walk:
                 one = Group(
                     name=f"{name}/{index}", label=f"{common['label']} [{index}]", group=(*common["group"], name)
                 )
-                self.groups[one.name] = one
+                self.groups[one.name], begun = one, len(self.steps)
                 given = dag_inputs(loops.iteration(over, index, item, declared, ports, place), declared)
                 made.append(self.dag(component, declared, given, at, (*one.group, one.name)))
-                self._close(one.name)
+                self._close(one.name, begun)
         self.loops -= 1
-        self._close(name)
+        self._close(name, since)
         outputs = loops.collected(declared, made)
         self.groups[name] = replace(
             self.groups[name],
@@ -254,9 +256,9 @@ class _Walk:
             return definitions.retry(task.get("retryPolicy", {}), f"{place}.retryPolicy")
         return self.retries[-1]
 
-    def _close(self, group: str) -> None:
-        """Tell a group its leaves, once all of them are there."""
-        leaves = tuple(step for step, it in self.steps.items() if group in it.group)
+    def _close(self, group: str, since: int) -> None:
+        """Tell a group its leaves, once all of them are there: the steps that came after the first `since`."""
+        leaves = tuple(islice(reversed(self.steps), len(self.steps) - since))[::-1]
         self.groups[group] = replace(self.groups[group], steps=leaves)
 
     def leaf(
@@ -345,14 +347,16 @@ def _before(task: Mapping[str, Any], settings: Mapping[str, Any], tasks: Mapping
 
 
 def _ordered(before: Mapping[str, list[str]], place: str) -> list[str]:
-    """Return the tasks in topological order. Raises InvalidPipeline for a cycle."""
-    done: dict[str, None] = {}
-    while len(done) < len(before):
-        ready = [name for name in before if name not in done and all(other in done for other in before[name])]
-        if not ready:
-            stuck = [name for name in before if name not in done]
-            raise InvalidPipeline(
-                f"{place}: the tasks {', '.join(sorted(stuck))} wait for each other; remove the cycle"
-            )
-        done.update(dict.fromkeys(ready))
-    return list(done)
+    """Return the tasks in topological order, those that are ready together in the IR's. Raises InvalidPipeline for a cycle."""
+    sorter, positions = TopologicalSorter(before), {name: position for position, name in enumerate(before)}
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        stuck = ", ".join(sorted(set(error.args[1])))
+        raise InvalidPipeline(f"{place}: the tasks {stuck} wait for each other; remove the cycle") from None
+    done: list[str] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), key=positions.__getitem__)
+        done += ready
+        sorter.done(*ready)
+    return done

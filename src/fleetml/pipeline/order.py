@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 
 from fleetml.pipeline import platform
 from fleetml.pipeline.model import Decision, Group, Guard, Step, Task
@@ -24,6 +25,11 @@ class Graph:
     def __init__(self, steps: Mapping[str, Step], groups: Mapping[str, Group]) -> None:
         self.steps = steps
         self.groups = groups
+        self._reads: dict[str, tuple[str, ...]] = {}  # by sub-DAG, each looked for once
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: position for position, name in enumerate(self.steps)}
 
     def around(self, step: Step) -> list[Task]:
         """Return the step's sub-DAGs, outermost first, then the step itself."""
@@ -53,7 +59,11 @@ class Graph:
         """Return the state of a step, or what a sub-DAG as a whole came to."""
         if name in self.steps:
             return run.state(name)
-        group = self.groups[name]
+        if name not in run.groups:
+            run.groups[name] = self._group_state(self.groups[name], run)
+        return run.groups[name]
+
+    def _group_state(self, group: Group, run: Run) -> str:
         decision = self._own(group, run)
         if decision.action != "run":
             return "skipped" if decision.action == "skip" else "upstream_failed"
@@ -73,7 +83,7 @@ class Graph:
             step,
             upstream=tuple(dict.fromkeys(leaf for name in level.dependencies for leaf in self._awaited(name, level))),
             runs_after_failure=level.ignores_failure,
-            reads=tuple(name for name in self.steps if name in reads),
+            reads=tuple(sorted(reads, key=self._positions.__getitem__)),
         )
 
     def _leaves(self, name: str) -> tuple[str, ...]:
@@ -100,7 +110,9 @@ class Graph:
         for name in task.dependencies:
             found.extend(self._leaves(name))
             if name in self.groups:
-                found.extend(self._read_by(self.groups[name]))
+                if name not in self._reads:
+                    self._reads[name] = tuple(dict.fromkeys(self._read_by(self.groups[name])))
+                found.extend(self._reads[name])
         return found
 
 

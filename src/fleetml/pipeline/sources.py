@@ -34,12 +34,13 @@ FAILED = {"failed", "upstream_failed", "cancelled"}
 
 
 class Run:
-    """What is known of one run: bound parameters, outcomes by step, the run's names for placeholders."""
+    """What is known of one run at one moment: bound parameters, outcomes by step, the run's names for placeholders."""
 
     def __init__(self, bound: Mapping[str, Any], outcomes: Mapping[str, Outcome], names: Mapping[str, str]) -> None:
         self.bound = bound
         self.outcomes = outcomes
         self.names = names
+        self.groups: dict[str, str] = {}  # states of sub-DAGs that were asked for
 
     def state(self, step: str) -> str:
         return str(self.outcomes.get(step, {}).get("state", "pending"))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fleetml.errors import FleetMLError
 from fleetml.events import Listener, ignore
 from fleetml.pipeline import Inputs, Plan, Step
-from fleetml.pipeline.model import ITEMS, Group, Loop
+from fleetml.pipeline.model import ITEMS, Loop
 from fleetml.records import Attempt, Run
 from fleetml.runners import Runner
 from fleetml.step import RunContext, StepOutcome
@@ -51,27 +51,25 @@ class Schedule:
         self.parameters, self.outcomes, self.context, self.runner = parameters, outcomes, context, runner
         self.cancel, self.tell, self.notify, self.scope, self.retries = cancel, tell, notify, scope, retries
         self.records = Run(context.settings.home, context.run_id)
-        self.running: dict[Future[StepOutcome], str] = {}
+        self.running: dict[str, threading.Thread] = {}
+        self.ended: queue.SimpleQueue[tuple[str, StepOutcome | BaseException]] = queue.SimpleQueue()
         self.items = dict(items or {})  # of the loops unfolded so far
         self.plan = plan.unfold(self.items) if items else plan
-        self.waiting = self._left()
+        self._survey()
 
     def run(self, workers: int) -> None:
         """Run them, at most `workers` at once. Raises Unavailable when no record can be written."""
-        with ThreadPoolExecutor(workers, thread_name_prefix="step") as pool:
-            try:
-                while self._start_ready(pool, workers) or self.running:
-                    if self.records.stop_asked():
-                        self.cancel.set()
-                    done, _ = wait(self.running, timeout=_LOOK, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        step = self.running.pop(future)
-                        outcome = future.result()
-                        self.outcomes[step] = outcome.to_json()
-                        self.tell(step, outcome.state, self.records.attempts(step)[-1])
-            except BaseException:
-                self.cancel.set()  # or the pool would wait for steps that nobody wants any more
-                raise
+        try:
+            while self._start_all_ready(workers):
+                if self.records.stop_asked():
+                    self.cancel.set()
+                self._take_ended()
+        except BaseException:
+            self.cancel.set()  # or we would wait for steps that nobody wants any more
+            raise
+        finally:
+            for thread in self.running.values():
+                thread.join()
 
     @property
     def state(self) -> str:
@@ -81,39 +79,85 @@ class Schedule:
             return "failed"
         return "cancelled" if "cancelled" in states or self.waiting else "succeeded"
 
-    def _start_ready(self, pool: ThreadPoolExecutor, workers: int) -> bool:
-        """Start or settle the steps whose upstream is over; say whether one was (which may free the next)."""
+    def _survey(self) -> None:
+        """Find out what is left to do, what is ready, and what waits for what: at first, and when the plan has changed."""
+        steps, begun = self.plan.steps, {*self.outcomes, *self.running}
+        left = [name for name in steps if name not in begun and (not self.scope or self.scope in steps[name].group)]
+        self.waiting = dict.fromkeys(left)
+        self.lacking = {
+            name: {before for before in steps[name].upstream if before not in self.outcomes} for name in left
+        }
+        self.followers: dict[str, list[str]] = {}
+        for name, lacking in self.lacking.items():
+            for before in lacking:
+                self.followers.setdefault(before, []).append(name)
+        self.ready = dict.fromkeys(name for name in left if not self.lacking[name])
+        self.going_on: dict[str, set[str]] = {}  # iterations, by loop with a limit
+        for name in begun & steps.keys():
+            self._follow_iterations(steps[name])
+
+    def _start_all_ready(self, workers: int) -> bool:
+        """Start or settle all steps that can be, those too that this makes ready; say whether some run."""
+        while self._start_ready(workers):
+            pass
+        return bool(self.running)
+
+    def _start_ready(self, workers: int) -> bool:
+        """Start or settle the steps that are ready; say whether one was."""
         moved = False
-        for step in list(self.waiting):
+        for name in list(self.ready):
             if self.cancel.is_set() or len(self.running) >= workers:
                 break
-            if step in self.waiting and self._is_ready(self.plan.steps[step]):
-                self.waiting.remove(step)
-                self._start(pool, step)
+            if name in self.ready and self._is_admitted(self.plan.steps[name]):
+                del self.ready[name], self.waiting[name]
+                self._start(name)
                 moved = True
         return moved
 
-    def _is_ready(self, step: Step) -> bool:
-        """Say whether all that comes before a step is over, and a loop's limit of parallelism lets its iteration go on."""
-        if not all(before in self.outcomes for before in step.upstream):
-            return False
-        pairs = zip(step.group, step.group[1:], strict=False)
-        return all(
-            self._admits(self.plan.groups[loop], one) for loop, one in pairs if self.plan.groups[loop].parallelism
-        )
+    def _take_ended(self) -> None:
+        """Wait a moment for a step to end."""
+        try:
+            name, ended = self.ended.get(timeout=_LOOK)
+        except queue.Empty:
+            return
+        self.running.pop(name).join()
+        if isinstance(ended, BaseException):
+            raise ended
+        self._know(name, ended.to_json())
+        self.tell(name, ended.state, self.records.attempt(name, ended.attempt))
 
-    def _admits(self, loop: Group, iteration: str) -> bool:
-        """Say whether an iteration of a loop goes on already, or may begin beside those that do."""
-        running = set(self.running.values())
-        going_on = set()
-        for name, group in self.plan.groups.items():
-            if group.group[-1:] == (loop.name,):
-                over = [step in self.outcomes for step in group.steps]
-                if not all(over) and (any(over) or running.intersection(group.steps)):
-                    going_on.add(name)
-        return iteration in going_on or len(going_on) < loop.parallelism
+    def _know(self, name: str, outcome: Mapping[str, Any]) -> None:
+        """Take a step as over: what waited for nothing else is ready."""
+        self.outcomes[name] = outcome
+        for follower in self.followers.get(name, ()):
+            self.lacking[follower].discard(name)
+            if not self.lacking[follower]:
+                self.ready[follower] = None
+        self._follow_iterations(self.plan.steps[name])
 
-    def _start(self, pool: ThreadPoolExecutor, name: str) -> None:
+    def _limited(self, step: Step) -> Iterator[tuple[str, str, int]]:
+        """Yield the loops with a limit of parallelism around a step, its iteration in each, and the limit."""
+        for loop, iteration in zip(step.group, step.group[1:], strict=False):
+            if limit := self.plan.groups[loop].parallelism:
+                yield loop, iteration, limit
+
+    def _is_admitted(self, step: Step) -> bool:
+        """Say whether the iterations that a step belongs to go on already, or may begin beside those that do."""
+        for loop, iteration, limit in self._limited(step):
+            going_on = self.going_on.get(loop, set())
+            if iteration not in going_on and len(going_on) >= limit:
+                return False
+        return True
+
+    def _follow_iterations(self, step: Step) -> None:
+        """An iteration goes on from when the first of its steps is begun until all of them are over."""
+        for loop, iteration, _ in self._limited(step):
+            going_on = self.going_on.setdefault(loop, set())
+            going_on.add(iteration)
+            if all(inner in self.outcomes for inner in self.plan.groups[iteration].steps):
+                going_on.remove(iteration)
+
+    def _start(self, name: str) -> None:
         step = self.plan.steps[name]
         try:
             decision = self.plan.decide(name, self.parameters, self.outcomes)
@@ -122,33 +166,40 @@ class Schedule:
                 if isinstance(step, Loop):
                     self._unfold(name, items_of(inputs))
                 else:
-                    self.running[pool.submit(self._attempts, step, inputs)] = name
-                    self.tell(name, "running", None)
+                    self._start_thread(step, inputs)
                 return
         except FleetMLError as error:  # a condition or a value that only this run shows to be wrong
             self._settle(name, "failed", str(error))
         else:
             self._settle(name, "skipped" if decision.action == "skip" else decision.action, decision.reason)
 
+    def _start_thread(self, step: Step, inputs: Inputs) -> None:
+        def attempts() -> None:
+            try:
+                self.ended.put((step.name, self._attempts(step, inputs)))
+            except BaseException as error:
+                self.ended.put((step.name, error))
+
+        thread = threading.Thread(target=attempts, name=f"step {step.name}")
+        thread.start()
+        self.running[step.name] = thread
+        self._follow_iterations(step)
+        self.tell(step.name, "running", None)
+
     def _unfold(self, loop: str, items: Sequence[Any]) -> None:
         """Put the iterations of a loop in its place, now that its items are known."""
         self.items[loop] = items
         self.plan = self.plan.unfold(self.items)
-        self.waiting = self._left()
+        self._survey()
         self.records.unfold(loop, self.plan.groups[loop].steps)
-
-    def _left(self) -> list[str]:
-        """Return the steps that are to be run and were not begun."""
-        begun, steps = {*self.outcomes, *self.running.values()}, self.plan.steps
-        return [name for name in steps if name not in begun and (not self.scope or self.scope in steps[name].group)]
 
     def _settle(self, step: str, state: str, reason: str) -> None:
         attempt = self.records.note(step, state, reason)
-        self.outcomes[step] = attempt.outcome or {}
+        self._know(step, attempt.outcome or {})
         self.tell(step, state, attempt)
 
     def _attempts(self, step: Step, inputs: Inputs) -> StepOutcome:
-        """Try a step as often as its retry policy says, waiting longer each time. Runs in a thread of the pool."""
+        """Try a step as often as its retry policy says, waiting longer each time. Runs in a thread of its own."""
         delay = step.retry.delay
         for left in range(step.retry.count or self.retries, -1, -1):
             outcome = run_step(step, inputs, self.context, self.runner, self.notify, self.cancel)

@@ -17,15 +17,16 @@ import pytest
 
 from fleetml.compiler import compile_pipeline
 from fleetml.engines import local
-from fleetml.errors import FleetMLError, InvalidParameter
+from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 from fleetml.pipeline import Plan, load
 from fleetml.pipeline.model import Loop
 from fleetml.records import Attempt, Run
 from fleetml.report import page
 from fleetml.settings import Settings
-from fleetml.stack import airflow, ports, processes
+from fleetml.stack import airflow, ports, processes, runs
 from fleetml.stack.airflow_client import AirflowClient
 from fleetml.stack.processes import Service
+from fleetml.stack.state import Stack as State
 from tests.conformance.cases import CASES, PIPELINES, Case
 
 REPOSITORY = Path(__file__).parents[2]
@@ -439,6 +440,17 @@ def test_a_dag_follows_a_pipeline_by_its_asset(stack: Stack, tmp_path: Path) -> 
     assert stack.records(f"follower__{follower}").read()["parameters"]["needed"] == 50
     events = stack.client.call("GET", f"assets/events?source_dag_id=patient&source_run_id={run_id}")["asset_events"]
     assert [event["source_task_id"] for event in events] == ["record"]
+
+
+def test_stop_ends_a_run_with_its_steps(stack: Stack, tmp_path: Path) -> None:
+    run_id, step = lingering(stack, tmp_path)
+    ours = State(stack.settings.home, {"airflow": stack.service})
+    assert runs.stop(stack.records(run_id), ours) == "cancelled"
+    assert gone(step)
+    assert stack.client.state("lingering", run_id) == "failed"
+    assert ("lingering", run_id) not in stack.client.active()
+    with pytest.raises(Unavailable, match="no Airflow of this stack runs it"):
+        runs.stop(stack.records(run_id), None)
 
 
 def reactions(stack: Stack) -> list[dict[str, Any]]:

@@ -121,8 +121,8 @@ def test_an_event_of_an_asset_nobody_knows_is_told(airflow: Answers, client: Air
 
 def test_following_bears_an_airflow_that_is_away_for_a_moment(airflow: Answers, client: AirflowClient) -> None:
     airflow.say("/api/v2/dags/small/dagRuns/r", (503, {}), (200, {"state": "success"}))
-    tasks = [{"task_id": "record", "state": "success"}]
-    airflow.say("/api/v2/dags/small/dagRuns/r/taskInstances?limit=1000", (200, {"task_instances": tasks}))
+    tasks = {"task_instances": [{"task_id": "record", "state": "success", "map_index": -1}], "total_entries": 1}
+    airflow.say("/api/v2/dags/small/dagRuns/r/taskInstances?limit=1000&offset=0", (200, tasks))
     assert list(client.follow("small", "r")) == [("record", "success")]
 
 

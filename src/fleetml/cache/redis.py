@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -44,8 +45,6 @@ class Redis:
         return None if entry.expired(self.ttl) else entry
 
     def put(self, key: str, entry: Entry, tell: Tell = ignore) -> None:
-        import json
-
         left = entry.created + self.ttl - time.time() if self.ttl else 0.0
         if left < 0:
             return

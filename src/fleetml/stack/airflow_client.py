@@ -16,7 +16,7 @@ from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 
 FINAL = {"success", "failed"}
 _PAUSE = 0.5  # s between looks at a run
-_PAGE = 1000  # task instances asked for at once
+_PAGE = 1000  # runs, or task instances, asked for at once
 _PATIENCE = 60.0  # s without an answer
 _LOCKED = (1.0, 2.0, 4.0)  # s to wait before asking again what its database was too busy for
 
@@ -70,13 +70,8 @@ class AirflowClient:
 
     def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
         """Return the task instances of a run by task id; those of a mapped task by ``id[index]``."""
-        place, tasks = f"dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances", []
-        while True:
-            found = self.call("GET", f"{place}?limit={_PAGE}&offset={len(tasks)}")
-            tasks += found["task_instances"]
-            if not found["task_instances"] or len(tasks) >= found["total_entries"]:
-                break
-        return {_instance(task): task for task in tasks}
+        place = f"dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances"
+        return {_instance(task): task for task in self._all(f"{place}?", "task_instances")}
 
     def follow(self, dag_id: str, run_id: str) -> Iterator[tuple[str, str]]:
         """Yield (task id, state) as states change, until the run is over and its record is written.
@@ -132,8 +127,17 @@ class AirflowClient:
 
     def active(self) -> list[tuple[str, str]]:
         """Return DAG id and run id of every run that is not over."""
-        runs = self.call("GET", "dags/~/dagRuns?state=running&state=queued&limit=100")["dag_runs"]
+        runs = self._all("dags/~/dagRuns?state=running&state=queued&order_by=id&", "dag_runs")
         return [(run["dag_id"], run["dag_run_id"]) for run in runs]
+
+    def _all(self, query: str, what: str) -> list[dict[str, Any]]:
+        """Return the entries of every page of an answer."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.call("GET", f"{query}limit={_PAGE}&offset={len(found)}")
+            found += page[what]
+            if not page[what] or len(found) >= page["total_entries"]:
+                return found
 
     def link(self, dag_id: str, run_id: str) -> str:
         """Return the address of a run in the UI."""

@@ -11,7 +11,7 @@ from fleetml.pipeline import Plan
 from fleetml.records import Attempt, Run
 from fleetml.settings import Settings
 from fleetml.stack import airflow, processes
-from fleetml.stack.airflow_client import AirflowClient
+from fleetml.stack.airflow_client import FINAL, AirflowClient
 from fleetml.stack.state import Stack
 
 # Airflow's words -> those of docs/adr/0001
@@ -100,7 +100,11 @@ def stop(records: Run, stack: Stack | None, timeout_seconds: float = 60.0) -> st
             f"run {records.run_id} is Airflow's (DAG {document['dag_id']}), and no Airflow of this stack runs it; "
             "mark it failed in the one that does, or start the stack: fleetml up"
         )
-    _fail(connect(stack), document["dag_id"], document["dag_run_id"], records, timeout_seconds)
+    client, dag_id, run_id = connect(stack), document["dag_id"], document["dag_run_id"]
+    _fail(client, dag_id, run_id, records, timeout_seconds)
+    processes.wait_until(
+        lambda: client.state(dag_id, run_id) in FINAL, timeout_seconds
+    )  # its last task is still to end
     return records.state()
 
 

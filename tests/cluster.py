@@ -113,8 +113,14 @@ class Cluster:
         match method:
             case "POST":
                 return self.create(body)
-            case "GET":
+            case "GET" if name:
                 return self.pod(name).body
+            case "GET":
+                label, _, value = query["labelSelector"].partition("=")
+                ours = [
+                    pod.body for pod in self.pods.values() if pod.body["metadata"].get("labels", {}).get(label) == value
+                ]
+                return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": ours}
             case "DELETE":
                 pod = self.pod(name)
                 grace = int(query.get("gracePeriodSeconds", pod.body["spec"].get("terminationGracePeriodSeconds", 30)))

@@ -12,7 +12,7 @@ import pytest
 
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.images import Images
-from fleetml.runners import Command, ContainerRunner, Exit, Limits, cgroup, choice, docker
+from fleetml.runners import Command, ContainerRunner, Exit, Limits, cgroup, choice, container, docker
 from fleetml.runners.docker import OWNER, DockerRunner
 from fleetml.settings import Settings
 from tests.containers import Containers
@@ -26,7 +26,7 @@ def run(containers: Containers, *argv: str, runner: DockerRunner | None = None, 
 
 def ours() -> list[str]:
     """The ids of the containers that this process has."""
-    owner = docker._owner()
+    owner = container.owner()
     found = docker.connect().containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
     return [container.id for container in found if container.labels[OWNER] == owner]
 
@@ -129,9 +129,9 @@ def test_a_container_tells_whose_it_is(containers: Containers) -> None:
 
 def test_what_a_process_that_is_no_more_left_running_is_removed(containers: Containers) -> None:
     client = docker.connect()
-    host, pid, start = docker._owner().split()
+    host, pid, start = container.owner().split()
     gone = {f"{host} {2**22 + 1} 1.00", f"{host} {pid} 1.00"}
-    alive = {f"other {pid} {start}", docker._owner()}
+    alive = {f"other {pid} {start}", container.owner()}
     for owner in gone | alive:
         client.containers.create(containers.reference, entrypoint=["true"], labels={OWNER: owner})
     try:

@@ -16,9 +16,9 @@ pytest.importorskip("kubernetes")
 
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.images import Image
-from fleetml.runners import Command, Exit, choice
+from fleetml.runners import Command, Exit, choice, container
 from fleetml.runners.kubernetes import KubernetesRunner
-from fleetml.runners.pod import Place
+from fleetml.runners.pod import Place, manifest
 from fleetml.settings import Settings
 from tests.cluster import IMAGE, Cluster
 
@@ -65,8 +65,30 @@ def gone(cluster: Cluster) -> bool:
 def test_pods_bear_our_label_and_are_gone_afterwards(go: Go, cluster: Cluster) -> None:
     exit, lines = go(podMetadata={"labels": {"team": "a"}})
     assert (exit.succeeded, lines) == (True, ["ran"])
-    assert cluster.created[0]["metadata"]["labels"] == {"team": "a", "app.kubernetes.io/managed-by": "fleetml"}
+    metadata = cluster.created[0]["metadata"]
+    assert metadata["labels"] == {"team": "a", "app.kubernetes.io/managed-by": "fleetml"}
+    assert metadata["annotations"] == {"fleetml/owner": container.owner()}
     assert gone(cluster)
+
+
+def test_what_a_process_that_is_no_more_left_running_is_deleted(cluster: Cluster) -> None:
+    cluster.unschedulable = "so that they wait"
+    host, pid, start = container.owner().split()
+    owners = {
+        "a": f"{host} {2**22 + 1} 1.00",
+        "b": f"{host} {pid} 1.00",
+        "c": f"other {pid} {start}",
+        "d": container.owner(),
+    }
+    for name, owner in owners.items():
+        body = manifest(Command(("true",), ML), name, Place(), 0.5)
+        labels = {"app.kubernetes.io/managed-by": "fleetml"}
+        body["metadata"] |= {"labels": labels, "annotations": {"fleetml/owner": owner}}
+        cluster.create(body)
+    asked = executor_input(Path(), pvc_name="none")  # whatever connects
+    RUNNER.run(Command((asked,), ML, platform={"deletePvc": {}}), print, threading.Event())
+    with cluster.changed:
+        assert cluster.changed.wait_for(lambda: set(cluster.pods) == {"c", "d"}, 10)
 
 
 def test_settings_say_where_pods_are(project: Settings) -> None:

@@ -17,7 +17,7 @@ from fleetml.errors import InvalidPipeline
 from fleetml.images import Image
 from fleetml.pipeline.model import Resources
 
-__all__ = ["EVERYWHERE", "Command", "ContainerRunner", "Ended", "Exit", "Limits", "Runner", "Usage", "status_of"]
+__all__ = ["EVERYWHERE", "Command", "ContainerRunner", "Ended", "Exit", "Limits", "Runner", "Usage"]
 
 
 Ended = Literal["itself", "cancelled", "timeout", "memory"]
@@ -87,11 +87,6 @@ class Command:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     platform: Mapping[str, Any] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
-
-
-def status_of(code: int) -> int:
-    """Return a container's exit code as a status: 128 + n is the way of engines to tell signal n."""
-    return -(code - 128) if code - 128 in signal.valid_signals() else code
 
 
 @dataclass(frozen=True)

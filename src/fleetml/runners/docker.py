@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.runners import Command, Ended, Exit, Limits, Usage, accelerators, cgroup
+from fleetml.runners.container import no_program, orphaned, owner, status_of, variables
 from fleetml.runners.output import Reader, lines_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ OWNER = "fleetml.owner"  # label of every container of ours: "host pid start", t
 _IMAGE = "fleetml.image"  # label: the name in the IR
 # What a container gets of our own environment: the rest is its image's affair, or may hold secrets.
 _PASSED = ("TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
-_HOME = "/tmp"  # noqa: S108  of the container, which is the step's alone
 _LOOK = 0.05  # s between looks at cancel and limits; the end of the container itself is noticed at once
 _PATIENCE = 60.0  # s for a container that was killed to be gone
 _CONNECTIONS = 64  # kept open; a step holds two
@@ -76,11 +75,11 @@ class DockerRunner:
         if reader.error:
             raise reader.error
         if state["ExitCode"] in (126, 127) and reader.last.startswith(_INIT_SAYS):
-            raise _no_program(command, reader.last)
+            raise no_program(command, reader.last)
         if ended == "itself" and state["OOMKilled"] and state["ExitCode"]:
             ended = "memory"
         usage = Usage(watch.cpu_seconds, watch.peak, time.monotonic() - started)
-        return Exit(_status(state["ExitCode"]), usage, ended)
+        return Exit(status_of(state["ExitCode"]), usage, ended)
 
     @contextlib.contextmanager
     def _container(self, engine: _Engine, command: Command) -> Iterator[Container]:
@@ -124,7 +123,7 @@ class DockerRunner:
             "user": f"{os.getuid()}:{os.getgid()}",
             "network_mode": "host",
             "mounts": self._mounts(command),
-            "labels": {OWNER: _owner(), _IMAGE: command.image.name},
+            "labels": {OWNER: owner(), _IMAGE: command.image.name},
             "log_config": LogConfig(type="none"),  # the step's log is ours; a second one would only fill the disk
             "init": True,  # so that a command is not PID 1, which ignores signals
             "security_opt": ["no-new-privileges"],
@@ -136,12 +135,7 @@ class DockerRunner:
         }
 
     def _environment(self, command: Command) -> dict[str, str]:
-        env = {name: os.environ[name] for name in (*_PASSED, *self.passed) if name in os.environ}
-        # The image may not know our user, who has neither a name nor a home there.
-        env |= {"HOME": _HOME, "USER": "fleetml", "LOGNAME": "fleetml", "PYTHONUNBUFFERED": "1"}
-        if command.limits.cpus:
-            env["OMP_NUM_THREADS"] = str(max(1, int(command.limits.cpus)))
-        return {**env, **command.env, **command.secrets}
+        return {**variables(command, (*_PASSED, *self.passed)), **command.env, **command.secrets}
 
     def _mounts(self, command: Command) -> list[Any]:
         from docker.types import Mount
@@ -254,23 +248,11 @@ def _connected(pid: int, host: str) -> _Engine:
     return _Engine(client, info["NCPU"])
 
 
-def _owner(pid: int | None = None) -> str:
-    import psutil
-
-    return f"{socket.gethostname()} {pid or os.getpid()} {psutil.Process(pid).create_time():.2f}"
-
-
 def _sweep(client: DockerClient) -> None:
     """Remove the containers of processes on this machine that are no more."""
-    import psutil
-
     for container in client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
-        owner = container.labels[OWNER]
-        host, pid, _ = owner.split()
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if host != socket.gethostname() or _owner(int(pid)) == owner:
-                continue
-        _remove(container)
+        if orphaned(container.labels[OWNER]):
+            _remove(container)
 
 
 def _image(engine: _Engine, reference: str, local: bool) -> Image:
@@ -307,18 +289,10 @@ def _start(container: Container, command: Command) -> None:
     except APIError as error:
         said = _said(error)
         if any(words in said.lower() for words in _NO_PROGRAM):
-            raise _no_program(command, said) from error
+            raise no_program(command, said) from error
         raise Unavailable(
             f"the Docker engine starts no further container: {said}; free resources and resume"
         ) from error
-
-
-def _no_program(command: Command, said: str) -> ConfigurationError:
-    program = command.argv[0] if command.argv else "(its own)"
-    return ConfigurationError(
-        f"image '{command.image.name}' has no program '{program}' that can be run: {said}; "
-        "correct the component's command or add the program to the image"
-    )
 
 
 def _kill(container: Container, number: signal.Signals) -> None:
@@ -333,11 +307,6 @@ def _remove(container: Container) -> None:
 
     with contextlib.suppress(APIError):  # somebody else removes it
         container.remove(force=True, v=True)
-
-
-def _status(code: int) -> int:
-    """128 + n is the engine's way to tell signal n."""
-    return -(code - 128) if code - 128 in signal.valid_signals() else code
 
 
 def _said(error: APIError) -> str:

@@ -19,14 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.pipeline.platform import OPERATIONS
-from fleetml.runners import Command, Ended, Exit, Usage, status_of
+from fleetml.runners import Command, Ended, Exit, Usage
+from fleetml.runners.container import no_program, orphaned, owner, status_of, variables
 from fleetml.runners.output import Reader, lines_of
 from fleetml.runners.pod import CONTAINER, FEATURES, Place, by_digest, claim, manifest
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api, V1ContainerState, V1ContainerStateTerminated, V1Pod
 
-_HOME = "/tmp"  # noqa: S108  of the container, which is the step's alone
+_OURS = {"app.kubernetes.io/managed-by": "fleetml"}  # label of every pod of ours
+_OWNER = "fleetml/owner"  # its annotation: "host pid start", the process that waits for it
 _LOOK = 0.05  # s between looks at cancel; what happens to the pod is told by the cluster at once
 _SETTLED = 5.0  # s that a pod may take to say why its container ended
 _PATIENCE = 60.0  # s without an answer of the cluster, and for a pod that was deleted to be gone
@@ -52,13 +54,13 @@ _NO_PROGRAM = ("StartError", "ContainerCannotRun", "RunContainerError")
 class KubernetesRunner:
     """One pod per step at `place`, as the user who runs us, with the step's folders at their own paths.
 
-    `mounts` are further folders it may read and write; `passed` names variables of our environment that steps get, in
+    `mounts` are further folders it may read and write, made if need be; `passed` names variables of our environment that steps get, in
     the clear in the pod; `grace` [s] is for a step that is stopped; `patience` [s] for a pod to start. Secrets are
     referred to, never sent. `Usage` is what the cluster's metrics server tells, if it has one: short steps are not in it.
 
     A pod is deleted only after its end was seen, so its exit status is always the true one. The status of a signal n comes
-    as 128 + n, as the cluster tells it: one that a program chose itself looks the same. Should our process die, the pod
-    goes on to its end and stays; `kubectl delete pod -l app.kubernetes.io/managed-by=fleetml` removes such pods.
+    as 128 + n, as the cluster tells it: one that a program chose itself looks the same. Pods of a process of ours that died
+    are deleted by the next one on the same machine.
     """
 
     place: Place = field(default_factory=Place)
@@ -98,9 +100,12 @@ class KubernetesRunner:
     def _pod(self, command: Command) -> Iterator[_Pod]:
         """Create the command's pod; whatever happens, it is gone afterwards."""
         name = f"fleetml-{uuid.uuid4().hex[:16]}"
-        body = manifest(command, name, self.place, self.grace, self.mounts, self._variables(command))
-        body["metadata"].setdefault("labels", {})["app.kubernetes.io/managed-by"] = "fleetml"
-        core = _core()
+        body = manifest(command, name, self.place, self.grace, self.mounts, variables(command, self.passed))
+        body["metadata"].setdefault("labels", {}).update(_OURS)
+        body["metadata"].setdefault("annotations", {})[_OWNER] = owner()
+        for path in self.mounts:
+            path.mkdir(parents=True, exist_ok=True)
+        core = _core(self.place.namespace)
         _asked(functools.partial(core.create_namespaced_pod, self.place.namespace, body), made=True)
         pod = _Pod(core, name, self.place.namespace, self.grace)
         try:
@@ -109,17 +114,13 @@ class KubernetesRunner:
         finally:
             pod.remove()
 
-    def _variables(self, command: Command) -> dict[str, str]:
-        env = {name: os.environ[name] for name in self.passed if name in os.environ}
-        # The image may not know our user, who has neither a name nor a home there.
-        env |= {"HOME": _HOME, "USER": "fleetml", "LOGNAME": "fleetml", "PYTHONUNBUFFERED": "1"}
-        if command.limits.cpus:
-            env["OMP_NUM_THREADS"] = str(max(1, int(command.limits.cpus)))
-        return env
-
     def _operate(self, operation: str, executor_input: dict[str, Any], on_line: Callable[[str], None]) -> None:
         """Make or remove a volume claim, as the component's parameters say."""
-        parameters, namespace, core = executor_input["inputs"]["parameterValues"], self.place.namespace, _core()
+        parameters, namespace, core = (
+            executor_input["inputs"]["parameterValues"],
+            self.place.namespace,
+            _core(self.place.namespace),
+        )
         if operation == "deletePvc":
             name = parameters["pvc_name"]
             _asked(functools.partial(core.delete_namespaced_persistent_volume_claim, name, namespace), gone=True)
@@ -264,11 +265,7 @@ class _Pod:
             said = f"{reason}: {pod.status.message}" if pod and reason else "somebody deleted it"
             raise Unavailable(f"a pod must be left until its end, the cluster took {self.name} away ({said}); resume")
         if found.reason in _NO_PROGRAM:
-            program = command.argv[0] if command.argv else "(its own)"
-            raise ConfigurationError(
-                f"image '{command.image.name}' has no program '{program}' that can be run: {found.message or found.reason}; "
-                "correct the component's command or add the program to the image"
-            )
+            raise no_program(command, found.message or found.reason)
         return status, "memory" if found.reason == "OOMKilled" and status else "itself"
 
     def lines(self) -> Iterator[bytes]:
@@ -371,14 +368,18 @@ class _Pod:
         self._sampled = now
 
 
-def _core() -> CoreV1Api:
+def _core(namespace: str) -> CoreV1Api:
     usual = Path("~/.kube/config").expanduser()
-    return _connected(os.getpid(), os.environ.get("KUBECONFIG") or (str(usual) if usual.is_file() else ""))
+    config = os.environ.get("KUBECONFIG") or (str(usual) if usual.is_file() else "")
+    return _connected(os.getpid(), config, namespace)
 
 
 @functools.lru_cache(maxsize=2)
-def _connected(pid: int, config: str) -> CoreV1Api:
-    """Connect once per process (a fork must not share sockets), by a kubeconfig, or ("") as a pod of the cluster."""
+def _connected(pid: int, config: str, namespace: str) -> CoreV1Api:
+    """Connect once per process (a fork must not share sockets), by a kubeconfig, or ("") as a pod of the cluster.
+
+    Pods that processes of this machine left which are no more are deleted.
+    """
     try:
         from kubernetes import client
         from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
@@ -395,7 +396,17 @@ def _connected(pid: int, config: str) -> CoreV1Api:
         raise ConfigurationError(
             f"the kubernetes runner needs a cluster, none is configured: {error}; set KUBECONFIG, or take --runner subprocess"
         ) from error
-    return client.CoreV1Api(client.ApiClient(settings))
+    core = client.CoreV1Api(client.ApiClient(settings))
+    with contextlib.suppress(Exception):  # somebody else deletes them, or we may not list
+        _sweep(core, namespace)
+    return core
+
+
+def _sweep(core: CoreV1Api, namespace: str) -> None:
+    ((label, value),) = _OURS.items()
+    for pod in core.list_namespaced_pod(namespace, label_selector=f"{label}={value}", _request_timeout=_ANSWER).items:
+        if orphaned((pod.metadata.annotations or {}).get(_OWNER, "nobody 0 0")):
+            core.delete_namespaced_pod(pod.metadata.name, namespace, _request_timeout=_ANSWER)
 
 
 def _asked(call: Callable[..., Any], made: bool = False, gone: bool = False) -> None:

@@ -75,7 +75,7 @@ def _require_redis() -> None:
     from importlib.util import find_spec
 
     if find_spec("redis") is None:
-        raise ConfigurationError("FLEETML_CACHE names a Redis, its client is not installed here: pip install redis")
+        raise ConfigurationError("FLEETML_CACHE names a Redis, its client is not installed here: pip install fleetml[redis]")
 
 
 def _seconds(name: str, text: str) -> float:

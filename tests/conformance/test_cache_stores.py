@@ -8,14 +8,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fleetml.cache import Disk, Entry, Hybrid, Memory, Nothing, Store
 from fleetml.cache.redis import PREFIX, Redis
+from fleetml.engines.local import Job, run
 from fleetml.errors import Unavailable
+from fleetml.pipeline import load
+from fleetml.records import Run
+from fleetml.settings import CacheChoice, Settings
 from fleetml.stack.ports import free
+from tests.small_pipelines import Pipeline, pipeline
+
+__all__ = ["pipeline"]
 
 KEYS = ["a" * 64, "b" * 64, "c" * 64]
 KEPT = ["memory", "disk", "redis", "hybrid"]
@@ -208,3 +216,23 @@ def test_redis_itself_drops_what_is_too_old(make: Callable[..., Store]) -> None:
     store = make("redis", ttl=100)
     store.put(KEYS[0], entry(age=40))
     assert 55_000 < store._client.pttl(PREFIX + KEYS[0]) <= 60_000  # type: ignore[attr-defined]
+
+
+def test_what_one_machine_computed_is_a_hit_on_another(
+    project: Settings, pipeline: Pipeline, server: str, tmp_path: Path
+) -> None:
+    """They share a Redis and an artifact store, no disk."""
+    path = pipeline("def a(): return {'out': 1}\ndef b(a): return {'out': a}\n", {"a": [], "b": ["a"]})
+    plan = load(path)
+
+    def run_on(machine: str, kind: str, run_id: str = "r") -> list[bool]:
+        choice = CacheChoice(kind, server)
+        settings = replace(project, home=tmp_path / machine, cache=choice, store=f"file://{tmp_path}/shared")
+        assert run(Job(plan, path, {}, run_id), settings) == "succeeded"
+        return [attempt.cached for attempt in Run(settings.home, run_id).latest().values()]
+
+    assert run_on("one", "redis") == [False, False]
+    assert run_on("two", "redis") == [True, True]
+    assert run_on("three", "hybrid") == [True, True]
+    Redis(server)._client.flushall()
+    assert run_on("three", "hybrid", "again") == [True, True]  # its own disk knows it by now

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,55 @@ def _entries(folder: Path, prefix: str) -> Iterator[tuple[str, str, str]]:
             yield name, "file", digest(Path(entry.path))
 
 
+def odd(path: Path, result: Path) -> str:
+    """Return the first thing at or below `path` that has no content of its own, with its kind; "" where there is none.
+
+    That is neither file nor folder, or is a link that leads out: nobody could hash what it stands for. `result` is the
+    folder of the step that made it; a link that is all of an artifact may lead to another result, which is handed on.
+    """
+    if path.is_symlink():
+        target, mine = Path(os.path.realpath(path)), Path(os.path.realpath(result))
+        if not (target.exists() and target.is_relative_to(mine.parent)) or target == mine:
+            return f"the link {path} -> {path.readlink()}"
+        if not target.is_relative_to(mine):
+            return ""
+        return odd(target, result) if not path.readlink().is_absolute() else f"the link {path} -> {path.readlink()}"
+    if not path.is_dir():
+        return f"the {kind(path)} {path}" if path.exists() and not path.is_file() else ""
+    found = next((entry for entry in _below(path) if _is_odd(entry, path)), None)
+    return f"the {kind(Path(found.path))} {found.path}" if found else ""
+
+
+def _below(folder: Path | str) -> Iterator[os.DirEntry[str]]:
+    for entry in os.scandir(folder):
+        yield entry
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(entry.path)
+
+
+def _is_odd(entry: os.DirEntry[str], whole: Path) -> bool:
+    if not entry.is_symlink():
+        return not (entry.is_file() or entry.is_dir())
+    target = Path(entry.path).readlink()
+    return target.is_absolute() or not Path(os.path.normpath(Path(entry.path).parent / target)).is_relative_to(whole)
+
+
+def _part(path: Path) -> None:
+    """Make a file of its own of one that has other names too: what is changed under those would be changed here."""
+    import shutil
+
+    copy = path.with_name(f".{path.name}.part")
+    shutil.copy2(path, copy)
+    copy.replace(path)
+
+
+def kind(path: Path) -> str:
+    """Return what stands at a path, in a word for people."""
+    mode = path.lstat().st_mode
+    kinds = {stat.S_IFDIR: "folder", stat.S_IFREG: "file", stat.S_IFLNK: "link", stat.S_IFIFO: "pipe"}
+    return {**kinds, stat.S_IFSOCK: "socket"}.get(stat.S_IFMT(mode), "device")
+
+
 def intact(entry: Mapping[str, Any]) -> bool:
     """Say whether an artifact entry (uri, digest) still means the bytes that were hashed when it was made."""
     if entry["digest"] == NOTHING:
@@ -78,8 +128,11 @@ class ResultFolder:
         for folder, _, files in os.walk(self.aside):
             for file in files:
                 path = Path(folder, file)
-                if not path.is_symlink():
-                    path.chmod(path.stat().st_mode & 0o555)
+                found = path.lstat()
+                if stat.S_ISREG(found.st_mode):
+                    if found.st_nlink > 1:
+                        _part(path)
+                    path.chmod(found.st_mode & 0o555)
         self.aside.rename(self.final)
 
     def discard(self) -> None:

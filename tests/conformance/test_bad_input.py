@@ -6,6 +6,7 @@ What must be refused before a run are rows of `REFUSED`, steps that misbehave ar
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from fleetml.cli import main
+from fleetml.records import Run
 from fleetml.settings import Settings
 
 OURS = ("Traceback", "internal error", "mistake of FleetML")  # words of mistakes that are not the user's
@@ -121,3 +123,157 @@ def test_a_pipeline_that_is_none_is_refused_before_anything_runs(
     assert said.count("\n") == 1
     assert not any(word in said for word in OURS)
     assert not (project.home / "runs").exists()
+
+
+# A step in Python that was told where its outputs belong: `O` the executor output, `P` a parameter, `A` an artifact, `here` its folder.
+HEAD = """
+import json, os, signal, socket, sys
+told = json.loads(sys.argv[1])
+O = told["outputs"]["outputFile"]
+P = told["outputs"]["parameters"]["text"]["outputFile"]
+A = told["outputs"]["artifacts"]["data"]["artifacts"][0]["uri"]
+here = os.path.dirname(O)
+
+def write(place, text="x"):
+    with open(place, "wb" if isinstance(text, bytes) else "w") as file:
+        file.write(text)
+
+"""
+BOTH: dict[str, Any] = {
+    "outputDefinitions": {
+        "parameters": {"text": {"parameterType": "STRING"}},
+        "artifacts": {"data": {"artifactType": {"schemaTitle": "system.Dataset", "schemaVersion": "0.0.1"}}},
+    }
+}
+FOLDER = "write(P); os.mkdir(A); "
+
+# what a step does: its code, and words of the message
+STEPS: dict[str, tuple[str, str]] = {
+    "writes nothing": ("", "output parameter 'text' of step 'bad' was not written"),
+    "an executor output that is no JSON": ("write(P); write(A); write(O, '{')", "must be JSON, step 'bad' wrote '{'"),
+    "one without end": ("write(P); write(A); write(O, '[' * 100_000)", "executor_output.json must be JSON"),
+    "one that is a folder": ("write(P); write(A); os.mkdir(O)", "is a folder"),
+    "one that is a pipe": ("write(P); write(A); os.mkfifo(O)", "is a pipe"),
+    "one that is a link": ("write(P); write(A); os.symlink('/etc/passwd', O)", "is a link"),
+    "half a character": ("write(A); write(O, json.dumps({'parameterValues': {'text': '\\ud800'}}))", "must be JSON"),
+    "a parameter that is no text": ("write(P, b'\\xff'); write(A)", "output parameter 'text' of step 'bad' is not"),
+    "a parameter that is a pipe": ("os.mkfifo(P); write(A)", "is a pipe"),
+    "an artifact that is a pipe": ("write(P); os.mkfifo(A)", "holds the pipe"),
+    "an artifact that is a socket": (
+        "write(P); os.chdir(here); socket.socket(socket.AF_UNIX).bind('data')",
+        "holds the socket",
+    ),
+    "an artifact that is a link to elsewhere": ("write(P); os.symlink('/dev/zero', A)", "-> /dev/zero"),
+    "an artifact that is a link to nothing": ("write(P); os.symlink('/not/there', A)", "-> /not/there"),
+    "an artifact that is a link to itself": ("write(P); os.symlink(A, A)", "holds the link"),
+    "a link that is broken by publishing": (
+        "write(P); write(here + '/x'); os.symlink(here + '/x', A)",
+        "holds the link",
+    ),
+    "a pipe in a folder": (FOLDER + "os.mkfifo(A + '/pipe')", "holds the pipe"),
+    "a link out of a folder": (FOLDER + "os.symlink('../../../x', A + '/link')", "holds the link"),
+    "an absolute link in a folder": (FOLDER + "write(A + '/x'); os.symlink(A + '/x', A + '/link')", "holds the link"),
+    "deletes its own folder": ("import shutil; shutil.rmtree(here)", "was not written"),
+    "a failure of the wrong shape": (
+        "write(here + '/failure.json', json.dumps({'type': 1, 'message': [], 'file': {}, 'line': 'x'})); sys.exit(3)",
+        "step 'bad' failed: exit status 3",
+    ),
+    "a failure of half a character": (
+        "write(here + '/failure.json', json.dumps("
+        "{'type': 'T', 'message': 'a\\ud800', 'file': '', 'line': 0, 'user_error': False})); sys.exit(3)",
+        "step 'bad' failed: T: a?",
+    ),
+    "a failure that is a pipe": ("os.mkfifo(here + '/failure.json'); sys.exit(3)", "exit status 3"),
+    "a signal without a name": ("os.kill(os.getpid(), signal.SIGRTMIN + 1)", f"killed by signal {signal.SIGRTMIN + 1}"),
+    "killed, as by a system without memory": ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_that_misbehaves_has_failed_and_the_others_go_on(
+    name: str, fleetml: Callable[..., int], project: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, words = STEPS[name]
+    failed(one_step(["python", "-c", HEAD + code], "{{$}}", **BOTH), words, fleetml, project, tmp_path, capsys)
+
+
+def failed(
+    document: dict[str, Any],
+    words: str,
+    fleetml: Callable[..., int],
+    project: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Run a step that must fail with these words, beside one that must not; nothing but that one's result is left."""
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps(document))
+    assert fleetml("run", path, "--run-id", "r", "--workers", 2) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) <= 10
+    assert not any(word in said for word in OURS)
+    assert {step: attempt.state for step, attempt in Run(project.home, "r").latest().items()} == {
+        "bad": "failed",
+        "good": "succeeded",
+    }
+    assert [place.name[:5] for place in (project.home / "results").iterdir()] == ["good-"]
+
+
+# A command that cannot be started: its words and variables, and words of the message
+COMMANDS: dict[str, tuple[dict[str, Any], str]] = {
+    "a program that is not there": ({"command": ["no-such-program"]}, "has no program 'no-such-program'"),
+    "a program without a name": ({"command": [""]}, "has no program ''"),
+    "no command at all": ({"command": [], "args": []}, "a process needs a command"),
+    "only arguments": ({"command": [], "args": ["--help"]}, "a process needs a command"),
+    "a NUL byte in an argument": ({"args": ["a\0b"]}, "hold no NUL byte, step 'bad' has one in 'a\\x00b'"),
+    "a NUL byte in a variable": ({"env": [{"name": "A", "value": "\0"}]}, "hold no NUL byte"),
+    "an argument without end": ({"args": ["x" * 200_000]}, "an argument of a command is at most 131,071 bytes"),
+    "a limit that is none": ({"resources": {"resourceMemoryLimit": "much"}}, "got 'much'"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_that_cannot_be_started_has_failed(
+    name: str, fleetml: Callable[..., int], project: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known, words = COMMANDS[name]
+    document = one_step(["true"])
+    document["deploymentSpec"]["executors"]["exec-bad"]["container"].update(known)
+    failed(document, words, fleetml, project, tmp_path, capsys)
+
+
+def test_a_file_with_other_names_is_published_as_one_of_its_own(
+    fleetml: Callable[..., int], project: Settings, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("x")
+    mine.chmod(0o644)
+    code = f"write(P); os.link({str(mine)!r}, A)"
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps(one_step(["python", "-c", HEAD + code], "{{$}}", **BOTH)))
+    assert fleetml("run", path) == 0
+    (data,) = (project.home / "results").glob("bad-*/data")
+    mine.write_text("changed")
+    assert data.read_text() == "x"
+    assert mine.stat().st_mode & 0o777 == 0o644
+
+
+def test_an_image_nobody_knows_is_named(
+    fleetml: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(changed(f"{EXECUTOR}/container/image", "no/such:1"))
+    assert fleetml("run", path) != 0
+    assert "image 'no/such:1' has no environment on this machine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("left", ["os.symlink('x', A + '/link'); write(A + '/x')", "os.symlink('.', A + '/link')"])
+def test_links_to_what_lies_beside_them_are_kept(
+    left: str, fleetml: Callable[..., int], project: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps(one_step(["python", "-c", HEAD + FOLDER + left], "{{$}}", **BOTH)))
+    assert fleetml("run", path) == 0
+    (link,) = (project.home / "results").glob("bad-*/data/link")
+    assert link.is_symlink()

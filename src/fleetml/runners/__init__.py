@@ -120,7 +120,8 @@ class Exit:
                 self.ended
             ]
         if self.status < 0:
-            return f"killed by {signal.Signals(-self.status).name}"
+            known = -self.status in {number.value for number in signal.Signals}  # real-time signals have no names
+            return f"killed by {signal.Signals(-self.status).name if known else f'signal {-self.status}'}"
         return f"exit status {self.status}"
 
 

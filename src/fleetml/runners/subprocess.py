@@ -125,6 +125,11 @@ class SubprocessRunner:
         import subprocess
 
         argv = command.argv
+        if command.own_entry:
+            raise ConfigurationError(
+                f"a process needs a command, the step of image '{command.image.name}' has none but its image's own; "
+                "give it one, or take --runner docker"
+            )
         env = self._environment(command, folder)
         program = shutil.which(argv[0], path=env["PATH"])
         if program is None:

@@ -195,6 +195,12 @@ class _Attempt:
                     f"one of {len(word.encode()):,} ({word[:40]}…); hand the value over as an artifact"
                 )
         env = render_env(self.step.container, executor_input, names)
+        for text in (*argv, *env.values()):
+            if "\0" in text:
+                raise InvalidParameter(
+                    f"arguments and variables of a command hold no NUL byte, step '{self.step.name}' has one in "
+                    f"{text[:40]!r}; take it out, or hand the value over as an artifact"
+                )
         env["FLEETML_CODE_DIGEST"] = cache.code_digest(self.step, image)  # a model's lineage wants it
         resources = self.inputs.resources
         limits = Limits.parse(resources.cpu_limit, resources.memory_limit, f"step '{self.step.name}'")

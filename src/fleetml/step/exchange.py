@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -121,14 +122,14 @@ def refuse_secrets(
 
 
 def _document(step: Step, folder: Path) -> dict[str, Any]:
-    try:
-        content = (folder / "executor_output.json").read_bytes()
-    except FileNotFoundError:
+    content = _written(folder / "executor_output.json", f"executor_output.json of step '{step.name}'")
+    if content is None:
         return {}
     wrote = f"step '{step.name}' wrote {content[:80].decode(errors='replace')!r}"
     try:
         found = json.loads(content, parse_constant=_NUMBERS_JSON_LACKS.__getitem__)
-    except ValueError as error:
+        json.dumps(found, ensure_ascii=False).encode()  # JSON can escape half a character, which no file can hold
+    except (ValueError, RecursionError) as error:
         raise StepFailed(f"executor_output.json must be JSON, {wrote}: {error}") from error
     if not isinstance(found, dict):
         raise StepFailed(f"executor_output.json must be a JSON object, {wrote}")
@@ -138,6 +139,18 @@ def _document(step: Step, folder: Path) -> dict[str, Any]:
             f"[{{name, uri, metadata}}]}}}}}}), {wrote}; correct what the component writes"
         )
     return found
+
+
+def _written(file: Path, place: str) -> bytes | None:
+    """Return what a step wrote to a file, None where there is none. Raises StepFailed for what is no plain file.
+
+    To read a pipe would take for ever, and a link may lead to anywhere.
+    """
+    if not os.path.lexists(file):
+        return None
+    if file.is_symlink() or not file.is_file():
+        raise StepFailed(f"what a step writes is a file, {place} is a {artifacts.kind(file)}; write it as a file")
+    return file.read_bytes()
 
 
 def _is_output(found: Mapping[str, Any]) -> bool:
@@ -159,16 +172,17 @@ def _parameters(step: Step, folder: Path, values: Mapping[str, Any]) -> Iterator
     """The executor output's value, else the output parameter's own file; cast by declared type."""
     for name, parameter in step.output_parameters.items():
         place = f"output parameter '{name}' of step '{step.name}'"
-        file = _parameter_file(folder, name)
         try:
             if name in values and values[name] is not None:
                 yield name, cast(values[name], parameter.type, place)
-            elif file.is_file():
-                yield name, parse_parameter(file.read_text(encoding="utf-8"), parameter.type, place)
+            elif (content := _written(_parameter_file(folder, name), place)) is not None:
+                yield name, parse_parameter(content.decode(), parameter.type, place)
             elif not parameter.optional:
                 raise StepFailed(f"a step writes every output it declares, {place} was not written; return or write it")
         except InvalidParameter as error:
             raise StepFailed(str(error)) from error
+        except UnicodeDecodeError as error:
+            raise StepFailed(f"a parameter is a text in UTF-8, {place} is not ({error}); encode it") from error
 
 
 def _fetch(written: str | None, target: Path) -> None:
@@ -191,6 +205,11 @@ def _artifact(step: Step, definition: ArtifactDefinition, folder: Path, written:
     _fetch(said.get("custom_path") or said.get("customPath"), folder / definition.name)
     uri = said.get("uri") or str(folder / definition.name)
     path = artifacts.local_path(uri)
+    if path is not None and path.is_relative_to(folder) and (odd := artifacts.odd(path, folder)):
+        raise StepFailed(
+            f"an artifact is a file or a folder of them, output artifact '{definition.name}' of step '{step.name}' "
+            f"holds {odd}; write files, links only to what lies beside them in it"
+        )
     if "://" not in uri.removeprefix("file://") and not _belongs(path, folder.parent):
         raise StepFailed(
             f"an output lies where the step was told to write it, output artifact '{definition.name}' of step "

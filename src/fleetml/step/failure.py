@@ -5,15 +5,30 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_LONGEST = 10_000  # characters of a message that are kept
 _WIDTH = 400  # characters of a message that are shown; the log has all of it
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _FOREIGN = re.compile(r"/lib/python\d|/site-packages/|^<")  # not the user's own code
 _RAISED = re.compile(r"(?P<type>(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Exit|Interrupt|Warning))(?:: (?P<message>.*))?")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value[:_LONGEST].encode(errors="replace").decode()
+
+
+# What `fleetml.component` writes; a stranger's step may write anything.
+_SHAPES: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("type", "message", "file"), _text),
+    "line": int,
+    "user_error": bool,
+}
 
 
 @dataclass(frozen=True)
@@ -67,11 +82,13 @@ def of_process(folder: Path, log: Path, ended: str) -> dict[str, Any]:
     Known from the ``failure.json`` that `fleetml.component` leaves in `folder`, else from the end of the log;
     `ended` says how the process ended.
     """
+    told = folder / "failure.json"
     try:
-        found = json.loads((folder / "failure.json").read_text(encoding="utf-8"))
-        return {name: found[name] for name in ("type", "message", "file", "line", "user_error")}
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads(told.read_bytes()) if told.is_file() else {}
+        known = {name: shape(found[name]) for name, shape in _SHAPES.items()}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return _of_log(log, ended)
+    return known
 
 
 def _of_log(log: Path, ended: str) -> dict[str, Any]:

@@ -50,11 +50,14 @@ class PipelineDag(DAG):
         source = source.with_defaults(parameters or {}, f"{caller}: {source.plan.name}")
         usual = _arguments(source)
         default_args = {**usual["default_args"], **(arguments.pop("default_args", None) or {})}
+        asked = arguments.pop("params", None) or params(source.plan, source.triggers)
         super().__init__(dag_id or _id(source), **{**usual, **arguments, "default_args": default_args})
         self.fileloc = str(caller)
         last = RecordOperator(task_id=RECORD, source=source, dag=self, outlets=[_asset(source)])
         fill(source, self.task_group, last)
         last.as_teardown(on_failure_fail_dagrun=True)
+        # Only now: a task takes a deep copy of those its DAG has, half the time of building it, and has them in its context anyway.
+        self.params = asked
 
 
 def _id(source: Source) -> str:
@@ -72,7 +75,6 @@ def _arguments(source: Source) -> dict[str, Any]:
         # No start date: with one, switching the DAG on would at once run what was due last, before anything by hand.
         "catchup": False,
         "max_active_runs": 1,  # the champion is one: two runs would judge against a moving one
-        "params": params(plan, triggers),
         "tags": ["fleetml"],
         "default_args": {"owner": triggers.owner},
     }

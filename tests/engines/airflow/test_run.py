@@ -6,7 +6,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,9 @@ from fleetml.pipeline import load
 from fleetml.records import Run
 from fleetml.settings import Settings
 from tests.lineage import events
+
+if TYPE_CHECKING:
+    from tests.cluster import Cluster
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 DAG_FILE = """
@@ -179,3 +182,25 @@ def test_an_emitting_step_sends_its_output_with_the_event(run: Any) -> None:
             "x://drift/cpu": {"cpu": 0.4},
             "fleetml://types/": {"Output": (record.latest()["use"].outcome or {})["parameters"]["out"]},
         }
+
+
+def test_steps_are_pods_where_the_settings_say_so(
+    run: Any, project: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a stand-in for a cluster (tests/cluster.py)."""
+    from tests.cluster import IMAGE
+
+    table = project / "images/images.toml"
+    known = table.read_text()
+    registry, _, digest = IMAGE.partition("@")
+    monkeypatch.setenv("FLEETML_RUNNER", "kubernetes")
+    monkeypatch.setenv("FLEETML_CACHE", "none")
+    table.write_text(f'{known}registry = "{registry}"\ndigest = "{digest}"\n')
+    try:
+        done, record = run("nested")
+    finally:
+        table.write_text(known)
+    assert str(done.state) == "success"
+    ran = [step for step, attempt in record.latest().items() if attempt.state == "succeeded"]
+    assert len(cluster.created) == len(ran) > 0
+    assert not cluster.pods

@@ -108,8 +108,11 @@ def test_a_placeholder_of_the_run_makes_a_step_uncacheable(plan_of_file):
     assert steps["condition-branches-1/condition-3/echo-2"].cacheable
 
 
-def test_inputs_and_resources_are_resolved(plan_of_file):
-    plan = plan_of_file("types")
+def test_inputs_and_resources_are_resolved(ir):
+    document = ir("types")
+    asked = {"type": "nvidia.com/gpu", "resourceType": "nvidia.com/gpu", "count": "1", "resourceCount": "1"}
+    document["deploymentSpec"]["executors"]["exec-make"]["container"]["resources"]["accelerator"] = asked
+    plan = plan_of(document)
     inputs = plan.resolve("make", plan.bind({"cores": "2"}), {}, {})
     assert inputs.parameters["text"] == "hello x5"
     assert inputs.parameters["prefix"] == "pre"

@@ -82,6 +82,5 @@ def types(
         3, backoff_duration="30s", backoff_factor=3, backoff_max_duration="120s"
     )
     made.set_cpu_limit("1").set_cpu_request(cores).set_memory_limit("2Gi").set_env_variable("LEVEL", "debug")
-    made.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(1)
     used = use(model=made.outputs["model"], anything=made.outputs["data"]).set_caching_options(False)
     return used.outputs["out"]

@@ -10,13 +10,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fleetml.errors import Unavailable
 from fleetml.images import Image
-from fleetml.runners import docker
+from fleetml.runners import ContainerRunner, docker
 from fleetml.runners.docker import DockerRunner
 
 ROOT = Path(__file__).parents[1]
@@ -33,9 +34,9 @@ class Containers:
     def runner(self, grace: float = 0.5, **known: object) -> DockerRunner:
         return DockerRunner(self.mounts, grace=grace, **known)
 
-    def for_any_image(self) -> DockerRunner:
+    def for_any_image(self) -> ContainerRunner:
         """Return a runner that takes this image for whatever image a step names."""
-        return _OneImage(self.mounts, reference=self.reference)
+        return _OneImage(DockerRunner(self.mounts), self.reference)
 
     @property
     def image(self) -> Image:
@@ -43,12 +44,15 @@ class Containers:
         return Image("fleetml/ml", ROOT, reference=self.reference, digest=digest)
 
 
-@dataclass(frozen=True)
-class _OneImage(DockerRunner):
-    reference: str = ""
+class _OneImage:
+    """Takes one image for whatever image is asked for."""
+
+    def __init__(self, runner: DockerRunner, reference: str) -> None:
+        self.run = runner.run
+        self._pin = partial(runner.pin, reference, True)
 
     def pin(self, reference: str, local: bool) -> str:
-        return super().pin(self.reference, True)
+        return self._pin()
 
 
 @contextmanager

@@ -8,9 +8,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from fleetml.frozen import frozen
 
 NOTHING = "none"  # the digest of an artifact that is metadata only (a system.Metrics without a file)
 
@@ -107,7 +108,7 @@ def intact(entry: Mapping[str, Any]) -> bool:
         return False
 
 
-@dataclass(frozen=True)
+@frozen
 class ResultFolder:
     """Where one attempt writes its outputs: `aside` while it runs, `final` once published; never changed after."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fleetml.frozen import frozen
 
-@dataclass(frozen=True)
+
+@frozen
 class StepStarted:
     """The step's command is about to start (never sent for a cache hit); `log` is where its output goes."""
 
@@ -17,7 +18,7 @@ class StepStarted:
     log: Path
 
 
-@dataclass(frozen=True)
+@frozen
 class StepLine:
     """One line of the step's output."""
 
@@ -25,7 +26,7 @@ class StepLine:
     line: str
 
 
-@dataclass(frozen=True)
+@frozen
 class StepEnded:
     """The step is over; `outcome` is the `fleetml.step.StepOutcome`."""
 

@@ -8,12 +8,13 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from fleetml.errors import ConfigurationError
+from fleetml.frozen import frozen
 
 TABLE = Path("images/images.toml")
 STAMP = "fleetml-environment.json"  # left in a finished venv by whoever built it: locks, python
@@ -24,7 +25,7 @@ STAMP = "fleetml-environment.json"  # left in a finished venv by whoever built i
 Pin = Callable[[str, bool], str]
 
 
-@dataclass(frozen=True)
+@frozen
 class Image:
     """One environment: a virtual environment, or a container image where `reference` is given.
 

@@ -19,19 +19,20 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from fleetml import atomic, lineage, tracing
 from fleetml.cost.estimate import total
 from fleetml.errors import ConfigurationError, InvalidParameter
+from fleetml.frozen import frozen
 from fleetml.redaction import without_passwords
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}\Z")
 
 
-@dataclass(frozen=True)
+@frozen
 class Attempt:
     """One attempt of a step, or the note of an engine that it did not run (skipped, upstream_failed).
 

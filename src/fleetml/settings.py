@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from fleetml import atomic
 from fleetml.cost.estimate import Rates
 from fleetml.errors import ConfigurationError
+from fleetml.frozen import frozen
 from fleetml.redaction import without_passwords
 
 TABLE = Path("images/images.toml")
 
 
-@dataclass(frozen=True)
+@frozen
 class Subject:
     """What the models are about, for runs that nobody gives parameters by hand (schedules, drift): the last trained.
 
@@ -42,7 +43,7 @@ class Subject:
         atomic.write_json(home / "subject.json", vars(self))
 
 
-@dataclass(frozen=True)
+@frozen
 class CacheChoice:
     """Which index the cache has: none, memory, disk, redis, or hybrid (disk, then redis). `ttl` in seconds, 0: for ever."""
 
@@ -75,7 +76,9 @@ def _require_redis() -> None:
     from importlib.util import find_spec
 
     if find_spec("redis") is None:
-        raise ConfigurationError("FLEETML_CACHE names a Redis, its client is not installed here: pip install fleetml[redis]")
+        raise ConfigurationError(
+            "FLEETML_CACHE names a Redis, its client is not installed here: pip install fleetml[redis]"
+        )
 
 
 def _seconds(name: str, text: str) -> float:
@@ -88,7 +91,7 @@ def _seconds(name: str, text: str) -> float:
     return seconds
 
 
-@dataclass(frozen=True)
+@frozen
 class Settings:
     """Where things are. Paths are absolute; addresses are URLs or host:port, "" when there is none.
 

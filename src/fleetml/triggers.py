@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from fleetml.errors import ConfigurationError
+from fleetml.frozen import frozen
 from fleetml.pipeline import Plan
 from fleetml.pipeline.document import parsed
 from fleetml.pipeline.values import cast
@@ -44,7 +45,7 @@ _CRON: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class AssetTrigger:
     """An asset whose events start a run; `parameters` maps pipeline parameters to keys of the payload."""
 
@@ -52,7 +53,7 @@ class AssetTrigger:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@frozen
 class Emit:
     """The output parameter `output` of `step` is the payload of an event of `asset`."""
 
@@ -61,7 +62,7 @@ class Emit:
     asset: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Triggers:
     """The contents of a triggers.yaml, `defaults` with their variables filled in."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fleetml.cache.stores import Store
+from fleetml.frozen import frozen
 from fleetml.pipeline import load
 from fleetml.records import Attempt, Run, runs
 
@@ -22,7 +22,7 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class _Earlier:
     """What a step was computed as before; `inputs` are known as long as its run's record is kept."""
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from fleetml.frozen import frozen
 from fleetml.images import Image
 from fleetml.pipeline import Inputs, Step
 from fleetml.pipeline.model import ArtifactDefinition, Parameter
@@ -24,7 +24,7 @@ _ELSEWHERE = {
 _ENTRY_MODULE = "fleetml.component"
 
 
-@dataclass(frozen=True)
+@frozen
 class Key:
     """The key, and the digest of each part it was made of: what differs tells why a step was no hit."""
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from fleetml import artifacts, atomic
 from fleetml.artifact_store import ArtifactStore
 from fleetml.cache.key import Key
 from fleetml.cache.stores import Entry, Store, Tell, ignore
+from fleetml.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Result:
     """What a step made, as it stands in its immutable folder; `usage` is what making it took."""
 

@@ -10,11 +10,12 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from fleetml import atomic
+from fleetml.frozen import frozen
 
 Tell = Callable[[str], None]
 """Told, in one line, why something that is or ought to be in the cache could not be used."""
@@ -27,7 +28,7 @@ def ignore(line: str) -> None:
     """The `Tell` of those who do not listen."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Entry:
     """Where a key leads: the name of a result, the SHA-256 of its ``result.json``, and what the key was made of.
 
@@ -98,7 +99,7 @@ class Nothing:
         yield from ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Memory:
     """Keeps entries as long as this process lives: equal steps of its runs are computed once."""
 
@@ -119,7 +120,7 @@ class Memory:
         yield from list(self._known.items())
 
 
-@dataclass(frozen=True)
+@frozen
 class Disk:
     """Keeps each entry as a file ``<folder>/<key>.json``, written aside and renamed."""
 
@@ -161,7 +162,7 @@ class Disk:
         return self.folder / f"{key}.json"
 
 
-@dataclass(frozen=True)
+@frozen
 class Hybrid:
     """Several stores, the fastest first: the first hit wins and is written back to the faster ones."""
 

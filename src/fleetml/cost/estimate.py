@@ -6,14 +6,15 @@ A figure of `Rates` is overridden by the environment variable FLEETML_COST_<FIGU
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 
 from fleetml.errors import ConfigurationError
+from fleetml.frozen import frozen
 
 _JOULES_PER_KWH = 3.6e6
 
 
-@dataclass(frozen=True)
+@frozen
 class Rates:
     """Constants of the estimate; every one is an average of cloud machines, not of this machine.
 
@@ -47,7 +48,7 @@ class Rates:
         return cls(**figures)
 
 
-@dataclass(frozen=True)
+@frozen
 class Cost:
     """What was used [s, s, bytes] and what that costs [kWh, USD, g CO2e]."""
 

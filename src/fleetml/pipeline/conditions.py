@@ -13,10 +13,10 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from fleetml.errors import InvalidPipeline
+from fleetml.frozen import frozen
 from fleetml.pipeline.values import as_text, shown
 
 _TOKEN = re.compile(
@@ -43,7 +43,7 @@ _KINDS = {"STRING": "text", "NUMBER_INTEGER": "number", "NUMBER_DOUBLE": "number
 _CASTS = {"int": "number", "double": "number", "string": "text"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Node:
     """One operation of a parsed condition: `kind` is an operator, a cast, "input" or "literal"."""
 
@@ -51,7 +51,7 @@ class Node:
     arguments: tuple[Any, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Condition:
     """A parsed condition; `names` are the inputs it reads, in order of appearance."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter, InvalidPipeline, UnsupportedConstruct
+from fleetml.frozen import frozen
 from fleetml.pipeline.model import ArtifactDefinition, Container, Importer, Parameter, Resources, Retry
 from fleetml.pipeline.values import ABSENT, EXPECTED, as_text, cast
 
@@ -16,7 +17,7 @@ _VARIABLE = re.compile(r"[^=\0]+\Z")
 _NOT_RUN = {"TASK_CONFIG": "task configuration (dsl.TaskConfig)"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Interface:
     """The inputs and outputs of a component."""
 

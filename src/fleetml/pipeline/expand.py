@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 from typing import Any
 
 from fleetml.errors import InvalidPipeline, UnsupportedConstruct
+from fleetml.frozen import frozen
 from fleetml.pipeline import definitions, loops, placeholders, platform
 from fleetml.pipeline.definitions import Interface
 from fleetml.pipeline.model import (
@@ -34,7 +35,7 @@ from fleetml.pipeline.wiring import Ports, Typed, dag_inputs, dag_outputs, guard
 _STRATEGIES = ("", "TRIGGER_STRATEGY_UNSPECIFIED", "ALL_UPSTREAM_TASKS_SUCCEEDED", "ALL_UPSTREAM_TASKS_COMPLETED")
 
 
-@dataclass(frozen=True)
+@frozen
 class Expansion:
     """The leaves and sub-DAGs of a document in topological order, and the pipeline's own inputs and outputs."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from fleetml.errors import InvalidPipeline, UnsupportedConstruct
+from fleetml.frozen import frozen
 
 SCHEMA_VERSION = "2.1.0"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
@@ -19,14 +19,14 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _OUTPUT = re.compile(r"(?!(?:executor_output|failure|result)\.json\Z)[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
 
 
-@dataclass(frozen=True)
+@frozen
 class Unsupported:
     """A construct that is valid but not run; `what` names it as its author knows it."""
 
     what: str
 
 
-@dataclass(frozen=True)
+@frozen
 class MapOf:
     """A mapping from free names to one kind of value."""
 
@@ -34,7 +34,7 @@ class MapOf:
     names: re.Pattern[str] | None = None  # where they become file and folder names
 
 
-@dataclass(frozen=True)
+@frozen
 class ListOf:
     """A list of one kind of value."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fleetml.errors import InvalidPipeline
+from fleetml.frozen import frozen
 from fleetml.pipeline.definitions import Interface
 from fleetml.pipeline.model import (
     ITEMS,
@@ -25,7 +25,7 @@ from fleetml.pipeline.values import as_text
 from fleetml.pipeline.wiring import Ports, Typed, constant, fitted, named
 
 
-@dataclass(frozen=True)
+@frozen
 class Iterator:
     """What a loop goes over: literal items (`raw`), or the list that comes in by the task's input `source`.
 

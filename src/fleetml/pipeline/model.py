@@ -7,9 +7,10 @@ Names of steps are the task names from the root inwards, joined by ``/``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
+from fleetml.frozen import frozen
 from fleetml.pipeline.values import ABSENT
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ ParameterType = Literal["STRING", "NUMBER_INTEGER", "NUMBER_DOUBLE", "BOOLEAN", 
 Outcome = Mapping[str, Any]  # the JSON form of docs/adr/0001: state, cached, parameters, artifacts
 
 
-@dataclass(frozen=True)
+@frozen
 class Parameter:
     """A typed parameter; `default` is `ABSENT` where there is none. Optional ones may stay absent.
 
@@ -38,7 +39,7 @@ class Parameter:
         return self.default is ABSENT and not self.optional
 
 
-@dataclass(frozen=True)
+@frozen
 class ArtifactDefinition:
     """A typed artifact; `type` is the schema title ("system.Dataset"), `version` its schema version.
 
@@ -53,14 +54,14 @@ class ArtifactDefinition:
     many: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Constant:
     """A value written in the IR."""
 
     value: Any
 
 
-@dataclass(frozen=True)
+@frozen
 class PipelineInput:
     """The run's parameter `name`; `default` is what an enclosing sub-DAG declares where the run gives none."""
 
@@ -68,7 +69,7 @@ class PipelineInput:
     default: Any = ABSENT
 
 
-@dataclass(frozen=True)
+@frozen
 class StepOutput:
     """Output `output` (a parameter or an artifact) of the step `step`."""
 
@@ -76,7 +77,7 @@ class StepOutput:
     output: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Selected:
     """The entry `key` of a STRUCT (the IR's ``parseJson`` selector)."""
 
@@ -84,7 +85,7 @@ class Selected:
     key: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Template:
     """A constant with placeholders: ``{{$.inputs.parameters['x']}}`` is `inputs['x']`, others name the run."""
 
@@ -92,14 +93,14 @@ class Template:
     inputs: Mapping[str, Source]
 
 
-@dataclass(frozen=True)
+@frozen
 class OneOf:
     """The first of `sources` whose step succeeded (``dsl.OneOf``: the branch that ran)."""
 
     sources: tuple[Source, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Item:
     """Entry `index` of a list of artifacts (what one iteration of a loop gets)."""
 
@@ -107,7 +108,7 @@ class Item:
     index: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Collected:
     """One output of every iteration of a loop, in order; iterations that left none are left out.
 
@@ -117,7 +118,7 @@ class Collected:
     sources: tuple[Source, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class FinalStatus:
     """How the task `task` (of the leaves `steps`) ended, as an exit handler is told (``dsl.PipelineTaskFinalStatus``)."""
 
@@ -125,7 +126,7 @@ class FinalStatus:
     steps: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Absent:
     """An optional input that was not given."""
 
@@ -133,7 +134,7 @@ class Absent:
 Source = Constant | PipelineInput | StepOutput | Selected | Template | OneOf | Item | Collected | FinalStatus | Absent
 
 
-@dataclass(frozen=True)
+@frozen
 class Guard:
     """A condition, where the values it reads come from, and the types they were declared with ("" for none)."""
 
@@ -142,7 +143,7 @@ class Guard:
     types: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@frozen
 class Resources:
     """Requests and limits as written: cores ("500m"), memory ("2Gi"), accelerator; "" where not stated.
 
@@ -157,7 +158,7 @@ class Resources:
     accelerator_count: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Container:
     """What runs: command, args and env values are texts with placeholders; Concat and IfPresent are JSON texts."""
 
@@ -168,7 +169,7 @@ class Container:
     resources: Resources = Resources()
 
 
-@dataclass(frozen=True)
+@frozen
 class Importer:
     """Brings in an artifact from outside as it stands: no process, no copy.
 
@@ -181,7 +182,7 @@ class Importer:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@frozen
 class Retry:
     """At most `count` further attempts; waits of `delay` seconds, times `factor` each, at most `longest`."""
 
@@ -191,7 +192,7 @@ class Retry:
     longest: float = 3600.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen(kw_only=True)
 class Task:
     """What a step and a sub-DAG have in common.
 
@@ -213,7 +214,7 @@ class Task:
         return self.name.rsplit("/", 1)[-1]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen(kw_only=True)
 class Group(Task):
     """One sub-DAG: nested pipeline, branch or set of branches, loop, or one iteration of a loop.
 
@@ -227,7 +228,7 @@ class Group(Task):
     artifacts: Mapping[str, Source] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen(kw_only=True)
 class Step(Task):
     """One leaf task.
 
@@ -262,7 +263,7 @@ class Step(Task):
 ITEMS = "items"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen(kw_only=True)
 class Loop(Step):
     """A loop whose list only the run makes. It is nothing to execute: once it is decided to run, its one input, `ITEMS`,
     is what `Plan.unfold` wants to put the iterations in its place. One that is skipped stays what it is.
@@ -272,7 +273,7 @@ class Loop(Step):
     parallelism: int = 0
 
 
-@dataclass(frozen=True)
+@frozen
 class Inputs:
     """Concrete inputs of a step: parameter values by name, each artifact's list of entries, the resources.
 
@@ -285,7 +286,7 @@ class Inputs:
     platform: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@frozen
 class Decision:
     """What to do with a step whose upstream is over: "run", "skip" or "upstream_failed", and why (not for run)."""
 

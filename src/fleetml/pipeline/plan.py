@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter
+from fleetml.frozen import frozen
 from fleetml.pipeline.definitions import interface
 from fleetml.pipeline.expand import expand
 from fleetml.pipeline.model import Decision, Group, Inputs, Outcome, Parameter, Source, Step
@@ -15,7 +16,7 @@ from fleetml.pipeline.sources import Run, resolve
 from fleetml.pipeline.values import ABSENT, EXPECTED, cast, parse_parameter, shown
 
 
-@dataclass(frozen=True)
+@frozen
 class Plan:
     """A pipeline, expanded to leaf steps in topological order (the order of `steps`).
 

@@ -8,10 +8,11 @@ Two images stand for what a cluster does without a container; they are the featu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter, InvalidPipeline
+from fleetml.frozen import frozen
 from fleetml.pipeline.ir import NUMBER, TEXT, TRUTH, VALUE, ListOf, MapOf, Unsupported, walk
 from fleetml.pipeline.model import Constant, Container, Source
 from fleetml.pipeline.values import ABSENT, cast, shown
@@ -245,7 +246,7 @@ def operation(container: Container) -> tuple[Container, dict[str, Any]]:
     return (replace(container, args=("{{$}}",)), {feature: {}}) if feature else (container, {})
 
 
-@dataclass(frozen=True)
+@frozen
 class _Reference:
     """Where a setting's value comes from: `spec` as in a task's inputs, `key` where it stands in a step."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter, InvalidPipeline, UnsupportedConstruct
+from fleetml.frozen import frozen
 from fleetml.pipeline import placeholders
 from fleetml.pipeline.definitions import Interface
 from fleetml.pipeline.model import (
@@ -32,7 +33,7 @@ _FURTHER = {"cpu_request", "cpu_limit", "memory_request", "memory_limit", "accel
 _NUMBERS = {"NUMBER_INTEGER", "NUMBER_DOUBLE"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Typed:
     """A source and the type it was declared with ("" where nothing is declared: constants, selected entries).
 
@@ -44,7 +45,7 @@ class Typed:
     many: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Ports:
     """Parameters and artifacts by name: what a DAG gets from around it, what a task gets, what it gives.
 

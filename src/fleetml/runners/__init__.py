@@ -9,11 +9,12 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from fleetml.errors import InvalidPipeline
+from fleetml.frozen import frozen
 from fleetml.images import Image
 from fleetml.pipeline.model import Resources
 
@@ -23,7 +24,7 @@ __all__ = ["EVERYWHERE", "Command", "ContainerRunner", "Ended", "Exit", "Limits"
 Ended = Literal["itself", "cancelled", "timeout", "memory"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Limits:
     """What a command may use at most; None: no limit. `cpus` in cores, `memory` in bytes, `seconds` of wall time."""
 
@@ -65,7 +66,7 @@ def _quantity(text: str, place: str) -> float | None:
     return float(found[1]) * _SUFFIXES[suffix]
 
 
-@dataclass(frozen=True)
+@frozen
 class Command:
     """A command ready to run: nothing in it is left to resolve.
 
@@ -89,7 +90,7 @@ class Command:
     resources: Resources = field(default_factory=Resources)
 
 
-@dataclass(frozen=True)
+@frozen
 class Usage:
     """What the command and its children used: CPU seconds (user + system), peak RSS in bytes, wall seconds."""
 
@@ -98,7 +99,7 @@ class Usage:
     wall_seconds: float = 0.0
 
 
-@dataclass(frozen=True)
+@frozen
 class Exit:
     """How the command ended.
 

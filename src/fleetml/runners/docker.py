@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetml.errors import ConfigurationError, Unavailable
+from fleetml.frozen import frozen
 from fleetml.runners import Command, Ended, Exit, Limits, Usage, accelerators, cgroup
 from fleetml.runners.container import no_program, orphaned, owner, status_of, variables
 from fleetml.runners.output import Reader, lines_of
@@ -35,7 +36,7 @@ _INIT_SAYS = "[FATAL tini"  # its last line where it cannot start the command
 _NO_PROGRAM = ("executable file not found", "no such file or directory", "permission denied", "exec format error")
 
 
-@dataclass(frozen=True)
+@frozen
 class DockerRunner:
     """One container per step, on the host's network, as the user who runs us, with the step's folders at their own paths.
 
@@ -213,7 +214,7 @@ class _Watch:
         return stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, memory.get("usage", 0) - cache
 
 
-@dataclass(frozen=True)
+@frozen
 class _Engine:
     """A connection, and the cores there are."""
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetml.errors import ConfigurationError, Unavailable
+from fleetml.frozen import frozen
 from fleetml.pipeline.platform import OPERATIONS
 from fleetml.runners import Command, Ended, Exit, Usage
 from fleetml.runners.container import no_program, orphaned, owner, status_of, variables
@@ -50,7 +51,7 @@ _STAMPED = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\S*) (.*)", re.DOTA
 _NO_PROGRAM = ("StartError", "ContainerCannotRun", "RunContainerError")
 
 
-@dataclass(frozen=True)
+@frozen
 class KubernetesRunner:
     """One pod per step at `place`, as the user who runs us, with the step's folders at their own paths.
 

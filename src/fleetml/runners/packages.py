@@ -15,10 +15,11 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fleetml.errors import ConfigurationError, Unavailable
+from fleetml.frozen import frozen
 from fleetml.images import Image
 from fleetml.runners import Command, Exit
 
@@ -29,7 +30,7 @@ _STAMP = "finished.json"
 _FINAL = ("No matching distribution", "Invalid requirement", "ResolutionImpossible", "requires a different Python")
 
 
-@dataclass(frozen=True)
+@frozen
 class Packages:
     """Requirements as pip takes them, and the options that say where they come from."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.errors import ConfigurationError
+from fleetml.frozen import frozen
 from fleetml.runners import Command
 
 CONTAINER = "step"
@@ -34,7 +35,7 @@ _NOT_PRIVILEGED = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class Place:
     """Where pods run, and how they get at a step's folders.
 

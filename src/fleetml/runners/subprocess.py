@@ -10,11 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetml.errors import ConfigurationError, Unavailable
+from fleetml.frozen import frozen
 from fleetml.runners import Command, Ended, Exit, Limits, Usage
 from fleetml.runners.output import Reader, lines_from
 
@@ -34,7 +35,7 @@ _PR_SET_PDEATHSIG = 1
 _MARK = "FLEETML_STEP"  # a variable that every process of a step has; its value is the step's own folder
 
 
-@dataclass(frozen=True)
+@frozen
 class SubprocessRunner:
     """One process group per step, with a TMPDIR and working folder of its own that are removed afterwards.
 

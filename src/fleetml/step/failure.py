@@ -6,9 +6,10 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from fleetml.frozen import frozen
 
 _LONGEST = 10_000  # characters of a message that are kept
 _WIDTH = 400  # characters of a message that are shown; the log has all of it
@@ -31,7 +32,7 @@ _SHAPES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class Failure:
     """Why a step failed. `file` and `line` point into the user's code, "" and 0 when unknown.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
+from fleetml.frozen import frozen
 from fleetml.images import Images
 from fleetml.records import Run
 from fleetml.runners import Usage
@@ -15,7 +16,7 @@ from fleetml.settings import Settings
 from fleetml.step.failure import Failure
 
 
-@dataclass(frozen=True)
+@frozen
 class RunContext:
     """The run a step belongs to, as every engine knows it.
 
@@ -53,7 +54,7 @@ def _rfc3339(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-@dataclass(frozen=True)
+@frozen
 class StepOutcome:
     """How a step ended. `to_json()` is what travels between engine tasks (docs/adr/0001), the rest is for display.
 

@@ -6,14 +6,14 @@ A task takes the dataset (the model) of the nearest task before it that makes on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from fleetml.frozen import frozen
 from fleetml.workflow.grammar import InvalidWorkflow
 from fleetml.workflow.spec import Task, Workflow
 from fleetml.workflow.types import DATASET, MODEL, makers
 
 
-@dataclass(frozen=True)
+@frozen
 class Source:
     """The output `output` of the task `task` (its name in the IR)."""
 

@@ -6,11 +6,11 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
+from fleetml.frozen import frozen
 from fleetml.serving.release import LABEL, Deployment, register, serve
 from fleetml.settings import Settings
 from fleetml.workflow import grammar
@@ -21,7 +21,7 @@ _MODEL = ("name", "version", "model_type", "framework", "path", "run_id")
 _DEPLOYMENT = ("target", "scaling_config")
 
 
-@dataclass(frozen=True)
+@frozen
 class RegisteredModel:
     """A version of the registry; `label` is its owner's name for it ("v1.2.0"), "" for none."""
 
@@ -30,7 +30,7 @@ class RegisteredModel:
     label: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class DeployedModel:
     """What the serving folder points at from now on; `folder` holds the graph and its card."""
 

@@ -18,12 +18,13 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from fleetml import atomic
 from fleetml.errors import ConfigurationError, InvalidParameter
+from fleetml.frozen import frozen
 from fleetml.learn import requested_space
 from fleetml.learn.algorithms import METRICS
 from fleetml.learn.requested_space import Dimension
@@ -40,7 +41,7 @@ _PLACE = "hyperparameter_config"
 FIRST = ("MODEL_TRAINING", "HYPERPARAMETER_TUNING")
 
 
-@dataclass(frozen=True)
+@frozen
 class Trial:
     """One run of the search; `value` None: the run did not succeed, `reason` says why."""
 
@@ -51,7 +52,7 @@ class Trial:
     reason: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class OptimisationResult:
     """The best trial and all of them; `record` is the file that holds them."""
 
@@ -62,7 +63,7 @@ class OptimisationResult:
     record: Path
 
 
-@dataclass(frozen=True)
+@frozen
 class Request:
     """A checked request. `task` "": the metric's task is found by the rule above."""
 

@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetml.errors import InvalidParameter, StepFailed
+from fleetml.frozen import frozen
 from fleetml.settings import Settings
 from fleetml.workflow import source
 
@@ -32,7 +33,7 @@ class RunFailed(StepFailed):
         self.run_id, self.state = run_id, state
 
 
-@dataclass(frozen=True)
+@frozen
 class TaskResult:
     """What one task left: output parameters, files of output artifacts, all figures of its metrics."""
 
@@ -41,7 +42,7 @@ class TaskResult:
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@frozen
 class RunResult:
     """A run that succeeded; `tasks` by task_id."""
 

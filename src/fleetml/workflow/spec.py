@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from fleetml.frozen import frozen
 from fleetml.workflow import grammar
 from fleetml.workflow.grammar import InvalidWorkflow
 from fleetml.workflow.types import TYPES, TaskType
@@ -33,7 +34,7 @@ _RESOURCES = ("cpu_cores", "memory_gb", "gpu_units")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
 
-@dataclass(frozen=True)
+@frozen
 class Retry:
     """Tries after the first, and the seconds waited before each: `delay`, times `factor` each, at most `longest`."""
 
@@ -43,7 +44,7 @@ class Retry:
     longest: float = 3600.0
 
 
-@dataclass(frozen=True)
+@frozen
 class Task:
     """One task; `place` is where it stands. `cache` None: as its type has it. Resources 0: not limited."""
 
@@ -69,7 +70,7 @@ class Task:
         return slug(self.id)
 
 
-@dataclass(frozen=True)
+@frozen
 class Workflow:
     """A checked document; that its tasks fit together is checked when it is compiled."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from fleetml.frozen import frozen
 
 DATASET, MODEL = "Dataset", "Model"
 
 
-@dataclass(frozen=True)
+@frozen
 class TaskType:
     """What a task of this type takes and makes. `takes` and `may_take` name artifact inputs by kind, `makes` outputs.
 

@@ -6,12 +6,13 @@ import contextlib
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from fleetml.engines.local.schedule import Schedule, Tell
 from fleetml.errors import ConfigurationError, InvalidParameter
+from fleetml.frozen import frozen
 from fleetml.pipeline import Plan
 from fleetml.records import Run
 from fleetml.runners import Runner, choice
@@ -19,7 +20,7 @@ from fleetml.settings import Settings
 from fleetml.step import RunContext
 
 
-@dataclass(frozen=True)
+@frozen
 class Job:
     """One run to do: `parameters` are bound, `kept` are outcomes of an earlier attempt at this run (`resumed`).
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fleetml import artifact_store, artifacts, cache
 from fleetml.engines.local.schedule import items_of
+from fleetml.frozen import frozen
 from fleetml.pipeline import Plan
 from fleetml.pipeline.model import Loop
 from fleetml.records import Attempt, Run
@@ -17,7 +17,7 @@ from fleetml.settings import Settings
 from fleetml.step import RunContext
 
 
-@dataclass(frozen=True)
+@frozen
 class Kept:
     """The outcomes a resumed run starts from: of steps that succeeded or were skipped.
 

@@ -148,6 +148,8 @@ class Cluster:
     def claim(self, method: str, name: str, body: Any) -> dict[str, Any]:
         if method == "POST":
             check_model(body, "V1PersistentVolumeClaim")
+            if body["metadata"]["name"] in self.claims:
+                raise Refused(409, f'persistentvolumeclaims "{body["metadata"]["name"]}" already exists')
             self.claims[body["metadata"]["name"]] = body
             return dict(body)
         if name not in self.claims:

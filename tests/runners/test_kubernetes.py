@@ -242,6 +242,14 @@ def test_claims_are_made_and_deleted_by_the_cluster_itself(cluster: Cluster, tmp
     assert cluster.created == []
 
 
+def test_a_claim_that_is_there_already_is_not_taken_over(cluster: Cluster, tmp_path: Path) -> None:
+    asked = executor_input(tmp_path, access_modes=["ReadWriteMany"], size="1Gi", pvc_name="data")
+    command = Command((asked,), Image("argostub/createpvc", Path()), platform={"createPvc": {}})
+    assert RUNNER.run(command, print, threading.Event()).succeeded
+    with pytest.raises(ConfigurationError, match=r'refuses \(409\): persistentvolumeclaims "data" already exists'):
+        RUNNER.run(command, print, threading.Event())
+
+
 def test_claims_have_no_image_to_pin() -> None:
     assert RUNNER.pin("argostub/createpvc", local=False) == ""
 
@@ -257,6 +265,6 @@ def test_no_cluster_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_a_cluster_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with Cluster() as cluster:
         monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig(tmp_path)))
-    monkeypatch.setattr("fleetml.runners.kubernetes._TRIES", (0.0,))
+    monkeypatch.setattr("fleetml.runners.cluster._TRIES", (0.0,))
     with pytest.raises(Unavailable, match="the cluster does not answer"):
         RUNNER.run(Command(("true",), ML), print, threading.Event())

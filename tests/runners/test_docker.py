@@ -110,9 +110,16 @@ def test_a_stranger_s_image_that_cannot_be_had_is_named(containers: Containers) 
         run(containers, "true", image=gone)
 
 
-def test_a_folder_that_is_not_there_is_named(containers: Containers, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="none does not"):
-        run(containers, "true", runner=replace(containers.runner(), mounts=(tmp_path / "none",)))
+def test_the_installation_s_folders_are_there_too(containers: Containers, project: Settings, tmp_path: Path) -> None:
+    extra = tmp_path / "extra"
+    extra.mkdir()
+    runner = choice.choose(replace(project, runner="docker", mounts=(extra,)))
+    assert isinstance(runner, DockerRunner)
+    places = (project.serving_dir, project.feature_store, project.home / "registry", extra)
+    with_system = replace(runner, mounts=(*runner.mounts, *containers.mounts))
+    made = [str(place / "x") for place in places]
+    assert run(containers, "touch", *made, runner=with_system)[0].succeeded
+    assert all(Path(file).exists() for file in made)
 
 
 def test_a_file_that_is_no_program_is_named(containers: Containers) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from fleetml.errors import ConfigurationError, UnsupportedConstruct
 from fleetml.images import Images
@@ -58,7 +59,7 @@ def _subprocess(settings: Settings, grace: float) -> Runner:
 def _docker(settings: Settings, grace: float) -> Runner:
     from fleetml.runners.docker import DockerRunner
 
-    return DockerRunner(mounts=settings.mounts, passed=settings.step_variables, grace=grace)
+    return DockerRunner(mounts=(*_places(settings), *settings.mounts), passed=settings.step_variables, grace=grace)
 
 
 def _kubernetes(settings: Settings, grace: float) -> Runner:
@@ -67,6 +68,13 @@ def _kubernetes(settings: Settings, grace: float) -> Runner:
 
     place = Place(settings.kubernetes_namespace, settings.kubernetes_claim, settings.home)
     return KubernetesRunner(place, settings.mounts, settings.step_variables, grace)
+
+
+def _places(settings: Settings) -> tuple[Path, ...]:
+    """The folders of this installation that steps get as parameters: a server's are its own affair."""
+    database = settings.registry.removeprefix("sqlite:///")
+    registry = (Path(database).parent,) if database != settings.registry else ()
+    return (settings.serving_dir, settings.feature_store, *registry)
 
 
 # A runner imports its SDK where it is used, and is imported itself only where it is chosen.

@@ -30,7 +30,9 @@ _IMAGE = "fleetml.image"  # label: the name in the IR
 # What a container gets of our own environment: the rest is its image's affair, or may hold secrets.
 _PASSED = ("TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _LOOK = 0.05  # s between looks at cancel and limits; the end of the container itself is noticed at once
-_PATIENCE = 60.0  # s for a container that was killed to be gone
+_PATIENCE = (
+    60.0  # s for a container that was killed to be gone, and until the engine is asked again about one that goes on
+)
 _CONNECTIONS = 64  # kept open; a step holds two
 _INIT_SAYS = "[FATAL tini"  # its last line where it cannot start the command
 _NO_PROGRAM = ("executable file not found", "no such file or directory", "permission denied", "exec format error")
@@ -40,7 +42,7 @@ _NO_PROGRAM = ("executable file not found", "no such file or directory", "permis
 class DockerRunner:
     """One container per step, on the host's network, as the user who runs us, with the step's folders at their own paths.
 
-    `mounts` are further folders it may read and write; `passed` names variables of our environment that steps get
+    `mounts` are further folders it may read and write, made if need be; `passed` names variables of our environment that steps get
     beside proxies and time zone; `grace` [s] is for a step that is stopped. `cpus` and `memory` of `Limits` are the
     container's hard limits. `Usage` is sampled: the last moment before the end is not in it.
 
@@ -97,8 +99,8 @@ class DockerRunner:
         options = self._options(engine, command)
         reference = command.image.reference or command.image.name
         image = reference if "@" in reference else command.image.digest or reference
-        for path in (*command.writable, *self.mounts):
-            _require(path)
+        for path in self.mounts:
+            path.mkdir(parents=True, exist_ok=True)
         try:
             return engine.client.containers.create(image, **options)
         except ImageNotFound:
@@ -126,6 +128,7 @@ class DockerRunner:
             "mounts": self._mounts(command),
             "labels": {OWNER: owner(), _IMAGE: command.image.name},
             "log_config": LogConfig(type="none"),  # the step's log is ours; a second one would only fill the disk
+            "healthcheck": {"test": ["NONE"]},  # a step is no server, whatever its image is
             "init": True,  # so that a command is not PID 1, which ignores signals
             "security_opt": ["no-new-privileges"],
             # More cores than there are is no limit, and the engine would refuse it.
@@ -184,8 +187,18 @@ class _Watch:
         return "itself"
 
     def _await_end(self) -> None:
+        """Wait for the end; ask anew now and then, for a connection may fall silent, and an engine too."""
+        from requests import ConnectionError, ReadTimeout
+
         try:
-            self.container.wait(timeout=None)
+            running = True
+            while running:
+                try:
+                    self.container.wait(timeout=_PATIENCE)
+                    running = False
+                except (ReadTimeout, ConnectionError):
+                    self.container.reload()
+                    running = bool(self.container.attrs["State"]["Running"])
         except Exception as error:
             self._lost = error
         self._over.set()
@@ -273,13 +286,6 @@ def _image(engine: _Engine, reference: str, local: bool) -> Image:
         raise ConfigurationError(
             f"image '{reference}' is not on this machine and cannot be pulled: {_said(error)}; correct the name, or load it"
         ) from error
-
-
-def _require(path: Path) -> None:
-    if not path.exists():
-        raise ConfigurationError(
-            f"a container is given folders that exist, {path} does not; make it, or unset its mount"
-        )
 
 
 def _start(container: Container, command: Command) -> None:

@@ -204,6 +204,12 @@ def test_settings_of_the_whole_pipeline_that_only_a_cluster_keeps_are_taken(aski
         ({"secretAsEnv": {}}, r"exec-save\.secretAsEnv must be a list"),
         ({"secretAsEnv": [{"keyToEnv": []}]}, r"exec-save\.secretAsEnv\[0\] needs a secretName"),
         ({"pvcMount": [{"mountPath": "/x"}]}, r"pvcMount\[0\] needs a pvcName"),
+        ({"pvcMount": [{"constant": "c"}]}, r"pvcMount\[0\] needs mountPath"),
+        (
+            {"secretAsEnv": [{"secretName": "s", "keyToEnv": [{"secretKey": "k"}]}]},
+            r"secretAsEnv\[0\]\.keyToEnv\[0\] needs envVar",
+        ),
+        ({"initContainers": [{"name": "first"}]}, r"initContainers\[0\] needs image"),
         ({"pvcMount": [{"componentInputParameter": "nope", "mountPath": "/x"}]}, "no input parameter.*'nope'"),
         (
             {"pvcMount": [{"taskOutputParameter": {"producerTask": "ad"}, "mountPath": "/x"}]},

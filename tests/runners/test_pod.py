@@ -13,7 +13,7 @@ pytest.importorskip("kubernetes")
 
 from fleetml.errors import ConfigurationError
 from fleetml.images import Image
-from fleetml.pipeline import platform
+from fleetml.pipeline import platform_grammar
 from fleetml.pipeline.model import Resources
 from fleetml.runners import Command, Limits
 from fleetml.runners.pod import FEATURES, Place, claim, manifest
@@ -225,6 +225,14 @@ def test_where_it_may_run() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "given", ["requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"]
+)
+def test_an_affinity_that_is_none_is_refused_with_what_it_is(given: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"nodeAffinityJson must be a NodeAffinity .*{given}"):
+        made(nodeAffinity=[{"nodeAffinityJson": {given: "zone a"}}])
+
+
 def test_settings_that_ask_for_nothing_leave_nothing() -> None:
     empty = made(nodeAffinity=[{"nodeAffinityJson": {}}], nodeSelector={}, podMetadata={}, imagePullPolicy="")
     assert empty == made()
@@ -270,7 +278,7 @@ def test_init_containers_share_the_volumes_and_have_images_by_digest() -> None:
 
 
 def test_every_feature_of_the_platform_is_one_of_the_runner() -> None:
-    assert frozenset(platform.FEATURES) == FEATURES
+    assert frozenset(platform_grammar.FEATURES) == FEATURES
 
 
 @pytest.mark.parametrize(

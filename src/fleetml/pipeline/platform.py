@@ -13,121 +13,15 @@ from typing import Any
 
 from fleetml.errors import InvalidParameter, InvalidPipeline
 from fleetml.frozen import frozen
-from fleetml.pipeline.ir import NUMBER, TEXT, TRUTH, VALUE, ListOf, MapOf, Unsupported, walk
+from fleetml.pipeline.ir import walk
 from fleetml.pipeline.model import Constant, Container, Source
+from fleetml.pipeline.platform_grammar import NEEDED, PLATFORM, REFERENCE
 from fleetml.pipeline.values import ABSENT, cast, shown
 from fleetml.pipeline.wiring import Ports, Typed, constant, named, origin
 
 OPERATIONS = {"argostub/createpvc": "createPvc", "argostub/deletepvc": "deletePvc"}
 
 _PLACE = "platforms.kubernetes.deploymentSpec.executors"
-_TASK_OUTPUT = {"producerTask": TEXT, "outputParameterKey": TEXT}
-_REFERENCE = {
-    "taskOutputParameter": _TASK_OUTPUT,
-    "componentInputParameter": TEXT,
-    "runtimeValue": {"constant": VALUE},
-    "parameterExpressionSelector": TEXT,
-}
-_SECRET = {"secretName": TEXT, "secretNameParameter": _REFERENCE}
-_CONFIG_MAP = {"configMapName": TEXT, "configMapNameParameter": _REFERENCE}
-_VOLUME = {"mountPath": TEXT, "optional": TRUTH}
-_REQUIREMENTS = ListOf({"key": TEXT, "operator": TEXT, "values": ListOf(TEXT)})
-_METADATA = {"labels": MapOf(TEXT), "annotations": MapOf(TEXT)}
-# kubernetes_executor_config.proto of kubeflow/pipelines; protojson writes 64-bit integers as texts.
-FEATURES = {
-    "secretAsVolume": ListOf({**_SECRET, **_VOLUME}),
-    "secretAsEnv": ListOf({**_SECRET, "keyToEnv": ListOf({"secretKey": TEXT, "envVar": TEXT}), "optional": TRUTH}),
-    "configMapAsVolume": ListOf({**_CONFIG_MAP, **_VOLUME}),
-    "configMapAsEnv": ListOf(
-        {**_CONFIG_MAP, "keyToEnv": ListOf({"configMapKey": TEXT, "envVar": TEXT}), "optional": TRUTH}
-    ),
-    "pvcMount": ListOf(
-        {
-            "pvcNameParameter": _REFERENCE,
-            "taskOutputParameter": _TASK_OUTPUT,
-            "componentInputParameter": TEXT,
-            "constant": TEXT,
-            "mountPath": TEXT,
-            "subPath": TEXT,
-        }
-    ),
-    "nodeSelector": {"labels": MapOf(TEXT), "nodeSelectorJson": _REFERENCE},
-    "podMetadata": _METADATA,
-    "imagePullSecret": ListOf(_SECRET),
-    "imagePullPolicy": TEXT,
-    "activeDeadlineSeconds": VALUE,
-    "fieldPathAsEnv": ListOf({"name": TEXT, "fieldPath": TEXT}),
-    "tolerations": ListOf(
-        {
-            "key": TEXT,
-            "operator": TEXT,
-            "value": TEXT,
-            "effect": TEXT,
-            "tolerationSeconds": VALUE,
-            "tolerationJson": _REFERENCE,
-        }
-    ),
-    "genericEphemeralVolume": ListOf(
-        {
-            "volumeName": TEXT,
-            "mountPath": TEXT,
-            "accessModes": ListOf(TEXT),
-            "size": TEXT,
-            "defaultStorageClass": TRUTH,
-            "storageClassName": TEXT,
-            "metadata": _METADATA,
-        }
-    ),
-    "nodeAffinity": ListOf(
-        {
-            "matchExpressions": _REQUIREMENTS,
-            "matchFields": _REQUIREMENTS,
-            "weight": VALUE,
-            "nodeAffinityJson": _REFERENCE,
-        }
-    ),
-    "podAffinity": ListOf(
-        {
-            "matchPodExpressions": _REQUIREMENTS,
-            "matchPodLabels": MapOf(TEXT),
-            "topologyKey": TEXT,
-            "namespaces": ListOf(TEXT),
-            "matchNamespaceExpressions": _REQUIREMENTS,
-            "matchNamespaceLabels": MapOf(TEXT),
-            "weight": VALUE,
-            "anti": TRUTH,
-        }
-    ),
-    "enabledSharedMemory": {"volumeName": TEXT, "size": TEXT},
-    "emptyDirMounts": ListOf({"volumeName": TEXT, "mountPath": TEXT, "medium": TEXT, "sizeLimit": TEXT}),
-    "securityContext": {"runAsUser": VALUE, "runAsGroup": VALUE, "runAsNonRoot": TRUTH},
-    "initContainers": ListOf(
-        {
-            "name": TEXT,
-            "image": TEXT,
-            "command": ListOf(TEXT),
-            "args": ListOf(TEXT),
-            "env": ListOf({"name": TEXT, "value": TEXT}),
-            "volumeMounts": ListOf({"volumeName": TEXT, "mountPath": TEXT}),
-            "restartPolicy": TEXT,
-            "resources": {"requests": MapOf(TEXT), "limits": MapOf(TEXT)},
-        }
-    ),
-}
-_PIPELINE = {
-    # How long a cluster keeps its own record of a run: nothing there is anywhere else.
-    "resourceTtlOnCompletion": NUMBER,
-    "resourceTtlOnSuccess": NUMBER,
-    "resourceTtlOnFailure": NUMBER,
-    "workspace": {"size": TEXT, "kubernetes": {"pvcSpecPatch": MapOf(VALUE)}},
-    "activeDeadlineSeconds": Unsupported("a time limit of a whole run (set_timeout of a task is run)"),
-}
-_PLATFORM = {
-    "deploymentSpec": {"executors": MapOf(FEATURES)},
-    "pipelineConfig": _PIPELINE,
-    "platform": TEXT,
-    "config": Unsupported("the settings of another platform"),
-}
 # What names the thing that a feature brings in, and what else in the document may hold that name.
 _NAMES = {
     "secretAsVolume": "secretName",
@@ -137,7 +31,7 @@ _NAMES = {
     "configMapAsEnv": "configMapName",
     "pvcMount": "pvcName",
 }
-_SPELLINGS = {*_NAMES.values(), *(f"{name}Parameter" for name in _NAMES.values()), *_REFERENCE, "constant"}
+_SPELLINGS = {*_NAMES.values(), *(f"{name}Parameter" for name in _NAMES.values()), *REFERENCE, "constant"}
 # Settings that come whole from a parameter: in the document, in a step, and the types it may have.
 _WHOLE = {
     "nodeSelectorJson": ("labels", ("STRUCT",)),
@@ -150,12 +44,13 @@ _INTEGERS = {"activeDeadlineSeconds", "tolerationSeconds", "weight", "runAsUser"
 
 def check(spec: Mapping[str, Any]) -> None:
     """Raise InvalidPipeline or UnsupportedConstruct at the first place in ``platforms`` that breaks the grammar."""
-    walk(spec.get("platforms", {}), {"kubernetes": _PLATFORM}, "platforms")
+    walk(spec.get("platforms", {}), {"kubernetes": PLATFORM}, "platforms")
     known = spec.get("deploymentSpec", {}).get("executors", {})
     for label, settings in executors(spec).items():
         named(label, known, _PLACE, "executor")
-        for entry in _entries(label, settings):
-            _reference(*entry)
+        for feature, entry, place in _entries(label, settings):
+            _complete(feature, entry, place)
+            _reference(feature, entry, place)
 
 
 def executors(spec: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -255,6 +150,18 @@ class _Reference:
     whole: bool = False
 
 
+def _complete(name: str, entry: Any, place: str) -> None:
+    """Raise InvalidPipeline where an entry lacks what it cannot do without."""
+    if not isinstance(entry, dict):
+        return
+    for key in NEEDED.get(name, ()):
+        if not entry.get(key):
+            raise InvalidPipeline(f"{place} needs {key}, got {shown(entry)}; compile the pipeline again")
+    for key, inner in entry.items():
+        for index, each in enumerate(inner if isinstance(inner, list) else ()):
+            _complete(f"{name}.{key}", each, f"{place}.{key}[{index}]")
+
+
 def _entries(label: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """Yield each entry of each feature: the feature, the entry, its place."""
     for feature, setting in settings.items():
@@ -271,7 +178,7 @@ def _reference(feature: str, entry: Any, place: str) -> _Reference | None:
             return _Reference(name, spec)
         if constant_name := entry.get(name) or entry.get("constant"):
             return _Reference(name, {"runtimeValue": {"constant": constant_name}})
-        spec = {key: entry[key] for key in _REFERENCE if key in entry}
+        spec = {key: entry[key] for key in REFERENCE if key in entry}
         if not spec:
             raise InvalidPipeline(f"{place} needs a {name}, got {shown(entry)}; compile the pipeline again")
         return _Reference(name, spec)

@@ -273,9 +273,11 @@ def _affinity(asked: Mapping[str, Any]) -> dict[str, Any]:
     )
     node = made["nodeAffinity"]
     for each in asked.get("nodeAffinity", ()):
-        if "nodeAffinityJson" in each:
-            terms = each["nodeAffinityJson"].get(required, {}).get("nodeSelectorTerms", [])
-            liked = each["nodeAffinityJson"].get(preferred, [])
+        if whole := each.get("nodeAffinityJson"):
+            wanted, liked = whole.get(required, {}), whole.get(preferred, [])
+            if not isinstance(wanted, dict) or not isinstance(liked, list):
+                raise ConfigurationError(f"nodeAffinityJson must be a NodeAffinity of Kubernetes, got {whole}; mend it")
+            terms = wanted.get("nodeSelectorTerms", [])
         else:
             term = {key: each[key] for key in ("matchExpressions", "matchFields") if each.get(key)}
             terms = [term] if term and "weight" not in each else []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,6 +162,72 @@ def test_no_engine_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_
     ):
         with pytest.raises(Unavailable, match=r"none\.sock.*start one, set DOCKER_HOST, or take --runner subprocess"):
             call()
+
+
+def test_a_connection_that_is_silent_for_long_is_no_end(
+    containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker, "_PATIENCE", 0.1)
+    exit, _ = run(containers, "sh", "-c", "sleep 1; exit 7")
+    assert (exit.status, exit.ended) == (7, "itself")
+
+
+def test_an_engine_that_goes_away_is_told(
+    containers: Containers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real, image, runner = docker.connect(), containers.image, containers.runner()
+    with Proxy(tmp_path / "engine.sock", _socket()) as proxy:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{proxy.path}")
+        command = Command(("sh", "-c", "echo up; sleep 600"), image)
+        with pytest.raises(Unavailable, match="Docker engine"):
+            runner.run(command, lambda line: proxy.cut(), threading.Event())
+    for each in real.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
+        if each.labels[OWNER] == docker.owner():
+            each.remove(force=True)
+
+
+def _socket() -> Path:
+    return Path(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://"))
+
+
+class Proxy:
+    """A way to the engine that can be cut; for a block."""
+
+    def __init__(self, path: Path, engine: Path) -> None:
+        self.path, self._engine = path, engine
+        self._server = socket.socket(socket.AF_UNIX)
+        self._ends: list[socket.socket] = [self._server]
+
+    def __enter__(self) -> Proxy:
+        self._server.bind(str(self.path))
+        self._server.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+
+    def cut(self) -> None:
+        self.path.unlink(missing_ok=True)
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                ours, theirs = self._server.accept()[0], socket.socket(socket.AF_UNIX)
+                theirs.connect(str(self._engine))
+                self._ends += [ours, theirs]
+                for source, target in ((ours, theirs), (theirs, ours)):
+                    threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
 
 
 class TestControlGroups:

@@ -96,7 +96,9 @@ def test_settings_say_where_pods_are(project: Settings) -> None:
     environ |= {"FLEETML_KUBERNETES_NAMESPACE": "team", "FLEETML_KUBERNETES_VOLUME_CLAIM": "results"}
     settings = Settings.from_environment(environ)
     runner = choice.choose(settings, 3.0)
-    assert runner == KubernetesRunner(Place("team", "results", settings.home), (), (), 3.0)
+    assert isinstance(runner, KubernetesRunner)
+    assert (runner.place, runner.grace) == (Place("team", "results", settings.home), 3.0)
+    assert {settings.serving_dir, settings.feature_store} < {*runner.mounts}
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def _kubernetes(settings: Settings, grace: float) -> Runner:
     from fleetml.runners.pod import Place
 
     place = Place(settings.kubernetes_namespace, settings.kubernetes_claim, settings.home)
-    return KubernetesRunner(place, settings.mounts, settings.step_variables, grace)
+    return KubernetesRunner(place, (*_places(settings), *settings.mounts), settings.step_variables, grace)
 
 
 def _places(settings: Settings) -> tuple[Path, ...]:

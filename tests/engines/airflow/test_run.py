@@ -96,6 +96,17 @@ def test_lineage_is_that_of_the_local_engine(
             assert (attempt.usage or {})["max_rss_bytes"] > 1_000_000, step
 
 
+def test_results_travel_by_the_store(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FLEETML_STORE", f"file://{tmp_path}/store")
+    monkeypatch.setenv("FLEETML_CACHE", "none")
+    done, record = run("types")
+    assert str(done.state) == "success"
+    outcomes = [attempt.outcome or {} for attempt in record.latest().values()]
+    uris = [item["uri"] for outcome in outcomes for items in outcome["artifacts"].values() for item in items]
+    assert uris
+    assert all(uri.startswith(f"file://{tmp_path}/store/") for uri in uris)
+
+
 def test_the_branch_that_holds_runs_and_the_others_are_skipped(run: Any) -> None:
     done, record = run("branches", size=20, heads=False)
     assert str(done.state) == "success"

@@ -70,7 +70,7 @@ def _extract(known: Values, given: Values, place: str) -> None:
 def _train(known: Values, given: Values, place: str) -> None:
     algorithm = known.get("algorithm", catalogue.parameters("train")["algorithm"].default)
     if "algorithm" in known or "algorithm" not in given:
-        _hyperparameters(algorithm, {name: known[name] for name in _names() if name in known}, place)
+        _hyperparameters(algorithm, {name: value for name, value in known.items() if name in _names()}, place)
 
 
 def _tune(known: Values, given: Values, place: str) -> None:

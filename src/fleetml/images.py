@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from fnmatch import fnmatchcase
@@ -15,6 +14,7 @@ from typing import Any
 
 from fleetml.errors import ConfigurationError
 from fleetml.frozen import frozen
+from fleetml.pipeline.document import parsed
 
 TABLE = Path("images/images.toml")
 STAMP = "fleetml-environment.json"  # left in a finished venv by whoever built it: locks, python
@@ -129,21 +129,21 @@ class Images:
     """The table of one project. Digests are computed once and kept as long as this object: make one per run.
 
     With `pin` images are those of containers (`fleetml.runners.choice.images` knows when), else virtual environments.
-    Raises ConfigurationError when the table cannot be read.
+    `cache` is a folder that keeps the table's JSON form. Raises ConfigurationError when the table cannot be read.
     """
 
-    def __init__(self, project: Path, pin: Pin | None = None) -> None:
+    def __init__(self, project: Path, pin: Pin | None = None, cache: Path | None = None) -> None:
         self._project = project
         self._pin = pin
         self._place = project / TABLE
         try:
-            table = tomllib.loads(self._place.read_text())
+            table = parsed(self._place.read_bytes(), cache, _toml)
         except FileNotFoundError:
             raise ConfigurationError(
                 f"where the code of an image runs stands in {self._place}, which is missing; write it "
                 '([images."NAME"] with venv = "…" and locks = ["…"]), or set FLEETML_PROJECT to the folder that holds it'
             ) from None
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigurationError(f"{self._place} must be a readable TOML table of images: {error}") from error
         self._rows: Mapping[str, Mapping[str, Any]] = table.get("images", {})
         self._aliases: Mapping[str, str] = table.get("aliases", {})
@@ -208,6 +208,12 @@ class Images:
             lock_digest=_stamped(venv) or lock_digest(self._project, locks),
             code=tuple(self._project / root for root in row.get("code", [])),
         )
+
+
+def _toml(content: bytes) -> dict[str, Any]:
+    import tomllib
+
+    return tomllib.loads(content.decode())
 
 
 def _stamped(venv: Path) -> str:

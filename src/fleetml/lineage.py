@@ -8,9 +8,7 @@ A dataset is an output of a step, ``<pipeline>.<step>.<output>``; its version is
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,15 +92,23 @@ def flush() -> None:
 
 
 def _now() -> str:
+    from datetime import UTC, datetime  # here, as a run that tells nobody needs none
+
     return datetime.now(UTC).isoformat()
 
 
 def _run_id(run: Run) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"fleetml:{run.run_id}"))
+    return _id(run.run_id)
 
 
 def _step_id(run: Run, step: Step, attempt: int) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"fleetml:{run.run_id}/{step.name}/{attempt}"))
+    return _id(f"{run.run_id}/{step.name}/{attempt}")
+
+
+def _id(name: str) -> str:
+    import uuid
+
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"fleetml:{name}"))
 
 
 def _job(pipeline: str, step: Step) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -64,5 +63,7 @@ class Outbox:
         except Exception as error:
             self._failures += 1
             if self._failures == 1:
+                import logging
+
                 told = without_passwords(f"{type(error).__name__}: {error}")
                 logging.getLogger("fleetml").warning("%s cannot be sent: %s", self._what, told)

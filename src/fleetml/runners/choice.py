@@ -33,7 +33,8 @@ def images(settings: Settings, runner: Runner | None = None) -> Images:
     Raises ConfigurationError when the table cannot be read.
     """
     runner = runner or choose(settings)
-    return Images(settings.project, runner.pin if isinstance(runner, ContainerRunner) else None)
+    pin = runner.pin if isinstance(runner, ContainerRunner) else None
+    return Images(settings.project, pin, settings.home / "ir")
 
 
 def require(plan: Plan, settings: Settings, runner: Runner | None = None) -> None:

@@ -1,0 +1,111 @@
+"""The images of this project as they were built (`make images`): whole pipelines in them, a model served from them.
+
+What is tested is the code in the images, which may be older than the checkout's.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleetml.errors import ConfigurationError, Unavailable
+from fleetml.records import Run
+from fleetml.runners import docker
+from fleetml.runners.docker import DockerRunner
+from fleetml.serving.client import Client
+from fleetml.stack.processes import wait_until
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "window_days": 8,
+    "horizon": 12,
+    "context": 72,
+    "test_windows": 3,
+    "max_windows": 300,
+    "automl_trials": 2,
+    "nas_trials": 1,
+    "hpo_trials": 1,
+    "latency_budget_ms": 1000.0,
+}
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built() -> None:
+    """Skip where there is no engine, or the images were not built."""
+    try:
+        for name in ("fleetml/ml", "fleetml/serving"):
+            DockerRunner().pin(name, True)
+    except (Unavailable, ConfigurationError) as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+def run(home: Path, pipeline: str, run_id: str, **parameters: object) -> dict[str, str]:
+    """Run a pipeline by command with containers; return the states of its steps."""
+    given = [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
+    command = [sys.executable, "-m", "fleetml", "run", str(ROOT / pipeline), "--runner", "docker", "--workers", "2"]
+    env = {**os.environ, "FLEETML_HOME": str(home), "FLEETML_PROJECT": str(ROOT)}
+    ended = subprocess.run([*command, "--run-id", run_id, *given], env=env, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return {name: attempt.state for name, attempt in Run(home, run_id).latest().items()}
+
+
+@pytest.mark.parametrize("pipeline", ["types", "nested", "loop"])
+def test_a_small_pipeline(home: Path, pipeline: str) -> None:
+    assert "succeeded" in run(home, f"tests/pipelines/{pipeline}.yaml", pipeline).values()
+
+
+@pytest.fixture(scope="module")
+def trained(home: Path) -> Path:
+    """A model trained, registered and deployed by steps in containers."""
+    states = run(home, "dags/train_forecaster", "train", **SMALL)
+    assert set(states.values()) == {"succeeded"}
+    return home
+
+
+def test_what_containers_computed_is_a_hit_for_containers(trained: Path) -> None:
+    run(trained, "dags/train_forecaster", "again", **SMALL)
+    outcomes = {name: attempt.outcome for name, attempt in Run(trained, "again").latest().items()}
+    computed = ("validate", "features", "automl", "nas")
+    assert {name: (outcomes[name] or {})["cached"] for name in computed} == dict.fromkeys(computed, True)
+
+
+@pytest.fixture
+def served(trained: Path) -> Iterator[str]:
+    """Serve what was deployed from the serving image; give the address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = ["python", "-m", "fleetml.serving", "--dir", f"{trained}/serving", "--port", address.split(":")[1]]
+    container = docker.connect().containers.run(
+        "fleetml/serving",
+        [*command, "--feature-store", f"{trained}/feature_store"],
+        detach=True,
+        network_mode="host",
+        user=f"{os.getuid()}:{os.getgid()}",
+        volumes={str(trained): {"bind": str(trained), "mode": "rw"}},
+    )
+    try:
+        yield address
+    finally:
+        container.remove(force=True)
+
+
+def test_the_serving_image_serves_it(served: str) -> None:
+    with Client(served) as client:
+        assert wait_until(client.healthy, 60, 0.2)
+        forecast = client.predict_bandwidth("vm-0", [100.0 + n % 7 for n in range(72)], 60)
+    assert len(forecast.values) == 12
+    assert all(value >= 0 for value in forecast.values)

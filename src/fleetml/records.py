@@ -27,8 +27,9 @@ from fleetml import atomic, lineage, tracing
 from fleetml.cost.estimate import total
 from fleetml.errors import ConfigurationError, InvalidParameter
 from fleetml.frozen import frozen
-from fleetml.redaction import without_passwords
+from fleetml.redaction import mapped, without_passwords
 
+_OF_A_STORE = re.compile(r"[a-z][a-z0-9+.-]*://[^\"]*?/([\w.-]+-[0-9a-f]{16})/")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}\Z")
 
 
@@ -246,6 +247,19 @@ class Run:
         """The last attempt of each step that has one, in the order of the run's steps."""
         found = {step: self.attempts(step) for step in self.read().get("steps", [])}
         return {step: attempts[-1] for step, attempts in found.items() if attempts}
+
+    def here(self) -> dict[str, Attempt]:
+        """Return `latest` with paths on this machine instead of an artifact store's URIs, where a copy is here."""
+        results = self.folder.parents[1] / "results"
+
+        def path(found: re.Match[str]) -> str:
+            place = results / found[1]
+            return f"{place}/" if place.is_dir() else found[0]
+
+        def moved(attempt: Attempt) -> Attempt:
+            return replace(attempt, outcome=mapped(attempt.outcome, lambda text: _OF_A_STORE.sub(path, text)))
+
+        return {step: moved(attempt) for step, attempt in self.latest().items()}
 
     def log(self, step: str, number: int | None = None) -> Path | None:
         """The log of one attempt, of the last one by default; None when there is none."""

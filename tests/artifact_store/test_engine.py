@@ -50,5 +50,8 @@ def test_conformance(case: Case, machine: Settings, tmp_path: Path) -> None:
         shutil.copytree(machine.home / "cache", second.home / "cache")
     again = outcomes(case, second)
     assert contents(again) == contents(first)
+    here = Run(machine.home, "r").here().values()
+    paths = [item["uri"] for a in here for items in (a.outcome or {})["artifacts"].values() for item in items]
+    assert all(path.startswith("/") for path in paths)
     made = [item for o in first.values() for items in (o or {})["artifacts"].values() for item in items]
     assert all(item["uri"].startswith(machine.store) for item in made if "imported" not in item["uri"])

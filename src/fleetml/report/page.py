@@ -47,7 +47,7 @@ def render(run: Run, links: Links = ()) -> str:
     pages.filters.update(
         figure=text.figure, figures=text.figures, seconds=text.seconds, size=text.size, share=text.share, clock=_clock
     )
-    document, attempts = mapped(run.read(), without_passwords), run.latest()
+    document, attempts = mapped(run.read(), without_passwords), run.here()
     labels = _labels(run, document)
     verdict = read(attempts)
     return pages.get_template("report.html.j2").render(

@@ -35,7 +35,7 @@ class Terminal:
 
     def finished(self, run: AirflowRun, stack: Stack, labels: Mapping[str, str]) -> int:
         """Tell how a run ended; return the exit status."""
-        attempts = run.records.latest() if run.records.exists() else {}
+        attempts = run.records.here() if run.records.exists() else {}
         failed = run.state() != "succeeded"
         self.say()
         self.say(f"run {'failed' if failed else 'succeeded'}", "bold red" if failed else "bold green")
@@ -77,6 +77,6 @@ def login(stack: Stack) -> str:
 def links(run: AirflowRun, stack: Stack) -> page.Links:
     """Return where a person reads on: the run in Airflow, the model in MLflow."""
     mlflow = stack.services["mlflow"].address
-    verdict = read(run.records.latest()) if run.records.exists() else None
+    verdict = read(run.records.here()) if run.records.exists() else None
     model = f"{mlflow}/#/models/{verdict.target}/versions/{verdict.version}" if verdict and verdict.version else mlflow
     return (("Airflow run", run.link), ("MLflow", model))

@@ -117,7 +117,7 @@ def _of_run(run_id: str, settings: Settings) -> tuple[Path, Mapping[str, Any]]:
     from fleetml.records import Run
 
     made: list[dict[str, Any]] = []
-    for attempt in Run(settings.home, run_id).latest().values():
+    for attempt in Run(settings.home, run_id).here().values():
         artifacts = (attempt.outcome or {}).get("artifacts", {})
         made += [item for items in artifacts.values() for item in items if item["type"] == "system.Model"]
     made = [item for item in made if not item.get("metadata", {}).get("absent")]

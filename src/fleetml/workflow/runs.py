@@ -95,7 +95,7 @@ class WorkflowRun:
     def _result(self, state: str) -> RunResult:
         from fleetml.records import Run
 
-        latest = Run(self._settings.home, self.run_id).latest()
+        latest = Run(self._settings.home, self.run_id).here()
         if state != "succeeded":
             told = [f"{name}: {each.failure['message']}" for name, each in latest.items() if each.failure]
             said = "; ".join(told) or f"it was {state}"

@@ -95,3 +95,17 @@ def test_a_url_that_every_record_shows_holds_no_password(project: Settings, name
         Settings.from_environment(environ)
     assert "pass99" not in str(refused.value)
     assert Settings.from_environment({**environ, name: "postgresql://u@h/db/"})
+
+
+def test_the_runner_and_what_its_containers_see(project: Settings, tmp_path: Path) -> None:
+    environ = {"FLEETML_PROJECT": str(project.project)}
+    assert (project.runner, project.mounts) == ("subprocess", ())
+    found = Settings.from_environment({**environ, "FLEETML_RUNNER": "docker", "FLEETML_MOUNTS": f"{tmp_path}:/usr"})
+    assert (found.runner, found.mounts) == ("docker", (tmp_path, Path("/usr")))
+
+
+@pytest.mark.parametrize("folders", ["relative", "/no/such:/usr"])
+def test_a_folder_that_containers_cannot_see_is_refused(project: Settings, folders: str) -> None:
+    environ = {"FLEETML_PROJECT": str(project.project), "FLEETML_MOUNTS": folders}
+    with pytest.raises(ConfigurationError, match="FLEETML_MOUNTS lists absolute folders that exist"):
+        Settings.from_environment(environ)

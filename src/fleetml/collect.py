@@ -24,15 +24,17 @@ from typing import Any
 from fleetml import cache, results_lock
 from fleetml.cache.stores import Entry
 from fleetml.errors import ConfigurationError
+from fleetml.frozen import frozen
 from fleetml.records import Run, runs
 from fleetml.serving import deployment
 from fleetml.settings import Settings
 
 _RESULT = re.compile(r"[A-Za-z0-9_.-]+-[0-9a-f]{16}(?![0-9a-f])")
 _TRASH = ".trash"
+_WRITING = 3600.0  # s after which what is not finished never will be
 
 
-@dataclass(frozen=True)
+@frozen
 class Needed:
     """What must stay whatever its age: ids of runs, SHA-256 digests of artifacts, and texts that may name results.
 
@@ -45,7 +47,7 @@ class Needed:
     active: frozenset[tuple[str, str]] | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Garbage:
     """One thing nobody needs: a "run", "result", "unfinished result", "cache entry" or "leftover" of `bytes` bytes."""
 
@@ -106,7 +108,8 @@ def collect(
         if not dry_run:
             trash.mkdir(parents=True)
             for number, (_, place) in enumerate(found.doomed):
-                place.rename(trash / f"{number}")
+                with contextlib.suppress(FileNotFoundError):  # its writer was still alive
+                    place.rename(trash / f"{number}")
             for key in found.entries:
                 found.store.remove(key)
     if not dry_run:
@@ -120,6 +123,7 @@ class _Search:
 
     def __init__(self, settings: Settings, needed: Needed, before: float, keep_last: int) -> None:
         self.home, self.needed, self.before, self.keep_last = settings.home, needed, before, keep_last
+        self._begun = min(before, time.time() - _WRITING)  # what has no record yet may be one that just begins
         self.ttl = settings.cache.ttl
         self.store = cache.store_of(settings)
         self.doomed: list[tuple[str, Path]] = []
@@ -147,7 +151,8 @@ class _Search:
             seen[document["pipeline"]] += 1
             self._sort_run(document, seen[document["pipeline"]] <= self.keep_last, held)
         for place in _listed(self.home / "runs"):
-            if place.name not in known and _changed(place) < self.before and place.name not in self.needed.runs:
+            torn = place.name not in known and _changed(place) < self._begun
+            if torn and place.name not in self.needed.runs:
                 self._doom_run(Run(self.home, place.name), held)
 
     def _sort_run(self, document: Mapping[str, Any], is_last: bool, held: ExitStack) -> None:
@@ -215,13 +220,13 @@ class _Search:
 
     def _find_leftovers(self) -> None:
         """Files of writers that were killed, damaged entries, forms of pipelines that can be made again, copies of imported artifacts."""
-        hour_ago = time.time() - 3600
         for place in _listed(self.home / "cache"):
-            if place.stem not in self._readable and _changed(place) < hour_ago:
+            if place.stem not in self._readable and _changed(place) < time.time() - _WRITING:
                 self.doomed.append(("leftover", place))
         for folder in ("ir", "imported"):
             for place in _listed(self.home / folder):
-                if _changed(place) < self.before and not self._busy:
+                before = self._begun if place.name.startswith(".") else self.before
+                if _changed(place) < before and not self._busy:
                     self.doomed.append(("leftover", place))
 
 

@@ -169,6 +169,13 @@ def test_what_killed_writers_and_damage_left_goes(house: House) -> None:
     assert house.runs == {"whole"}
 
 
+def test_a_file_that_is_being_written_is_left_alone(house: House) -> None:
+    (house.home / "ir").mkdir(parents=True)
+    (house.home / "ir" / ".1.json.7-ab").write_text("{")
+    aged(house.home / "ir" / ".1.json.7-ab", 1 / 48)
+    assert kinds(house.collect(days=0)) == []
+
+
 def test_a_collection_that_was_killed_is_finished_by_the_next(house: House) -> None:
     (house.home / ".trash" / "x" / "0").mkdir(parents=True)
     house.collect()

@@ -32,8 +32,8 @@ def configured() -> bool:
     """Say whether OpenLineage would find a transport."""
     if os.environ.get("OPENLINEAGE_DISABLED", "").strip().lower() == "true":
         return False
-    named = any(name in ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG") for name in os.environ)
-    named = named or any(name.startswith("OPENLINEAGE__TRANSPORT") for name in os.environ)
+    wanted = ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT")
+    named = any(name.startswith(wanted) for name in os.environ)
     folders = (Path(), Path(os.environ.get("HOME", ""), ".openlineage"))
     return named or any((folder / "openlineage.yml").is_file() for folder in folders)
 

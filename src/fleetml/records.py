@@ -19,7 +19,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -221,7 +221,7 @@ class Run:
     def write(self, attempt: Attempt) -> Path:
         """Write an attempt's record and return its place. Raises OSError."""
         place = self.step_folder(attempt.step) / f"attempt-{attempt.number}.json"
-        atomic.write_json(place, asdict(attempt))
+        atomic.write_json(place, vars(attempt))
         return place
 
     def note(self, step: str, state: str, reason: str) -> Attempt:
@@ -282,14 +282,17 @@ def _locked(lock: IO[str]) -> bool:
 
 
 def _numbers(folder: Path, suffix: str) -> list[int]:
-    found = (re.fullmatch(rf"attempt-(\d+)\.{suffix}", path.name) for path in folder.glob(f"attempt-*.{suffix}"))
+    try:
+        found = [re.fullmatch(rf"attempt-(\d+)\.{suffix}", entry.name) for entry in os.scandir(folder)]
+    except FileNotFoundError:
+        return []
     return sorted(int(match[1]) for match in found if match)
 
 
 def _read_attempt(path: Path) -> Attempt:
-    known = {field.name for field in fields(Attempt)}
     document = json.loads(path.read_bytes())
-    return replace(Attempt("", 0, ""), **{name: value for name, value in document.items() if name in known})
+    known = {field.name: document[field.name] for field in fields(Attempt) if field.name in document}
+    return Attempt(**{"step": "", "number": 0, "state": "", **known})
 
 
 def runs(home: Path) -> Iterator[dict[str, Any]]:

@@ -129,6 +129,7 @@ def deploy(
     scaling_config: dict = {},  # noqa: B006 - kfp reads the default when it compiles
     registry: str = "",
     serving_dir: str = "",
+    only_if_better: bool = False,
     run_id: str = "",
 ) -> dsl.ContainerSpec:
     """Register a model as the champion and point the serving folder at it; compile it with caching off."""

@@ -12,7 +12,7 @@ import polars as pl
 from onnx import TensorProto, helper
 
 from components.tabular.table import Feature
-from components.tabular.transformations import ML_OPSET, arrays
+from components.tabular.transformations import ML_OPSET, ROWS, arrays
 from fleetml.errors import InvalidData
 from fleetml.learn.algorithms import CLASSIFICATION
 from fleetml.learn.builder import IR_VERSION, OPSET, Builder
@@ -50,7 +50,7 @@ def assemble(head: onnx.ModelProto, body: onnx.ModelProto, about: Description) -
     body = onnx.compose.add_prefix(body, "model_")
     tail = onnx.compose.add_prefix(_tail(about), "tail_")
     said = body.graph.output[-1].name
-    middle = onnx.compose.merge_models(head, body, io_map=[("rows", "model_rows")], outputs=[said])
+    middle = onnx.compose.merge_models(head, body, io_map=[(ROWS, "model_rows")], outputs=[said])
     model = onnx.compose.merge_models(middle, tail, io_map=[(said, "tail_said")])
     for node in model.graph.node:
         node.output[:] = [name.removeprefix("tail_") if name in _OUTPUTS else name for name in node.output]
@@ -77,7 +77,8 @@ def assemble(head: onnx.ModelProto, body: onnx.ModelProto, about: Description) -
     return model
 
 
-_OUTPUTS = ("tail_prediction", "tail_probabilities")
+OUTPUTS = ("prediction", "probabilities")
+_OUTPUTS = tuple(f"tail_{name}" for name in OUTPUTS)
 
 
 def _tail(about: Description) -> onnx.ModelProto:

@@ -1,5 +1,6 @@
 """Reading CSV and Parquet: a file, a folder of them, or a URL."""
 
+import gzip
 from pathlib import Path
 
 import polars as pl
@@ -7,6 +8,7 @@ import polars as pl
 from fleetml.errors import InvalidData, InvalidParameter
 
 FORMATS = {"csv": (".csv", ".csv.gz"), "parquet": (".parquet", ".pq")}
+_SEPARATORS = ",;\t|"
 _NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 
 
@@ -64,7 +66,19 @@ def _frame(source: str, place: str, kind: str) -> pl.DataFrame:
 def _parsed(content: Path | bytes, kind: str) -> pl.DataFrame:
     if kind == "parquet":
         return pl.read_parquet(content)
-    return pl.read_csv(content, null_values=_NULLS, infer_schema_length=None, try_parse_dates=True)
+    return pl.read_csv(
+        content, separator=_separator(content), null_values=_NULLS, infer_schema_length=None, try_parse_dates=True
+    )
+
+
+def _separator(content: Path | bytes) -> str:
+    """Return the separator that occurs most often in the header line."""
+    raw = content if isinstance(content, bytes) else b""
+    if isinstance(content, Path):
+        with gzip.open(content) if content.name.endswith(".gz") else content.open("rb") as file:
+            raw = file.read(1 << 16)
+    header = raw.partition(b"\n")[0].decode("utf-8", "replace")
+    return max(_SEPARATORS, key=header.count)
 
 
 def _kind(source: str, place: str) -> str:

@@ -8,7 +8,7 @@ import onnx
 import polars as pl
 
 from components.tabular import fit, scores, table, transformations
-from components.tabular.model import Description, TabularModel, assemble
+from components.tabular.model import OUTPUTS, Description, TabularModel, assemble
 from components.tabular.table import TRAIN, VALIDATION, Table
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
@@ -69,6 +69,10 @@ def with_objective(given: Table, objective: str) -> Table:
 def learn(given: Table, algorithm: str, chosen: dict[str, Any], seed: int, threads: int) -> Trained:
     """Return the trained graph, proven to predict what the Python model does. Raises InvalidData, InvalidGraph."""
     recipe, train, held = given.recipe, given.part(TRAIN), given.part(VALIDATION)
+    if taken := [feature.name for feature in recipe.features if feature.name in OUTPUTS]:
+        raise InvalidData(
+            f"a graph's outputs are {' and '.join(OUTPUTS)}, a feature is called so too; rename {taken[0]!r}"
+        )
     head = transformations.graph(train, recipe.features)
     rows, held_rows = _rows(head, train, recipe.features), _rows(head, held, recipe.features)
     about = _described(given, algorithm, chosen, train[recipe.target])
@@ -138,4 +142,6 @@ def _rows(head: onnx.ModelProto, frame: pl.DataFrame, features: tuple[table.Feat
     from fleetml.learn.forecaster import session
 
     runner = session(head.SerializeToString())
-    return np.asarray(runner.run(["rows"], dict(transformations.arrays(frame, features)))[0], dtype=np.float32)
+    return np.asarray(
+        runner.run([transformations.ROWS], dict(transformations.arrays(frame, features)))[0], dtype=np.float32
+    )

@@ -15,6 +15,8 @@ from fleetml.learn.builder import IR_VERSION, OPSET, Builder
 Floats = npt.NDArray[np.float32]
 Columns = Mapping[str, npt.NDArray[np.generic]]
 ML_OPSET = 3
+PREFIX = "features/"
+ROWS = f"{PREFIX}rows"
 MOST_CATEGORIES = 64  # the most frequent ones; all others are "none of them"
 _ML = "ai.onnx.ml"
 _LEAST = 1e-6
@@ -29,18 +31,30 @@ def graph(frame: pl.DataFrame, features: tuple[Feature, ...]) -> onnx.ModelProto
     made = Builder()
     parts, width, inputs = [], 0, []
     columns = arrays(frame, features)
-    for feature in features:
+    for at, feature in enumerate(features):
         kind = TensorProto.STRING if feature.type == CATEGORICAL else TensorProto.FLOAT
-        inputs.append(helper.make_tensor_value_info(feature.name, kind, ["batch", 1]))
+        inputs.append(helper.make_tensor_value_info(f"column_{at}", kind, ["batch", 1]))
         add = _categorical if feature.type == CATEGORICAL else _numeric
-        name, count = add(made, feature, columns[feature.name])
+        name, count = add(made, feature, f"column_{at}", columns[feature.name])
         parts.append(name)
         width += count
     made.op("Concat", *parts, axis=1, name="rows")
     output = helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["batch", width])
     body = helper.make_graph(made.nodes, "features", inputs, [output], initializer=list(made.constants.values()))
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(_ML, ML_OPSET)]
-    return helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fleetml")
+    model = helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fleetml")
+    return _named(model, features)
+
+
+def _named(model: onnx.ModelProto, features: tuple[Feature, ...]) -> onnx.ModelProto:
+    """Return the graph with its inputs named after the columns, which may have the names of anything inside it."""
+    model = onnx.compose.add_prefix(model, PREFIX)
+    names = {f"{PREFIX}column_{at}": feature.name for at, feature in enumerate(features)}
+    for info in model.graph.input:
+        info.name = names[info.name]
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    return model
 
 
 def arrays(frame: pl.DataFrame, features: tuple[Feature, ...]) -> dict[str, npt.NDArray[np.generic]]:
@@ -61,25 +75,23 @@ def arrays(frame: pl.DataFrame, features: tuple[Feature, ...]) -> dict[str, npt.
     return found
 
 
-def _categorical(made: Builder, feature: Feature, values: npt.NDArray[np.generic]) -> tuple[str, int]:
+def _categorical(made: Builder, feature: Feature, column: str, values: npt.NDArray[np.generic]) -> tuple[str, int]:
     names, counts = np.unique(values[values != ""].astype(str), return_counts=True)
     kept = sorted(str(name) for name in names[np.argsort(-counts, kind="stable")][:MOST_CATEGORIES]) or [""]
     if feature.transformations[-1:] == ("ordinal",):
         places = [float(place) for place in range(len(kept))]
-        coded = made.op(
-            "LabelEncoder", feature.name, domain=_ML, keys_strings=kept, values_floats=places, default_float=-1.0
-        )
+        coded = made.op("LabelEncoder", column, domain=_ML, keys_strings=kept, values_floats=places, default_float=-1.0)
         return coded, 1
-    coded = made.op("OneHotEncoder", feature.name, domain=_ML, cats_strings=kept, zeros=1)
+    coded = made.op("OneHotEncoder", column, domain=_ML, cats_strings=kept, zeros=1)
     return made.op("Reshape", coded, made.integers(-1, len(kept))), len(kept)
 
 
-def _numeric(made: Builder, feature: Feature, values: npt.NDArray[np.generic]) -> tuple[str, int]:
+def _numeric(made: Builder, feature: Feature, column: str, values: npt.NDArray[np.generic]) -> tuple[str, int]:
     now = values.astype(np.float32).ravel()
     known = now[np.isfinite(now)]
     median = np.float32(np.median(known)) if len(known) else np.float32(0)
-    missing = made.op("Or", made.op("IsNaN", feature.name), made.op("IsInf", feature.name))
-    name = made.op("Where", missing, made.constant([[median]]), feature.name)
+    missing = made.op("Or", made.op("IsNaN", column), made.op("IsInf", column))
+    name = made.op("Where", missing, made.constant([[median]]), column)
     now = np.where(np.isfinite(now), now, median)
     for kind in feature.transformations:
         if kind in _SETS:

@@ -21,23 +21,25 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from fleetml.cli.output import say
 
     stale = False
-    for source, known in [(Path(place), None) for place in args.pipelines] or _of_project(settings.project):
-        source = _source(source)
-        target, changed = _compile(source, known, args.check)
+    for source in [_source(Path(place)) for place in args.pipelines] or _of_project(settings.project):
+        target, changed = _compile(source, _elsewhere(settings.project).get(source.absolute()), args.check)
         stale |= changed
         news = f"differs from its {source.name}; run: make compile" if args.check else "written"
         say(f"{target}: {news if changed else 'unchanged'}")
     return int(stale and args.check)
 
 
-def _of_project(project: Path) -> list[tuple[Path, Path | None]]:
-    """Return what is golden in a project, and where its IR lies if not beside it."""
+def _of_project(project: Path) -> list[Path]:
+    """Return what is golden in a project."""
     from fleetml.workflow.source import NAMES
 
     found = [place for name in ("pipeline.py", *NAMES) for place in (project / "dags").glob(f"*/{name}")]
-    tasks = project / "components" / "tabular" / "tasks.py"
-    catalogue = [(tasks, project / "src" / "fleetml" / "workflow" / "tasks.yaml")] if tasks.is_file() else []
-    return [*((place, None) for place in sorted(found)), *catalogue]
+    return [*sorted(found), *(source for source in _elsewhere(project) if source.is_file())]
+
+
+def _elsewhere(project: Path) -> dict[Path, Path]:
+    """Return the sources whose IR does not lie beside them: the task types' components are data of the package."""
+    return {project / "components/tabular/tasks.py": project / "src/fleetml/workflow/tasks.yaml"}
 
 
 def _source(place: Path) -> Path:

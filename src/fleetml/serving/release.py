@@ -61,6 +61,7 @@ def register(
     figures: Mapping[str, float],
     lineage: Mapping[str, Any],
     label: str = "",
+    datasets: tuple[Mapping[str, Any], ...] = (),
 ) -> str:
     """Record a graph as a new version of `name` and as its champion; return the version.
 
@@ -72,7 +73,9 @@ def register(
     run = str(lineage.get("run_id", ""))
     sha256 = hashlib.sha256(graph.read_bytes()).hexdigest()
     tags = {"fleetml.run_id": run, "fleetml.model_sha256": sha256, **({LABEL: label} if label else {})}
-    entry = Entry(graph, run or name, params, figures, tags, {**lineage, "model_sha256": sha256, "label": label})
+    entry = Entry(
+        graph, run or name, params, figures, tags, {**lineage, "model_sha256": sha256, "label": label}, datasets
+    )
     return Registry(registry).add(name, entry)
 
 

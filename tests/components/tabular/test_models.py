@@ -16,13 +16,14 @@ from components.tabular.evaluate import evaluate, validate
 from components.tabular.model import TabularModel
 from components.tabular.predict import predict
 from components.tabular.table import CATEGORICAL, NUMERIC, Feature
-from components.tabular.transformations import arrays, graph
+from components.tabular.transformations import ROWS, arrays, graph
 from components.tabular.tune import tune
 from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
 from fleetml.learn.algorithms import ALGORITHMS
 from fleetml.learn.forecaster import session
 from fleetml.learn.graph import InvalidGraph
 from fleetml.serving import deployment
+from fleetml.serving.registry import Registry
 from tests.components.tabular.conftest import rows
 
 FEATURES: list[Any] = ["age", {"name": "income", "transformations": ["log", "standard_scale"]}, "city"]
@@ -82,7 +83,7 @@ def test_classes_come_back_as_they_were(tmp_path: Any, new: Any, trained: Any, v
 
 def head(frame: pl.DataFrame, *features: Feature) -> np.ndarray[Any, Any]:
     runner = session(graph(frame, features).SerializeToString())
-    return np.asarray(runner.run(["rows"], dict(arrays(frame, features)))[0])
+    return np.asarray(runner.run([ROWS], dict(arrays(frame, features)))[0])
 
 
 def test_transformations_compute_what_they_say() -> None:
@@ -108,7 +109,7 @@ def test_categories_and_what_training_has_not_seen() -> None:
     assert head(frame, Feature("c", CATEGORICAL)).tolist() == [[0, 1], [1, 0], [0, 0], [0, 1]]
     assert head(frame, Feature("c", CATEGORICAL, ("ordinal",)))[:, 0].tolist() == [1, 0, -1, 1]
     runner = session(graph(frame, (Feature("c", CATEGORICAL),)).SerializeToString())
-    assert runner.run(["rows"], {"c": np.array([["new"]], dtype=object)})[0].tolist() == [[0, 0]]
+    assert runner.run([ROWS], {"c": np.array([["new"]], dtype=object)})[0].tolist() == [[0, 0]]
 
 
 def test_log_of_what_has_none_is_refused() -> None:
@@ -261,8 +262,33 @@ def test_a_deployed_model_is_registered_and_lies_in_the_serving_folder(
     assert card.metadata["deployment"] == {"target": "production", "scaling": scaling}
     assert card.metadata["figures"]["accuracy"] > 0.5
     assert TabularModel(tmp_path / "serving" / served.graph).about.target == "label"
+    data = Registry(places["registry"]).fetch("labels", "1", tmp_path / "fetched.onnx")["data"]
+    assert (data["rows"], data["sha256"]) == (200, deployment.digest(given.path))
+    with pytest.raises(InvalidData, match="a model replaces the champion if it is better: accuracy is"):
+        deploy(model, metrics, given, "labels", only_if_better=True, **places)
+    assert deployment.read(tmp_path / "serving")["labels"].version == "1"
+    assert deploy(model, metrics, given, "other", only_if_better=True, **places) == {"version": "1"}
+    with pytest.raises(InvalidParameter, match="only_if_better compares on held-out rows"):
+        deploy(model, metrics, model_name="labels", only_if_better=True, **places)
     with pytest.raises(ConfigurationError, match="a deployment needs registry"):
         deploy(model, metrics, serving_dir="x")
+
+
+def test_columns_may_be_called_anything_but_the_outputs(tmp_path: Any, new: Any, trained: Any) -> None:
+    from components.tabular.prepare import prepare
+
+    names = ["rows", "classes", "said", "constant_0", "where_2", "column_1", "a b/ü"]
+    frame = pl.DataFrame({name: [(row * place) % 17 for row in range(80)] for place, name in enumerate(names, 1)})
+    frame = frame.with_columns(pl.when(pl.col("rows") > 8).then(pl.lit("y")).otherwise(pl.lit("n")).alias("label"))
+    frame.write_csv(tmp_path / "t.csv")
+    made = new("made")
+    prepare(str(tmp_path / "t.csv"), made, new("m"))
+    said = TabularModel(trained(made, n_estimators=20).path).predict(frame)
+    assert (said.prediction == frame["label"].to_numpy()).mean() > 0.9
+    frame.rename({"said": "prediction"}).write_csv(tmp_path / "t.csv")
+    prepare(str(tmp_path / "t.csv"), made, new("m"))
+    with pytest.raises(InvalidData, match="rename 'prediction'"):
+        trained(made)
 
 
 def test_a_graph_of_another_make_is_refused(tmp_path: Any) -> None:

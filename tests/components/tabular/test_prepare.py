@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,12 @@ def test_parquet_folders_and_formats(tmp_path: Path, new: Any, csv: Path) -> Non
         prepare(str(odd), made, new("m"))
     prepare(str(odd), made, new("m"), format="CSV")
     prepare(f"file://{csv}", made, new("m"))
+    expected = table.read(made.path).frame
+    for place, text in [("a.csv.gz", csv.read_text()), ("b.csv", csv.read_text().replace(",", ";"))]:
+        content = text.encode()
+        (tmp_path / place).write_bytes(gzip.compress(content) if place.endswith("gz") else content)
+        prepare(str(tmp_path / place), made, new("m"))
+        assert table.read(made.path).frame.equals(expected)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class Redactor:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._forms = sorted({form for value in values for form in _forms(value)}, key=len, reverse=True)
+        self.longest = len(self._forms[0]) if self._forms else 0  # characters; no secret is split over more lines
         self._whole = _alternatives(_pattern(form, "") for form in self._forms)
         self._split = _alternatives(_pattern(form, "\n?") for form in self._forms)
         self._ends = {form[at : at + _HELD] for form in self._forms for at in range(len(form) - _HELD)}
@@ -103,8 +104,11 @@ class Lines:
         self._held: list[str] = []
 
     def __call__(self, line: str) -> None:
+        if self._redactor.longest == 0:
+            self._take(without_passwords(line))
+            return
         self._held.append(line)
-        if not self._redactor._ends_in_one("\n".join(self._held)):
+        if len(self._held) > self._redactor.longest or not self._redactor._ends_in_one("\n".join(self._held)):
             self.end()
 
     def end(self) -> None:

@@ -1,5 +1,7 @@
 """What a step starts in a session of its own ends with the step, whatever the component declares."""
 
+import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -36,3 +38,41 @@ def _is_over(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of processes are read from /proc")
+def test_nor_does_one_that_starts_a_daemon_without_our_environment(project: Settings) -> None:
+    lines: list[str] = []
+    daemon = "setsid env -i sleep 600 >/dev/null 2>&1 & echo $!; sleep 0.1"
+    command = Command(("sh", "-c", daemon), Images(project.project).resolve("fleetml/ml"))
+    assert SubprocessRunner().run(command, lines.append, threading.Event()).succeeded
+    assert wait_until(lambda: _is_over(int(lines[-1])), 5, 0.02)
+
+
+ENGINE = """
+import pathlib, sys, threading
+from fleetml.images import Images
+from fleetml.runners import Command
+from fleetml.runners.subprocess import SubprocessRunner
+shell = Command(("sh", "-c", "sleep 600 & echo $!; wait"), Images(pathlib.Path(sys.argv[1])).resolve("fleetml/ml"))
+SubprocessRunner().run(shell, lambda line: print(line, flush=True), threading.Event())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="engines are told apart by /proc")
+def test_the_next_engine_removes_what_one_that_was_killed_left(
+    project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", ENGINE, str(project.project)], env=environ, stdout=subprocess.PIPE, text=True
+    ) as engine:
+        assert engine.stdout
+        child = int(engine.stdout.readline())
+        engine.kill()
+    assert not _is_over(child)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    command = Command(("true",), Images(project.project).resolve("fleetml/ml"))
+    assert SubprocessRunner().run(command, print, threading.Event()).succeeded
+    assert wait_until(lambda: _is_over(child), 5, 0.02)
+    assert list(tmp_path.glob("fleetml-step-*")) == []

@@ -26,7 +26,9 @@ class Reader(threading.Thread):
     def run(self) -> None:
         for raw in self._lines:
             self._taken += 1
-            line = raw.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]  # a progress bar's last state
+            line = raw.decode(errors="replace").rstrip("\r\n")
+            if "\r" in line:
+                line = line.rpartition("\r")[2]  # a progress bar's last state
             self.last = line
             if self.error is None:
                 try:

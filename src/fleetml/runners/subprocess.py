@@ -85,8 +85,13 @@ class SubprocessRunner:
         import shutil  # here, as a run of cache hits starts no process
         import tempfile
 
+        from fleetml.runners import strays
+
+        place = Path(tempfile.gettempdir())
+        strays.sweep(place)
         try:
-            folder = Path(tempfile.mkdtemp(prefix="fleetml-step-"))
+            folder = strays.folder(place)
+            folder.mkdir(0o700)
         except OSError as error:
             raise Unavailable(
                 f"a step needs a temporary folder, {tempfile.gettempdir()} gives none: {error.strerror}"
@@ -97,6 +102,8 @@ class SubprocessRunner:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _run(self, command: Command, folder: Path, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
+        from fleetml.runners import strays
+
         started = time.monotonic()
         process = self._start(command, folder)
         reader = Reader(lines_from(process.stdout), on_line)
@@ -111,7 +118,7 @@ class SubprocessRunner:
             over.wait()
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
-            _kill_strays(folder)
+            strays.kill(folder)
             # A descendant that hid from us may hold the other end open: it is not waited for.
             if reader.finish() and process.stdout:
                 process.stdout.close()
@@ -124,6 +131,8 @@ class SubprocessRunner:
     def _start(self, command: Command, folder: Path) -> subprocess.Popen[bytes]:
         import shutil
         import subprocess
+
+        from fleetml.runners import strays
 
         argv = command.argv
         if command.own_entry:
@@ -148,7 +157,7 @@ class SubprocessRunner:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
+                preexec_fn=_die_with(os.getpid(), strays.marking(folder)) if sys.platform == "linux" else None,
             )
         except OSError as error:
             if error.errno in (errno.ENOEXEC, errno.EACCES, errno.ENOENT, errno.E2BIG):
@@ -160,6 +169,8 @@ class SubprocessRunner:
             ) from error
 
     def _environment(self, command: Command, folder: Path) -> dict[str, str]:
+        from fleetml.runners import strays
+
         image = command.image
         env = {name: os.environ[name] for name in (*PASSED, *self.passed) if name in os.environ}
         env["PATH"] = f"{image.venv / 'bin'}:{_SYSTEM_PATH}"
@@ -171,7 +182,7 @@ class SubprocessRunner:
             env[name] = str(place)
         if command.limits.cpus:
             env["OMP_NUM_THREADS"] = str(max(1, int(command.limits.cpus)))
-        return {**env, **command.env, **command.secrets, _MARK: str(folder)}
+        return {**env, **command.env, **command.secrets, strays.MARK: str(folder)}
 
     def _watch(self, pid: int, over: threading.Event, reader: Reader, limits: Limits, cancel: threading.Event) -> Ended:
         """Wait for the end; stop the step on a cancel, at a limit, or when its output cannot be taken any more."""
@@ -194,8 +205,8 @@ class SubprocessRunner:
         return why
 
 
-def _die_with(parent: int) -> Callable[[], None]:
-    """Return what a new process does first: ask for SIGKILL when the thread that started it dies."""
+def _die_with(parent: int, mark: Callable[[], None]) -> Callable[[], None]:
+    """Return what a new process does first: take its mark, and ask for SIGKILL when the thread that started it dies."""
     import ctypes  # here, as a run of cache hits starts no process; and before the fork, where importing is unsafe
 
     libc = ctypes.CDLL(None)
@@ -204,6 +215,7 @@ def _die_with(parent: int) -> Callable[[], None]:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it died before we asked
             os._exit(1)
+        mark()
 
     return arrange
 

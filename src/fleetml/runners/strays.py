@@ -1,0 +1,115 @@
+"""Finds and kills what a step left running (Linux).
+
+A child may leave the step's process group, and daemons clear or overwrite their environment. So every process of a step
+carries two marks that are handed on to its children: a variable, and a soft limit of real-time CPU seconds that nobody
+reaches and that is its alone. Both are told by the name of the step's folder, which names its engine too: should that be
+killed, the next engine on this machine removes what it left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+MARK = "FLEETML_STEP"  # its value is the step's own folder
+_RTTIME = 15  # RLIMIT_RTTIME of Linux [microseconds], which `resource` does not name
+_NAME = re.compile(r"fleetml-step-(?P<engine>\d+-\d+-\d+)-(?P<limit>\d+)\Z")
+_ENOUGH = 1 << 16  # bytes of a file of a process; of a larger environment the limits tell
+_PASSES = 20  # looks for what starts others meanwhile
+
+
+def folder(place: Path) -> Path:
+    """Return the path of a folder for one more step of this process, below `place`; it is yet to be made."""
+    limit = (1 << 42) + int.from_bytes(os.urandom(5))  # 50 days at least
+    return place / f"fleetml-step-{_engine(os.getpid())}-{limit}"
+
+
+def marking(folder: Path) -> Callable[[], None]:
+    """Return what a new process of the step does to be marked; it may run between fork and exec."""
+    import resource
+
+    limit = _limit(folder)
+
+    def mark() -> None:
+        with contextlib.suppress(ValueError, OSError):  # a lower limit is set here already; the variable is left
+            resource.setrlimit(_RTTIME, (limit, resource.getrlimit(_RTTIME)[1]))
+
+    return mark
+
+
+def kill(folder: Path) -> None:
+    """Kill all processes that carry the marks of a step's folder."""
+    for _ in range(_PASSES):
+        found = list(_marked(folder))
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        if not found:
+            break
+
+
+def sweep(place: Path) -> None:
+    """Once in a process: kill and remove what engines that are no more left below `place`."""
+    _swept(place, os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _swept(place: Path, pid: int) -> None:
+    import shutil
+
+    for left in place.glob("fleetml-step-*") if sys.platform == "linux" else ():
+        name = _NAME.match(left.name)
+        if name and not _is_alive(name["engine"]):
+            kill(left)
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _engine(pid: int) -> str:
+    """Name a process among all of this machine, for ever: its PID namespace, its PID, when it began [ticks]."""
+    if sys.platform != "linux":
+        return f"0-{pid}-0"
+    began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{_namespace()}-{pid}-{began}"
+
+
+def _namespace() -> str:
+    return re.sub(r"\D", "", str(Path("/proc/self/ns/pid").readlink()))
+
+
+def _is_alive(engine: str) -> bool:
+    """Say whether a process may be alive: one of another namespace cannot be seen from here."""
+    namespace, pid, _ = engine.split("-")
+    try:
+        return namespace != _namespace() or _engine(int(pid)) == engine
+    except OSError:
+        return False
+
+
+def _limit(folder: Path) -> int:
+    name = _NAME.match(folder.name)
+    return int(name["limit"]) if name else 0
+
+
+def _marked(folder: Path) -> Iterator[int]:
+    variable = f"{MARK}={folder}".encode()
+    limit = re.compile(rb"Max realtime timeout +%d " % _limit(folder))
+    for pid in filter(str.isdigit, os.listdir("/proc")) if sys.platform == "linux" else ():  # noqa: PTH208
+        with contextlib.suppress(OSError):
+            marked = limit.search(_told(pid, "limits")) or variable in _told(pid, "environ").split(b"\0")
+            if marked and b"\nState:\tZ" not in _told(pid, "status"):
+                yield int(pid)
+
+
+def _told(pid: str, what: str) -> bytes:
+    """Return a file of a process. By hand, for there are some hundred of them at the end of every step."""
+    file = os.open(f"/proc/{pid}/{what}", os.O_RDONLY)
+    try:
+        return os.read(file, _ENOUGH)
+    finally:
+        os.close(file)

@@ -242,15 +242,17 @@ class TestControlGroups:
     def test_the_unified_hierarchy(self, root: Path) -> None:
         (root / "docker/x").mkdir(parents=True)
         (root / "docker/x/cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
-        (root / "docker/x/memory.peak").write_text("4096\n")
+        (root / "docker/x/memory.current").write_text("5096\n")
+        (root / "docker/x/memory.stat").write_text("anon 4000\ninactive_file 1000\n")
         use = cgroup.of(7, root, root / "proc")
         assert use
         assert use() == (1.5, 4096)
 
     def test_the_hierarchies_of_version_one(self, root: Path) -> None:
-        for name, file, text in (("cpuacct", "usage", "2500000000"), ("memory", "max_usage_in_bytes", "8192")):
+        for name, file, text in (("cpuacct", "usage", "2500000000"), ("memory", "usage_in_bytes", "9192")):
             (root / name / "docker/x").mkdir(parents=True)
             (root / name / "docker/x" / f"{name}.{file}").write_text(text)
+        (root / "memory/docker/x/memory.stat").write_text("rss 8000\ntotal_inactive_file 1000\n")
         use = cgroup.of(7, root, root / "proc")
         assert use
         assert use() == (2.5, 8192)

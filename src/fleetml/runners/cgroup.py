@@ -9,10 +9,10 @@ _ROOT = Path("/sys/fs/cgroup")
 
 
 def of(pid: int, root: Path = _ROOT, proc: Path = Path("/proc")) -> Callable[[], tuple[float, int]] | None:
-    """Return a function that tells CPU seconds and peak bytes of the control group of a process of a container.
+    """Return a function that tells CPU seconds and bytes of memory of the control group of a process of a container.
 
-    It raises OSError once the group is gone. None where the group cannot be seen: the process is of another machine,
-    or the container shares our own group.
+    Memory is without the page cache that the kernel may take back at once. The function raises OSError once the group is
+    gone. None where the group cannot be seen: the process is of another machine, or the container shares our own group.
     """
     try:
         paths = _paths(proc / str(pid) / "cgroup")
@@ -41,18 +41,21 @@ def _unified(root: Path, paths: dict[str, str]) -> Callable[[], tuple[float, int
     group = root / paths.get("", "")
 
     def use() -> tuple[float, int]:
-        stat = dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())
-        peak = group / "memory.peak"  # Linux 5.19
-        memory = peak if peak.exists() else group / "memory.current"
-        return int(stat["usage_usec"]) / 1e6, int(memory.read_text())
+        memory = int((group / "memory.current").read_text()) - _entry(group / "memory.stat", "inactive_file")
+        return _entry(group / "cpu.stat", "usage_usec") / 1e6, memory
 
     return use
 
 
 def _classic(root: Path, paths: dict[str, str]) -> Callable[[], tuple[float, int]]:
     def use() -> tuple[float, int]:
+        group = root / "memory" / paths["memory"]
         cpu = root / "cpuacct" / paths["cpuacct"] / "cpuacct.usage"
-        memory = root / "memory" / paths["memory"] / "memory.max_usage_in_bytes"
-        return int(cpu.read_text()) / 1e9, int(memory.read_text())
+        cache = _entry(group / "memory.stat", "total_inactive_file")
+        return int(cpu.read_text()) / 1e9, int((group / "memory.usage_in_bytes").read_text()) - cache
 
     return use
+
+
+def _entry(file: Path, name: str) -> int:
+    return int(dict(line.split() for line in file.read_text().splitlines())[name])

@@ -87,7 +87,7 @@ class Run:
         value = self.parameter(source)
         if value is ABSENT or not kind:
             return value
-        if kind == "STRING":  # an entry of a struct, a constant: nothing tells their types; a cluster writes them out too
+        if kind == "STRING":  # an entry of a struct or a constant, whose type nothing tells: a cluster does so too
             value = as_text(value)
         try:
             return cast(value, kind, place)

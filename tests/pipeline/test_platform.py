@@ -262,3 +262,36 @@ def test_only_one_document_of_settings_may_follow(ir, tmp_path, more):
     path.write_text(f"{yaml.safe_dump(ir('strangers'))}---\n{more}")
     with pytest.raises(InvalidPipeline, match="one document with `platforms` may follow"):
         load(path)
+
+
+class TestAsCompiled:
+    """tests/pipelines/cluster/scopes.py, as the compiler of kfp-kubernetes wrote it."""
+
+    SOURCE = Path(__file__).parents[1] / "pipelines" / "cluster" / "scopes.py"
+
+    def plan(self):
+        return load(self.SOURCE.with_suffix(".yaml"))
+
+    def secrets(self, step):
+        return [entry["secretName"] for entry in self.plan().steps[step].platform["secretAsEnv"]]
+
+    def test_names_are_followed_out_of_conditions_loops_and_nested_pipelines(self):
+        made = StepOutput("name", "out")
+        assert self.secrets("condition-1/say") == [PipelineInput("secret"), made]
+        assert [self.secrets(f"for-loop-3/{n}/say-2") for n in (0, 1)] == [[Constant("p")], [Constant("q")]]
+        assert self.secrets("inner/say") == [made]
+        deep = self.plan().steps["for-loop-3/1/condition-4/say-3"]
+        assert deep.platform == {"pvcMount": [{"mountPath": "/data", "pvcName": made}]}
+
+    def test_several_features_of_one_step(self):
+        used = self.plan().steps["say-4"]
+        assert used.platform["pvcMount"] == [{"mountPath": "/data", "pvcName": StepOutput("name", "out")}]
+        assert used.platform["nodeSelector"] == {"labels": {"disk": "ssd"}}
+        assert used.platform["tolerations"] == [{"key": "gpu", "operator": "Exists", "tolerationSeconds": 10}]
+        assert used.upstream == ("name",)
+
+    def test_compiling_again_leaves_no_difference(self):
+        pytest.importorskip("kfp.kubernetes", reason="kfp-kubernetes is in no environment here")
+        from fleetml.compiler import compile_pipeline
+
+        assert compile_pipeline(self.SOURCE, check=True) == (self.SOURCE.with_suffix(".yaml"), False)

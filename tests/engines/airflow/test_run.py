@@ -21,6 +21,7 @@ from tests.lineage import events
 
 if TYPE_CHECKING:
     from tests.cluster import Cluster
+    from tests.containers import Containers
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 DAG_FILE = """
@@ -215,3 +216,22 @@ def test_steps_are_pods_where_the_settings_say_so(
     ran = [step for step, attempt in record.latest().items() if attempt.state == "succeeded"]
     assert len(cluster.created) == len(ran) > 0
     assert not cluster.pods
+
+
+def test_steps_are_containers_where_the_settings_say_so(
+    run: Any, project: Path, containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (PIPELINES / "types.yaml").read_text().replace("fleetml/ml", containers.reference)
+    (project / "dags/contained").mkdir()
+    (project / "dags/contained/pipeline.yaml").write_text(text.replace("name: types", "name: contained"))
+    monkeypatch.setenv("FLEETML_RUNNER", "docker")
+    monkeypatch.setenv("FLEETML_MOUNTS", ":".join(map(str, containers.mounts)))
+    try:
+        done, record = run("contained")
+    finally:
+        shutil.rmtree(project / "dags/contained")
+    assert str(done.state) == "success"
+    assert {step: attempt.state for step, attempt in record.latest().items()} == {
+        "make": "succeeded",
+        "use": "succeeded",
+    }

@@ -6,7 +6,10 @@ What must be refused before a run are rows of `REFUSED`, steps that misbehave ar
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -277,3 +280,62 @@ def test_links_to_what_lies_beside_them_are_kept(
     assert fleetml("run", path) == 0
     (link,) = (project.home / "results").glob("bad-*/data/link")
     assert link.is_symlink()
+
+
+# What a step makes of a run's folder, or of its value, and words of the message
+ENDS: dict[str, tuple[str, str]] = {
+    "a list without end": ("write(P, '[' * 150 + ']' * 150); write(A)", "must be nested at most 100 deep"),
+    "a number without end": ("write(P, '[' + '9' * 5000 + ']'); write(A)", "must be a list of JSON values"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_value_without_end_fails_its_step(
+    name: str, fleetml: Callable[..., int], project: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, words = ENDS[name]
+    outputs = {**BOTH["outputDefinitions"], "parameters": {"text": {"parameterType": "LIST"}}}
+    document = one_step(["python", "-c", HEAD + code], "{{$}}", outputDefinitions=outputs)
+    failed(document, words, fleetml, project, tmp_path, capsys)
+
+
+def test_a_step_that_removes_the_run_s_records_is_told(
+    fleetml: Callable[..., int], project: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "p.yaml"
+    code = f"import shutil; shutil.rmtree({str(project.home / 'runs')!r})"
+    path.write_text(json.dumps(one_step(["python", "-c", code])))
+    assert fleetml("run", path, "--run-id", "r", "--workers", 1) == 1
+    said = capsys.readouterr().err
+    assert "runs/r was removed while it ran" in said
+    assert not any(word in said for word in OURS)
+
+
+@pytest.mark.parametrize(
+    ("shell", "words"),
+    [
+        ("{run} | head -n 0; exit ${{PIPESTATUS[0]}}", ""),
+        ("{run} >&- 2>&-", ""),
+        ("{run} <&- >&- 2>&-", ""),
+        ("PYTHONIOENCODING=ascii {run}", "run r: succeeded"),
+    ],
+    ids=["nobody reads", "closed", "all closed", "no UTF-8"],
+)
+def test_a_run_goes_on_whatever_becomes_of_its_output(
+    shell: str, words: str, project: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.yaml"
+    document = one_step(["sh", "-c", "sleep 0.3"])
+    document["root"]["dag"]["tasks"]["good"] |= {
+        "dependentTasks": ["bad"],
+        "triggerPolicy": {"condition": "'…' == 'ä'"},
+    }
+    path.write_text(json.dumps(document))
+    environ = {**os.environ, "FLEETML_PROJECT": str(project.project)}
+    run = f"{sys.executable} -m fleetml run '{path}' --run-id r"
+    ended = subprocess.run(
+        ["bash", "-c", shell.format(run=run)], env=environ, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert words in ended.stdout
+    assert Run(project.home, "r").read()["state"] == "succeeded"

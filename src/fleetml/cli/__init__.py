@@ -39,6 +39,7 @@ INTERRUPTED, INTERNAL = 130, 70
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit status (0 done, 1 failed, 2 wrong usage, 70 our mistake, 130 interrupted)."""
     argv = sys.argv[1:] if argv is None else argv
+    _ready_streams()
     if not argv or argv[0] not in COMMANDS:
         _help_or_refuse(argv)
     # Only the parser of this one command is made: those of all take longer than a run of cache hits.
@@ -69,6 +70,18 @@ def main(argv: list[str] | None = None) -> int:
             f"error: {type(error).__name__}: {error}; a mistake of FleetML itself, please report it with {_kept()}"
         )
         return INTERNAL
+
+
+def _ready_streams() -> None:
+    """Open what the caller closed, or the first file of ours would be taken for it; what cannot be encoded is shown as "?"."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout, sys.stderr = (each or open(os.devnull, "w") for each in (sys.stdout, sys.stderr))  # noqa: PTH123, SIM115
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
 
 
 class _Help(argparse.HelpFormatter):

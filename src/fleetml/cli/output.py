@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,8 +17,11 @@ Tell = Callable[[str, str, Attempt | None], None]
 
 
 def say(line: str = "") -> None:
-    """Print to standard output, at once."""
-    print(without_passwords(line), flush=True)  # noqa: T201
+    """Print to standard output, at once. Where its reader is gone (`| head`) the rest is for nobody, and no error."""
+    try:
+        print(without_passwords(line), flush=True)  # noqa: T201
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  for as long as this process lives
 
 
 def complain(line: str) -> None:

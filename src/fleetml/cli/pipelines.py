@@ -58,8 +58,9 @@ def _of_file(file: str | None) -> Mapping[str, Any]:
 
     try:
         found = yaml.safe_load(Path(file).read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidParameter(f"parameters must stand in a readable YAML or JSON file, {file}: {error}") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        said = " ".join(str(error).split())
+        raise InvalidParameter(f"parameters must stand in a readable YAML or JSON file, {file}: {said}") from None
     if not isinstance(found, dict):
         raise InvalidParameter(f"{file} must hold a mapping of parameters, got {json.dumps(found, default=str)[:80]}")
     return found

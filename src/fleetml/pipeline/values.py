@@ -31,6 +31,7 @@ EXPECTED = {
     "LIST": "a list of JSON values",
     "STRUCT": "a mapping of texts to JSON values",
 }
+_DEEPEST = 100  # lists and mappings in one another
 _INTEGER = re.compile(r"[+-]?\d+\Z")
 _TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
@@ -75,8 +76,10 @@ def _finite(value: float) -> bool:
         return False
 
 
-def _plain(value: Any, place: str) -> Any:
+def _plain(value: Any, place: str, depth: int = 0) -> Any:
     """Return a JSON value whose integral doubles are integers."""
+    if depth > _DEEPEST:
+        raise InvalidParameter(f"{place} must be nested at most {_DEEPEST} deep, it is deeper; flatten it")
     match value:
         case None | bool() | int():
             return value
@@ -85,9 +88,9 @@ def _plain(value: Any, place: str) -> Any:
         case float() if math.isfinite(value):
             return int(value) if value.is_integer() and abs(value) < 2**53 else value
         case list():
-            return [_plain(item, place) for item in value]
+            return [_plain(item, place, depth + 1) for item in value]
         case dict() if all(isinstance(key, str) and _is_text(key) for key in value):
-            return {key: _plain(item, place) for key, item in value.items()}
+            return {key: _plain(item, place, depth + 1) for key, item in value.items()}
     raise InvalidParameter(f"{place} must hold JSON values only, got {shown(value)} in it")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.engines.local.schedule import Schedule, Tell
-from fleetml.errors import ConfigurationError, InvalidParameter
+from fleetml.errors import ConfigurationError, InvalidParameter, Unavailable
 from fleetml.frozen import frozen
 from fleetml.pipeline import Plan
 from fleetml.records import Run
@@ -62,6 +62,7 @@ class _Engine:
     def __init__(self, job: Job, settings: Settings, tell: Tell, cancel: threading.Event, runner: Runner) -> None:
         self.job, self.plan, self.tell, self.cancel, self.runner = job, job.plan, tell, cancel, runner
         self.records = Run(settings.home, job.run_id)
+        self.begun = False
         self.context = RunContext(
             run_id=job.run_id,
             pipeline=job.plan.name,
@@ -73,8 +74,20 @@ class _Engine:
         )
 
     def run(self) -> str:
+        try:
+            return self._run()
+        except (OSError, ConfigurationError) as error:
+            if not self.begun or self.records.exists():
+                raise
+            raise Unavailable(
+                f"the records of a run stay until its end, {self.records.folder} was removed while it ran; "
+                "see what removes it (a step?), and start the run again: what it computed is in the cache"
+            ) from error
+
+    def _run(self) -> str:
         with self.records.held():
             self._begin()
+            self.begun = True
             schedule = Schedule(
                 self.plan,
                 self.job.parameters,
@@ -89,7 +102,7 @@ class _Engine:
                 schedule.run(self.job.workers)
             except BaseException:
                 # The record tells the truth even of our own mistakes, as far as it can still be written.
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, ConfigurationError):
                     self.records.finish("failed")
                 raise
             self.records.finish(schedule.state)

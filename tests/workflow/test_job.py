@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import yaml
 from fleetml.cli import main
 from fleetml.records import Run, runs
 from fleetml.workflow import job
+from fleetml.workflow.emit import compiled
 from fleetml.workflow.grammar import InvalidWorkflow
+from fleetml.workflow.spec import parse
 
 ROOT = Path(__file__).parents[2]
 JOB: dict[str, Any] = {
@@ -104,3 +108,40 @@ def test_a_forecasting_job_is_a_run_of_train_forecaster() -> None:
     ]:
         with pytest.raises(InvalidWorkflow, match=said):
             job.forecast_parameters({**given, **more}, Path("/here"))
+
+
+def test_a_forecasting_job_runs_train_forecaster_on_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("FLEETML_PROJECT", str(ROOT))
+    monkeypatch.setenv("FLEETML_HOME", str(tmp_path / "home"))
+    place = tmp_path / "job.json"
+    place.write_text('{"model_id": "m", "objective": "forecasting", "dataset": {"uri": "gone.csv"}, "target": "cpu"}')
+    assert main(["train", str(place)]) == 1
+    assert f"source {tmp_path}/gone.csv: no such file" in capsys.readouterr().err
+    (run,) = runs(tmp_path / "home")
+    assert (run["pipeline"], run["parameters"]["target"]) == ("train-forecaster", "cpu")
+
+
+def test_jobs_and_workflows_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("FLEETML_PROJECT", str(ROOT))
+    monkeypatch.setenv("FLEETML_HOME", str(tmp_path / "home"))
+    place, workflow = tmp_path / "job.yaml", tmp_path / "w.yaml"
+    place.write_text(yaml.safe_dump(JOB))
+    workflow.write_text("workflow_id: w\ntasks: [{task_id: a, task_type: model_training}]\n")
+    for command in ("run", "compile"):
+        assert main([command, str(place)]) == 1
+        assert f"a training job is no pipeline; run it: fleetml train {place}" in capsys.readouterr().err
+    assert main(["train", str(workflow)]) == 2
+    assert "is a workflow; use run" in capsys.readouterr().err
+
+
+def test_the_examples_of_the_documents_are_right(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "workflows.md").read_text()
+    blocks = [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n|^\n)+", text, re.MULTILINE)]
+    workflow, found = (
+        yaml.safe_load(next(block for block in blocks if block.lstrip().startswith(start)))
+        for start in ("workflow_id", "model_id")
+    )
+    assert len(compiled(parse(workflow))["root"]["dag"]["tasks"]) == 2
+    assert [task.id for task in job.workflow(found, Path("/")).tasks] == ["data", "features", "train", "evaluate"]

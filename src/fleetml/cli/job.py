@@ -11,14 +11,21 @@ from fleetml.settings import Settings
 
 
 def read(place: Path, settings: Settings) -> Mapping[str, Any] | None:
-    """Return the job in a file; None for a folder, and for a file that is another thing."""
-    from fleetml.workflow import job
-    from fleetml.workflow.source import SUFFIXES
+    """Return the job in a file; None for a folder, and for a file that is another thing.
 
-    if not place.is_file() or place.suffix not in SUFFIXES:
+    Raises ConfigurationError for a workflow: `train` runs pipelines of the project in its Airflow.
+    """
+    from fleetml.errors import ConfigurationError
+    from fleetml.workflow import job, source
+
+    if not place.is_file() or place.suffix not in source.SUFFIXES:
         return None
     found = job.read(place, settings.home / "ir")
-    return found if job.is_job(found) else None
+    if source.is_workflow(found):
+        raise ConfigurationError(
+            f"train takes a training job or a pipeline of the project, {place} is a workflow; use run"
+        )
+    return found if source.is_job(found) else None
 
 
 def run(found: Mapping[str, Any], place: Path, settings: Settings) -> int:

@@ -51,11 +51,6 @@ _JOB = (
 _DATASET = ("uri", "format", "schema", "features", "target")
 
 
-def is_job(content: Mapping[str, Any]) -> bool:
-    """Say whether a document is meant as a training job."""
-    return "model_id" in content and "tasks" not in content and "pipelineInfo" not in content
-
-
 def read(path: Path, cache: Path | None = None) -> dict[str, Any]:
     """Return the document of a job file. Raises InvalidPipeline for what is no YAML or JSON."""
     with naming(path):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetml import atomic
-from fleetml.errors import FleetMLError
+from fleetml.errors import FleetMLError, InvalidPipeline
 from fleetml.pipeline import document
 from fleetml.pipeline.values import canonical_json
 
@@ -30,6 +30,11 @@ def is_workflow(content: Mapping[str, Any]) -> bool:
     return "pipelineInfo" not in content and ("workflow_id" in content or "tasks" in content)
 
 
+def is_job(content: Mapping[str, Any]) -> bool:
+    """Say whether a document is meant as a training job."""
+    return "model_id" in content and "tasks" not in content and "pipelineInfo" not in content
+
+
 def read(path: Path, cache: Path | None = None) -> Workflow:
     """Return the workflow in a file; its relative paths are relative to the file's folder.
 
@@ -38,7 +43,14 @@ def read(path: Path, cache: Path | None = None) -> Workflow:
     from fleetml.workflow.spec import parse
 
     with naming(path):
-        return located(parse(document.read(path, cache)), path.parent.absolute())
+        content = document.read(path, cache)
+        _refuse_job(content, path)
+        return located(parse(content), path.parent.absolute())
+
+
+def _refuse_job(content: Mapping[str, Any], path: Path) -> None:
+    if is_job(content):
+        raise InvalidPipeline(f"a training job is no pipeline; run it: fleetml train {path}")
 
 
 def ir_file(path: Path, home: Path) -> Path:
@@ -50,6 +62,7 @@ def ir_file(path: Path, home: Path) -> Path:
         return path
     with naming(path):
         content = document.read(path, home / "ir")
+        _refuse_job(content, path)
     if not is_workflow(content):
         return path
     key = hashlib.sha256(f"{path.parent.absolute()}\0{_code_digest()}\0".encode() + path.read_bytes()).hexdigest()

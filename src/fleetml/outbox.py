@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from fleetml.redaction import without_passwords
 
@@ -14,6 +15,11 @@ _LONGEST = 10.0  # s that the end waits at most
 _GIVEN_UP = 3  # failures in a row
 
 Send = Callable[[], None]
+
+
+def _not_ours(record: Any) -> bool:
+    """Keep what a client says of each of its tries to itself: the outbox tells what came of them."""
+    return not str(record.threadName).startswith("outbox-")
 
 
 class Outbox:
@@ -32,6 +38,9 @@ class Outbox:
             if self._failures >= _GIVEN_UP:
                 return
             if self._thread is None or not self._thread.is_alive():  # none yet, or left behind by a fork
+                import logging
+
+                logging.getLogger("urllib3.connectionpool").addFilter(_not_ours)
                 self._thread = threading.Thread(target=self._run, name=f"outbox-{self._what}", daemon=True)
                 self._thread.start()
             self._put += 1

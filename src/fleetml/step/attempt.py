@@ -180,9 +180,10 @@ class _Attempt:
 
     def _say(self, line: str) -> None:
         """Put a line of ours into the step's log."""
+        told = self.redactor.text(f"fleetml: {line}")
         with self.log.open("a", encoding="utf-8") as stream:
-            stream.write(f"fleetml: {line}\n")
-        self.notify(StepLine(self.step.name, f"fleetml: {line}"))
+            stream.write(f"{told}\n")
+        self.notify(StepLine(self.step.name, told))
 
     def _command(self, image: Image, folder: Path) -> Command:
         executor_input = exchange.executor_input(self.step, self.inputs, folder)

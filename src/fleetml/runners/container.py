@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 from fleetml.errors import ConfigurationError
 from fleetml.runners import Command
@@ -42,7 +43,7 @@ def owner(pid: int | None = None) -> str:
     """Return "host pid start" of the process (this one) that waits for a container."""
     import psutil
 
-    return f"{socket.gethostname()} {pid or os.getpid()} {psutil.Process(pid).create_time():.2f}"
+    return f"{_here()} {pid or os.getpid()} {psutil.Process(pid).create_time():.2f}"
 
 
 def orphaned(by: str) -> bool:
@@ -50,8 +51,14 @@ def orphaned(by: str) -> bool:
     import psutil
 
     host, pid, _ = by.split()
-    if host != socket.gethostname():
+    if host != _here():
         return False
     with suppress(psutil.NoSuchProcess):
         return owner(int(pid)) != by
     return True
+
+
+def _here() -> str:
+    """Where a pid means a process: this machine, or the container on it that we are in ourselves."""
+    namespace = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()}/{namespace.readlink() if namespace.exists() else ''}"

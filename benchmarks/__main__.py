@@ -12,7 +12,7 @@ def main(names: list[str]) -> int:
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
     for name in names or NAMES:
         for figure, value, unit in importlib.import_module(f"benchmarks.{name}").run():
-            print(f"{name:<8} {figure:<44} {value:>12,.3f} {unit}", flush=True)
+            print(f"{name:<8} {figure:<68} {value:>12,.3f} {unit}", flush=True)
     return 0
 
 

@@ -1,64 +1,188 @@
-"""Ten trivial steps (a chain of five, a fan-out of four, a join), whole process, cold and from the cache."""
+"""Pipelines as a user starts them, whole processes, ours beside its peers: in rounds, in which all take turns by chance.
+
+Ten trivial steps (a chain of five, a fan-out of four, a join), cold and from the cache; four that wait 2 s; a loop of a
+hundred. "kfp components" are Python functions that kfp's own executor runs (``benchmarks/peers/components.py``), the very
+same for kfp and for us; "ours" are container components that start ``fleetml.component``.
+"""
+
+from __future__ import annotations
 
 import os
+import random
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks import peers
+
 ROOT = Path(__file__).parents[1]
-ROUNDS = 9
-TEN = """
+PEERS = Path(peers.__file__).parent
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
+STEPS = """
+def echo(text):
+    return {"out": text}
+
+
+def join(a, b, c, d):
+    return {"out": a + b + c + d}
+"""
+OURS = """
 from kfp import dsl
 
-WRITE = (
-    "import pathlib, sys; p = pathlib.Path(sys.argv[1]); "
-    "p.parent.mkdir(parents=True, exist_ok=True); p.write_text(sys.argv[2])"
-)
+from components.edge import step
+
+STEPS = "benchmark_steps"
 
 
 @dsl.container_component
 def echo(text: str, out: dsl.OutputPath(str)):
-    return dsl.ContainerSpec(image="fleetml/ml", command=["python", "-c", WRITE], args=[out, text])
+    return step(f"{STEPS}:echo")
 
 
 @dsl.container_component
 def join(a: str, b: str, c: str, d: str, out: dsl.OutputPath(str)):
-    return dsl.ContainerSpec(image="fleetml/ml", command=["python", "-c", WRITE], args=[out, a])
+    return step(f"{STEPS}:join")
 
 
-@dsl.pipeline(name="ten")
-def ten(seed: str = ""):
+@dsl.pipeline(name="ours")
+def ours(seed: str):
     last = echo(text=seed)
-    for number in range(4):
-        last = echo(text=f"{last.outputs['out']}{number}")
-    fan = [echo(text=f"{last.outputs['out']}-{number}") for number in range(4)]
-    join(**{name: task.outputs["out"] for name, task in zip("abcd", fan)})
+    for _ in range(4):
+        last = echo(text=last.outputs["out"])
+    fan = [echo(text=f"{last.outputs['out']}{number}") for number in range(4)]
+    join(**{name: task.outputs["out"] for name, task in zip("abcd", fan, strict=True)})
+
+
+@dsl.pipeline(name="ours-loop")
+def ours_loop(seed: str):
+    with dsl.ParallelFor(list(range(100))) as item:
+        echo(text=f"{seed}{item}")
 """
 
 
+@dataclass
+class Contender:
+    """What is timed: a command, which gets a number that no round had before; and what it took [s], by round."""
+
+    name: str
+    command: Callable[[str], list[str]]
+    env: Mapping[str, str]
+    cwd: Path
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def once(self, seed: str) -> None:
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        done = subprocess.run(self.command(seed), env=self.env, cwd=self.cwd, capture_output=True, text=True)
+        self.wall.append(time.perf_counter() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if done.returncode:
+            raise RuntimeError(f"{self.name} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+
+
 def run() -> Iterator[tuple[str, float, str]]:
-    """Yield medians and minima of whole processes."""
-    from fleetml.compiler import compile_pipeline
-
+    """Yield of each contender the median and the best of its wall times and its least CPU time, and our shares."""
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "pipeline.py"
-        source.write_text(TEN)
-        target, _ = compile_pipeline(source)
-        env = {**os.environ, "FLEETML_HOME": f"{folder}/home", "FLEETML_PROJECT": str(ROOT)}
-        _once(target, env, "warm-up")
-        cold = [_once(target, env, f"{number}") for number in range(ROUNDS)]
-        cached = [_once(target, env, "0") for _ in range(ROUNDS)]
-    for name, taken in (("ten steps, cold", cold), ("ten steps, all cached", cached)):
-        yield f"{name}, median", statistics.median(taken), "s"
-        yield f"{name}, best", min(taken), "s"
+        makers = (_ten, _waiting, _loop)
+        for what, make, rounds in zip(("ten steps", "4 x 2 s", "loop of 100"), makers, (ROUNDS, 1, 3), strict=True):
+            yield from _compared(what, make(Path(folder)), min(rounds, ROUNDS))
 
 
-def _once(target: Path, env: dict[str, str], seed: str) -> float:
-    command = [sys.executable, "-m", "fleetml", "run", str(target), "-p", f"seed={seed}"]
-    began = time.perf_counter()
-    subprocess.run(command, env=env, check=True, capture_output=True)
-    return time.perf_counter() - began
+def _compared(what: str, contenders: list[Contender], rounds: int) -> Iterator[tuple[str, float, str]]:
+    for contender in contenders:  # the first time is not counted: files are read, bytecode is written
+        contender.once("before")
+        contender.wall.clear()
+        contender.cpu.clear()
+    for number in range(rounds):
+        for contender in random.sample(contenders, len(contenders)):
+            contender.once(str(number))
+    yield f"{what}: load of the machine", os.getloadavg()[0], "processes"
+    for contender in contenders:
+        yield f"{what}: {contender.name}, median", statistics.median(contender.wall), "s"
+        yield f"{what}: {contender.name}, best", min(contender.wall), "s"
+        yield f"{what}: {contender.name}, CPU, best", min(contender.cpu), "s"
+    cold = [contender for contender in contenders if contender.name.startswith("FleetML, cold")]
+    for mine in cold:
+        for peer in contenders:
+            if peer.name.endswith("cold") and not peer.name.startswith("FleetML"):
+                share = statistics.median(mine.wall) / statistics.median(peer.wall)
+                yield f"{what}: {mine.name} / {peer.name}", share, "of medians"
+
+
+def _fleetml(folder: Path, pipeline: str, name: str, fixed: str = "", workers: int = 4) -> Contender:
+    """Return a run of ours, with the same seed each time where `fixed` says which: then it is a run of cache hits."""
+    project = folder / "project"
+    if not project.exists():
+        (project / "images").mkdir(parents=True)
+        (project / ".venv").symlink_to(ROOT / ".venv")
+        (project / "benchmark_steps.py").write_text(STEPS)
+        (project / "ours.py").write_text(OURS)
+        (project / "images/images.toml").write_text((ROOT / "images/images.toml").read_text())
+        (project / "images/ml").symlink_to(ROOT / "images/ml")
+    ir = folder / f"{pipeline}.yaml"
+    if not ir.exists():
+        _compile(project / "ours.py" if pipeline.startswith("ours") else PEERS / "components.py", pipeline, ir)
+    command = [sys.executable, "-m", "fleetml", "run", str(ir), "--workers", str(workers)]
+    env = {**os.environ, "FLEETML_PROJECT": str(project), "FLEETML_HOME": str(folder / "home")}
+    return Contender(name, lambda seed: [*command, "-p", f"seed={fixed or seed}"], env, folder)
+
+
+def _compile(source: Path, pipeline: str, ir: Path) -> None:
+    """In a process of its own: kfp keeps what it has seen."""
+    code = (
+        "import runpy, sys; from kfp import compiler; "
+        "compiler.Compiler().compile(runpy.run_path(sys.argv[1])[sys.argv[2]], sys.argv[3])"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(source), pipeline.replace("-", "_"), str(ir)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+def _kfp(folder: Path, pipeline: str, name: str, fixed: str = "") -> Contender:
+    """kfp.local as fast as it goes: without pip, without a virtual environment for each step."""
+    command = [sys.executable, "-W", "ignore", str(PEERS / "components.py"), pipeline]
+    place = str(folder / f"kfp-{pipeline}-{fixed}")
+    return Contender(name, lambda seed: [*command, fixed or seed, place, fixed], dict(os.environ), folder)
+
+
+def _ten(folder: Path) -> list[Contender]:
+    ours = [
+        _fleetml(folder, "ours", "FleetML, cold"),
+        _fleetml(folder, "ours", "FleetML, cached", "same"),
+        _fleetml(folder, "ten", "FleetML, cold, kfp components"),
+        _fleetml(folder, "ten", "FleetML, cached, kfp components", "same"),
+    ]
+    theirs = [_kfp(folder, "ten", "kfp.local, cold"), _kfp(folder, "ten", "kfp.local, cached", "same")]
+    return [*ours, *theirs, *_peers(folder)]
+
+
+def _peers(folder: Path) -> list[Contender]:
+    python = peers.python()
+    if python is None:
+        return []
+    quiet = {"DO_NOT_TRACK": "1", "KEDRO_DISABLE_TELEMETRY": "1", "METAFLOW_USER": "bench", "USERNAME": "bench"}
+    env = {**os.environ, **quiet, "HOME": str(folder), "METAFLOW_HOME": str(folder / "metaflow")}
+
+    def of(name: str, script: str, *words: str) -> Contender:
+        return Contender(name, lambda seed: [str(python), str(PEERS / script), *words, seed], env, folder)
+
+    metaflow = of("Metaflow, cold", "metaflow_ten.py", "run", "--max-workers", "4", "--seed")
+    return [metaflow, of("Kedro, one process, cold", "kedro_ten.py"), of("Flyte, one process, cold", "flyte_ten.py")]
+
+
+def _waiting(folder: Path) -> list[Contender]:
+    return [_fleetml(folder, "waiting", "FleetML, cold"), _kfp(folder, "waiting", "kfp.local, cold")]
+
+
+def _loop(folder: Path) -> list[Contender]:
+    return [
+        _fleetml(folder, "ours-loop", "FleetML, cold"),
+        _fleetml(folder, "loop", "FleetML, cold, kfp components"),
+        _kfp(folder, "loop", "kfp.local, cold"),
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +101,32 @@ def test_a_run_that_died_says_so(
     assert gone(step)
     assert fleetml("stop", "r") == 0
     assert "its process died; go on with: fleetml resume r" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="environments of processes are read from /proc")
+@pytest.mark.parametrize("how", ["stop", "resume"])
+def test_what_steps_of_an_engine_that_died_had_started_ends(
+    project: Settings, pipeline: Pipeline, environ: dict[str, str], tmp_path: Path, how: str
+) -> None:
+    """Linux ends the step with its engine, not the step's child in a session of its own."""
+    fifo, gate = tmp_path / "fifo", tmp_path / "gate"
+    os.mkfifo(fifo)
+    code = (
+        "import pathlib, subprocess, time\n"
+        "def a():\n"
+        f"    if not pathlib.Path({str(gate)!r}).exists():\n"
+        "        child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        f"        pathlib.Path({str(fifo)!r}).write_text(str(child.pid))\n"
+        "        time.sleep(600)\n"
+        "    return {'out': 1}\n"
+    )
+    with started(environ, "run", pipeline(code, {"a": []}), "--run-id", "r"):
+        child = psutil.Process(int(fifo.read_text()))
+        gate.touch()
+    assert child.is_running()
+    done = subprocess.run(command(how, "r"), env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert gone(child)
 
 
 def test_a_run_of_an_airflow_that_is_not_here_is_told(

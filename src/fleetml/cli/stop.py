@@ -18,13 +18,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     Raises ConfigurationError when there is no such run, Unavailable for one that cannot be stopped from here.
     """
     from fleetml.cli.output import say
-    from fleetml.engines.local.stop import stop
+    from fleetml.engines.local.stop import end_strays, stop
     from fleetml.records import Run
 
     records = Run(settings.home, args.run)
     document, state = records.read(), records.state()
     again = f"go on with: fleetml resume {args.run}"
     if state == "died":
+        end_strays()
         say(f"run {args.run} is not running: its process died; {again}")
     elif state != "running":
         say(f"run {args.run} is over: {state}")

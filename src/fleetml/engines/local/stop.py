@@ -25,9 +25,19 @@ def stop(records: Run, patience: float = 30.0) -> str:
         records.ask_to_stop()
         time.sleep(_LOOK)
     with contextlib.suppress(ConfigurationError), records.held():  # refused: somebody goes on with it already
+        end_strays()
         if records.read()["state"] == "running":
             records.finish("cancelled")
     return records.state()
+
+
+def end_strays() -> None:
+    """End what steps of engines that died left running on this machine; Linux ends only the steps themselves."""
+    import tempfile
+
+    from fleetml.runners import strays
+
+    strays.sweep(Path(tempfile.gettempdir()))
 
 
 def _kill(records: Run) -> None:

@@ -67,7 +67,14 @@ def containers() -> Iterator[Containers]:
     path = f"ENV PATH={venv}/bin:/usr/local/bin:/usr/bin:/bin"
     client.api.import_image_from_data(_links(), repository=name, changes=[path])
     try:
-        given = [Path("/usr"), ROOT, venv, Path(sys.base_prefix), *(each for each in _SYSTEM if not each.is_symlink())]
+        given = [
+            Path("/usr"),
+            ROOT,
+            venv,
+            venv.resolve(),
+            Path(sys.base_prefix).resolve(),
+            *(each for each in _SYSTEM if not each.is_symlink()),
+        ]
         roots = [each for each in given if each.exists()]
         yield Containers(name, tuple(each for each in roots if not set(each.parents) & set(roots)))
     finally:

@@ -130,10 +130,16 @@ def test_a_file_that_is_no_program_is_named(containers: Containers) -> None:
 
 
 def test_a_container_tells_whose_it_is(containers: Containers) -> None:
-    seen: list[str] = []
-    command = Command(("echo", "up"), containers.image)
-    containers.runner().run(command, lambda line: seen.extend(ours()), threading.Event())
-    assert len(seen) == 1
+    seen: list[dict] = []
+
+    def look(line: str) -> None:
+        seen.extend(docker.connect().api.inspect_container(found) for found in ours())
+
+    containers.runner().run(Command(("echo", "up"), containers.image), look, threading.Event())
+    (found,) = seen
+    assert found["Config"]["Labels"]["fleetml.image"] == "fleetml/ml"
+    assert found["Config"]["Healthcheck"] == {"Test": ["NONE"]}
+    assert found["HostConfig"]["LogConfig"]["Type"] == "none"
 
 
 def test_what_a_process_that_is_no_more_left_running_is_removed(containers: Containers) -> None:

@@ -40,7 +40,7 @@ class RunContext:
         return {
             "pipeline_job_name": self.pipeline,
             "pipeline_job_uuid": self.run_id,
-            "pipeline_job_resource_name": self.run_id,
+            "pipeline_job_resource_name": self._resource_name(),
             "pipeline_job_create_time_utc": _rfc3339(self.created),
             "pipeline_job_schedule_time_utc": _rfc3339(self.scheduled or self.created),
             "pipeline_task_name": step.rsplit("/", 1)[-1],
@@ -48,6 +48,10 @@ class RunContext:
             "pipeline_root": str(self.settings.home / "results"),
             "workspace_path": str(Run(self.settings.home, self.run_id).workspace),
         }
+
+    def _resource_name(self) -> str:
+        """The run's id with the pipeline's name before it, which is where a cluster's begins."""
+        return self.run_id if self.run_id.startswith(f"{self.pipeline}-") else f"{self.pipeline}-{self.run_id}"
 
 
 def _rfc3339(seconds: float) -> str:

@@ -40,15 +40,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("no redis-server here; as root: apt-get install redis-server")
-    folder = tmp_path_factory.mktemp("redis")
-    place = folder / "socket"
-    words = [program, "--port", "0", "--unixsocket", place, "--save", "", "--dir", folder]
-    with subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE, text=True) as going:
+    folder, port = tmp_path_factory.mktemp("redis"), free()
+    words = [program, "--bind", "127.0.0.1", "--port", f"{port}", "--save", "", "--dir", f"{folder}"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as going:
         assert going.stdout is not None
-        for line in going.stdout:
-            if "ready to accept connections" in line.lower():
-                break
-        yield f"unix://{place}"
+        started = any("ready to accept connections" in line.lower() for line in going.stdout)
+        assert started, "redis-server ended at once"
+        yield f"redis://127.0.0.1:{port}/0"
         going.terminate()
         going.stdout.read()
 

@@ -113,6 +113,17 @@ def test_an_output_that_holds_it_fails_the_step(go: Callable[..., StepOutcome], 
     assert not holds(written(project.home))
 
 
+def test_outputs_that_are_broken_are_not_quoted_where_they_hold_it(
+    go: Callable[..., StepOutcome], project: Settings
+) -> None:
+    code = "    import json, pathlib; place = pathlib.Path(json.loads(sys.argv[2])['outputs']['outputFile'])\n"
+    code += "    place.parent.mkdir(exist_ok=True); place.write_text('x' * 70 + secret); os._exit(0)\n"
+    outcome = go(PRINTS + code)
+    assert outcome.failure is not None
+    assert "the file executor_output.json" in outcome.failure.message
+    assert SECRET[:4] not in written(project.home)
+
+
 @pytest.mark.parametrize("optional", [False, True])
 def test_a_missing_secret_is_refused_before_the_step_starts(
     go: Callable[..., StepOutcome], project: Settings, optional: bool

@@ -12,7 +12,7 @@ from typing import Any
 
 from fleetml import artifact_store, artifacts, cache, lineage, results_lock, secrets, tracing
 from fleetml.cost.estimate import estimate
-from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
+from fleetml.errors import FleetMLError, InvalidParameter, StepFailed, Unavailable
 from fleetml.events import Listener, StepEnded, StepLine, StepStarted, ignore
 from fleetml.images import Image
 from fleetml.pipeline import Inputs, Step
@@ -226,7 +226,11 @@ class _Attempt:
 
     def _keep(self, folder: artifacts.ResultFolder) -> StepOutcome:
         """Check and hash what the step made, publish it, and let the cache point at it."""
-        parameters, made = exchange.read_outputs(self.step, folder.aside)
+        try:
+            parameters, made = exchange.read_outputs(self.step, folder.aside)
+        except StepFailed:  # its message may quote a part of a secret, which nothing would hide
+            exchange.refuse_secrets(self.step, folder.aside, {}, {}, self.redactor)
+            raise
         exchange.refuse_secrets(self.step, folder.aside, parameters, made, self.redactor)
         told = folder.relocated({"parameters": parameters, "artifacts": made})
         if remote := artifact_store.of(self.context.settings):

@@ -17,7 +17,6 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ _FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.E
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 
 
-@dataclass
 class Artifact:
     """One artifact of a step.
 
@@ -37,10 +35,18 @@ class Artifact:
     it. `metadata` of an output is stored with the artifact and must be JSON.
     """
 
-    name: str
-    uri: str
-    type: str = "system.Artifact"
-    metadata: dict[str, Any] = field(default_factory=dict)
+    # By hand: every step would wait for the modules that dataclasses loads, as long as for all else here.
+    def __init__(
+        self, name: str, uri: str, type: str = "system.Artifact", metadata: dict[str, Any] | None = None
+    ) -> None:
+        self.name, self.uri, self.type = name, uri, type
+        self.metadata: dict[str, Any] = {} if metadata is None else metadata
+
+    def __repr__(self) -> str:
+        return f"Artifact(name={self.name!r}, uri={self.uri!r}, type={self.type!r}, metadata={self.metadata!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Artifact) and vars(self) == vars(other)
 
     @property
     def path(self) -> Path:

@@ -291,7 +291,7 @@ class TestAsCompiled:
         assert used.upstream == ("name",)
 
     def test_compiling_again_leaves_no_difference(self):
-        pytest.importorskip("kfp.kubernetes", reason="kfp-kubernetes is in no environment here")
+        pytest.importorskip("kfp.kubernetes")
         from fleetml.compiler import compile_pipeline
 
         assert compile_pipeline(self.SOURCE, check=True) == (self.SOURCE.with_suffix(".yaml"), False)

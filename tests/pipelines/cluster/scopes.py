@@ -1,4 +1,4 @@
-"""What steps ask of a cluster, with names from every scope. Compiled with kfp-kubernetes 2.17.0, which is in no environment here."""
+"""What steps ask of a cluster, with names from every scope."""
 
 from kfp import dsl, kubernetes
 

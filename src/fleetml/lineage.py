@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _PRODUCER = f"urn:fleetml:{__version__}"
 _FACET = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet"
 _ENDS = {"succeeded": "COMPLETE", "failed": "FAIL", "cancelled": "ABORT"}
-_outbox = Outbox("lineage")
+_outbox = Outbox("lineage", lambda: _load())
 
 
 def configured() -> bool:
@@ -117,6 +117,12 @@ def _job(pipeline: str, step: Step) -> str:
 
 def _namespace() -> str:
     return os.environ.get("OPENLINEAGE_NAMESPACE", "") or "fleetml"
+
+
+def _load() -> None:
+    from openlineage.client import event_v2, facet_v2  # noqa: F401
+
+    _client()
 
 
 @cache

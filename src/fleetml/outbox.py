@@ -23,10 +23,14 @@ def _not_ours(record: Any) -> bool:
 
 
 class Outbox:
-    """One thread that does what `put` is given, in that order. A failure is told once; after three in a row it stops."""
+    """One thread that does what `put` is given, in that order, once it has called `load` (imports, say).
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    A failure is told once; after three in a row it stops, or where `load` fails.
+    """
+
+    def __init__(self, what: str, load: Callable[[], object] = lambda: None) -> None:
+        self._what, self._load = what, load
+        self._loaded = False
         self._waiting: queue.SimpleQueue[Send] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._put = self._done = self._failures = 0
@@ -50,6 +54,8 @@ class Outbox:
         """Wait until all is done, but not for a server that takes nothing."""
         end = time.monotonic() + _LONGEST
         with self._changed:
+            if self._done < self._put:
+                self._changed.wait_for(lambda: self._loaded, _LONGEST)
             while self._done < self._put:
                 before = self._done
                 self._changed.wait(min(_STALLED, max(0.0, end - time.monotonic())))
@@ -57,13 +63,18 @@ class Outbox:
                     return
 
     def _run(self) -> None:
+        self._do(self._load)
+        with self._changed:
+            self._failures *= _GIVEN_UP  # nothing can be sent by what cannot be loaded
+            self._loaded = True
+            self._changed.notify_all()
         while True:
             self._do(self._waiting.get())
             with self._changed:
                 self._done += 1
                 self._changed.notify_all()
 
-    def _do(self, send: Send) -> None:
+    def _do(self, send: Callable[[], object]) -> None:
         if self._failures >= _GIVEN_UP:
             return
         try:

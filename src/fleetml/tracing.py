@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fleetml.records import Attempt, Run
 
 _PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
-_outbox = Outbox("traces")
+_outbox = Outbox("traces", lambda: _load())
 
 
 def configured() -> bool:
@@ -83,6 +83,10 @@ def _send(run: Run, key: str, name: str, began: float, ended: float, told: dict[
 
 def _number(text: str, size: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:size], "big") or 1
+
+
+def _load() -> None:
+    _provider()
 
 
 @cache

@@ -28,7 +28,7 @@ def into(monkeypatch: pytest.MonkeyPatch, file: Path) -> Path:
 def anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the configuration read again, as another process would."""
     lineage._client.cache_clear()
-    monkeypatch.setattr(lineage, "_outbox", Outbox("lineage"))
+    monkeypatch.setattr(lineage, "_outbox", Outbox("lineage", lineage._load))
 
 
 def read(file: Path) -> list[dict[str, Any]]:

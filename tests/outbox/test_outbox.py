@@ -38,6 +38,20 @@ def test_a_failure_is_told_once_and_the_third_in_a_row_is_the_last(caplog: pytes
     assert done == [0, 1, 2]
 
 
+def test_what_cannot_be_loaded_sends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    done: list[int] = []
+
+    def load() -> None:
+        raise ImportError("no such client")
+
+    box = Outbox("notes", load)
+    for number in range(3):
+        box.put(lambda number=number: done.append(number))  # type: ignore[misc]
+    box.flush()
+    assert done == []
+    assert [record.getMessage() for record in caplog.records] == ["notes cannot be sent: ImportError: no such client"]
+
+
 def test_a_success_forgives_what_was_before() -> None:
     done: list[int] = []
     box = Outbox("notes")

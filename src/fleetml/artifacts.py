@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -13,6 +14,7 @@ from typing import Any
 
 from fleetml.frozen import frozen
 
+_RECORD = "result.json"
 NOTHING = "none"  # the digest of an artifact that is metadata only (a system.Metrics without a file)
 
 
@@ -28,6 +30,8 @@ def digest(path: Path) -> str:
     Raises OSError when it is missing or cannot be read.
     """
     if not path.is_dir():
+        if path.exists() and not path.is_file():  # to open a pipe would take for ever
+            raise OSError(errno.EINVAL, "neither a file nor a folder", str(path))
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     total = hashlib.sha256(b"folder\n")
@@ -79,6 +83,28 @@ def _is_odd(entry: os.DirEntry[str], whole: Path) -> bool:
         return not (entry.is_file() or entry.is_dir())
     target = Path(entry.path).readlink()
     return target.is_absolute() or not Path(os.path.normpath(Path(entry.path).parent / target)).is_relative_to(whole)
+
+
+def changed(entry: Mapping[str, Any], results: Path) -> bool:
+    """Say whether an artifact below `results` is not what it was when its result was published.
+
+    Only what was touched since is hashed: publishing a result touches its ``result.json`` last.
+    """
+    path, root = (Path(os.path.realpath(each)) for each in (local_path(entry["uri"]) or "/", results))
+    if entry["digest"] in ("", NOTHING) or root not in path.parents:
+        return False
+    try:
+        sealed = (root / path.relative_to(root).parts[0] / _RECORD).stat().st_ctime_ns
+        return _touched(path) > sealed and not intact(entry)
+    except OSError:
+        return not intact(entry)
+
+
+def _touched(path: Path) -> int:
+    """Return when a file, or anything in a folder, was last touched [ns]; renaming a folder does not touch it."""
+    below = _below(path) if path.is_dir() else ()
+    found = [path.stat(), *(entry.stat(follow_symlinks=False) for entry in below)]
+    return max(each.st_mtime_ns if stat.S_ISDIR(each.st_mode) else each.st_ctime_ns for each in found)
 
 
 def _part(path: Path) -> None:
@@ -134,6 +160,8 @@ class ResultFolder:
                     if found.st_nlink > 1:
                         _part(path)
                     path.chmod(found.st_mode & 0o555)
+        with contextlib.suppress(FileNotFoundError):
+            (self.aside / _RECORD).chmod(0o444)  # last: see `changed`
         self.aside.rename(self.final)
 
     def discard(self) -> None:

@@ -339,3 +339,80 @@ def test_a_run_goes_on_whatever_becomes_of_its_output(
     assert ended.returncode == 0, ended.stderr
     assert words in ended.stdout
     assert Run(project.home, "r").read()["state"] == "succeeded"
+
+
+# What a step does to its input, the folder `I` with the file `x`
+CHANGES = {
+    "writes": "os.chmod(I + '/x', 0o644); write(I + '/x', 'changed')",
+    "renames": "os.rename(I + '/x', I + '/y'); write(I + '/x', 'changed')",
+    "adds": "write(I + '/y')",
+    "removes": "import shutil; shutil.rmtree(I)",
+}
+READER = """
+import json, os, sys
+told = json.loads(sys.argv[1])
+I = told["inputs"]["artifacts"]["data"]["artifacts"][0]["uri"]
+
+def write(place, text=""):
+    with open(place, "w") as file:
+        file.write(text)
+
+"""
+READS = {"inputDefinitions": {"artifacts": {"data": {"artifactType": {"schemaTitle": "system.Dataset"}}}}}
+
+
+def changing(code: str) -> dict[str, Any]:
+    """Return an IR: `make` makes a folder, `bad` runs the code on it, `late` looks at it afterwards, whatever `bad` came to."""
+    document = one_step(["python", "-c", HEAD + FOLDER + "write(A + '/x')"], "{{$}}", name="make", **BOTH)
+    tasks = document["root"]["dag"]["tasks"]
+    for name, code_of in (("bad", code), ("late", "open(I + '/x').read()")):
+        document["components"][f"comp-{name}"] = {"executorLabel": f"exec-{name}", **READS}
+        command = ["python", "-c", READER + code_of]
+        document["deploymentSpec"]["executors"][f"exec-{name}"] = {
+            "container": {"image": "fleetml/ml", "command": command, "args": ["{{$}}"]}
+        }
+        data = {"taskOutputArtifact": {"producerTask": "make", "outputArtifactKey": "data"}}
+        tasks[name] = {
+            "componentRef": {"name": f"comp-{name}"},
+            "taskInfo": {"name": name},
+            "dependentTasks": ["make"],
+            "inputs": {"artifacts": {"data": data}},
+        }
+    tasks["late"] |= {
+        "dependentTasks": ["make", "bad"],
+        "triggerPolicy": {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"},
+    }
+    return document
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_step_that_changes_its_input_has_failed_and_nobody_reads_what_is_changed(
+    name: str, fleetml: Callable[..., int], project: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps(changing(CHANGES[name])))
+    assert fleetml("run", path, "--run-id", "r") == 1
+    failures = {step: attempt.failure for step, attempt in Run(project.home, "r").latest().items() if attempt.failure}
+    assert failures["bad"]["message"].startswith("artifacts can only be read, input artifact 'data' of step 'bad'")
+    assert failures["late"]["message"].startswith("artifacts are what their steps left, input artifact 'data'")
+
+
+def test_a_step_may_touch_its_input_as_long_as_it_stays_what_it_is(fleetml: Callable[..., int], tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps(changing("os.chmod(I + '/x', 0o600)")))
+    assert fleetml("run", path) == 0
+
+
+def test_a_result_whose_file_became_a_pipe_is_made_again(
+    fleetml: Callable[..., int], project: Settings, tmp_path: Path
+) -> None:
+    document = one_step(["python", "-c", HEAD + "write(P); write(A)"], "{{$}}", **BOTH)
+    document["root"]["dag"]["tasks"]["bad"]["cachingOptions"] = {"enableCache": True}
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps(document))
+    assert fleetml("run", path) == 0
+    (data,) = (project.home / "results").glob("bad-*/data")
+    data.unlink()
+    os.mkfifo(data)
+    assert fleetml("run", path, "--run-id", "r") == 0
+    assert not Run(project.home, "r").latest()["bad"].cached

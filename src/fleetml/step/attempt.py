@@ -118,6 +118,7 @@ class _Attempt:
         try:
             exchange.prepare(self.step, folder.aside)
             here = replace(self, inputs=self._local_inputs())
+            here._require_inputs("are what their steps left")
             command = replace(here._command(image, folder.aside), secrets=self._secrets())
             self.records.write(self.running())
             self.notify(StepStarted(self.step.name, self.number, self.log))
@@ -134,6 +135,7 @@ class _Attempt:
                 return self._ended("cancelled")
             if not self.exit.succeeded:
                 return self._failed(**of_process(folder.aside, self.log, str(self.exit)))
+            here._require_inputs("can only be read")
             return self._keep(folder)
         finally:
             folder.discard()
@@ -166,6 +168,17 @@ class _Attempt:
             return self.inputs
         store.ready()
         return store.local_inputs(self.inputs)
+
+    def _require_inputs(self, rule: str) -> None:
+        """Raise StepFailed for an input that was changed: a result of it would be kept as one of what it was."""
+        results = self.context.settings.home / "results"
+        for name, items in self.inputs.artifacts.items():
+            for item in items:
+                if artifacts.changed(item, results):
+                    raise StepFailed(
+                        f"artifacts {rule}, input artifact '{name}' of step '{self.step.name}' ({item['uri']}) was "
+                        "changed or removed; let steps change a copy, and resume: it is made anew"
+                    )
 
     def _secrets(self) -> dict[str, str]:
         """Return the secrets of the step's environment, and hide them from now on. Raises ConfigurationError."""

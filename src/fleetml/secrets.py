@@ -12,6 +12,8 @@ from typing import Any
 
 from fleetml.errors import ConfigurationError
 
+_CREDENTIAL = re.compile("SECRET|PASSW|TOKEN|KEY|CREDENTIAL", re.IGNORECASE)
+
 Lookup = Callable[[str, Sequence[str]], Mapping[str, str]]
 """Takes a secret's name and the keys wanted; returns the values of those it has."""
 
@@ -24,6 +26,11 @@ def variable(secret: str, key: str) -> str:
 def from_environment(secret: str, keys: Sequence[str]) -> dict[str, str]:
     """Return the keys of a secret that this process's environment holds: the `Lookup` where there is no other."""
     return {key: os.environ[name] for key in keys if (name := variable(secret, key)) in os.environ}
+
+
+def credentials(names: Iterable[str]) -> list[str]:
+    """Return the values of those variables of our environment whose names tell that they are secret."""
+    return [os.environ[name] for name in names if _CREDENTIAL.search(name) and name in os.environ]
 
 
 def delivered(asked: Iterable[Mapping[str, Any]], lookup: Lookup, step: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -81,6 +82,22 @@ def test_a_step_gets_its_secret_and_nothing_tells_it(
     assert lines[0].split() == ["***"] * 4 or lines[0].count("***") == 4
     for told in (written(project.home), "\n".join(lines), *capfd.readouterr(), repr(outcome)):
         assert not holds(told)
+
+
+def test_credentials_that_steps_get_by_name_are_hidden_too(
+    stage: Callable[[str], str], project: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "pass/9word")
+    monkeypatch.setenv("PGUSER", "somebody")
+    settings = replace(project, step_variables=("PGPASSWORD", "PGUSER"))
+    code = "import os\ndef work(n):\n    print(os.environ['PGUSER'], os.environ['PGPASSWORD'])\n"
+    made = step(f"{stage(code)}:work", output_parameters={}, output_artifacts={})
+    runner = choose(settings)
+    outcome = run(made, Inputs({"n": 1}, {}), RunContext("r", "p", settings, images(settings, runner), 0.0), runner)
+    assert outcome.state == "succeeded"
+    log = Run(settings.home, "r").log(made.name)
+    assert log is not None
+    assert log.read_text() == "somebody ***\n"
 
 
 def test_a_failure_does_not_tell_it(go: Callable[..., StepOutcome], project: Settings) -> None:

@@ -182,14 +182,12 @@ class _Attempt:
 
     def _secrets(self) -> dict[str, str]:
         """Return the secrets of the step's environment, and hide them from now on. Raises ConfigurationError."""
-        asked = self.inputs.platform.get("secretAsEnv", ())
-        if getattr(self.runner, "refers_to_secrets", False):  # what is known here as well is hidden all the same
-            known = [{**entry, "optional": True} for entry in asked]
-            self.redactor = Redactor(secrets.delivered(known, self.context.secrets, self.step.name).values())
-            return {}
+        asked, elsewhere = self.inputs.platform.get("secretAsEnv", ()), getattr(self.runner, "refers_to_secrets", False)
+        if elsewhere:  # what is known here as well is hidden all the same
+            asked = [{**entry, "optional": True} for entry in asked]
         found = secrets.delivered(asked, self.context.secrets, self.step.name)
-        self.redactor = Redactor(found.values())
-        return found
+        self.redactor = Redactor([*found.values(), *secrets.credentials(self.context.settings.step_variables)])
+        return {} if elsewhere else found
 
     def _say(self, line: str) -> None:
         """Put a line of ours into the step's log."""

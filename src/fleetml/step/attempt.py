@@ -224,7 +224,8 @@ class _Attempt:
             if (path := artifacts.local_path(item["uri"]))
         }
         writable = (folder, *self._workspace([*argv, *env.values()]))
-        command = Command(tuple(argv), image, env, limits, tuple(sorted(readable)), writable)
+        own_entry = not self.step.container.command
+        command = Command(tuple(argv), image, env, limits, tuple(sorted(readable)), writable, own_entry)
         return replace(command, platform=self.inputs.platform, resources=self.inputs.resources)
 
     def _workspace(self, texts: Iterable[str]) -> tuple[Path, ...]:

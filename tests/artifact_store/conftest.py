@@ -11,8 +11,7 @@ import pytest
 
 from fleetml import artifact_store
 from fleetml.settings import Settings
-
-pytest_plugins = ["tests.small_pipelines"]
+from tests.small_pipelines import pipeline as pipeline
 
 
 @pytest.fixture

@@ -38,7 +38,10 @@ def mapped(value: Any, change: Callable[[str], str]) -> Any:
 class Redactor:
     """Knows the secrets of one step. Values shorter than `SHORTEST` are too common to be hidden."""
 
-    def __init__(self, values: Iterable[str] = ()) -> None:
+    def __init__(self, values: Iterable[str] = (), names: Iterable[str] = ()) -> None:
+        """`names` are hidden as well, but what holds one is fit to be kept (`holds`, `leak`)."""
+        values, names = list(values), set(names)
+        self._refused = {form for value in values if value not in names for form in _forms(value)}
         self._forms = sorted({form for value in values for form in _forms(value)}, key=len, reverse=True)
         self.longest = len(self._forms[0]) if self._forms else 0  # characters; no secret is split over more lines
         self._whole = _alternatives(_pattern(form, "") for form in self._forms)
@@ -57,14 +60,14 @@ class Redactor:
     def holds(self, value: Any) -> bool:
         """Say whether a JSON value holds a secret."""
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-        return bool(self._split.search(text))
+        return any(form in text or form in text.replace("\n", "") for form in self._refused)
 
     def leak(self, place: Path) -> Path | None:
         """Return the first file at or below `place` that holds a secret, or is named after one. Raises OSError.
 
         Only what lies there as bytes is found: not what is compressed or encrypted.
         """
-        if not self._forms:
+        if not self._refused:
             return None
         return next((path for path in _files(place) if self._any_in(path)), None)
 
@@ -73,7 +76,7 @@ class Redactor:
             return True
         if path.is_symlink() or not path.is_file():
             return False
-        wanted = [form.encode(errors="surrogateescape") for form in self._forms]
+        wanted = [form.encode(errors="surrogateescape") for form in self._refused]
         overlap = max(map(len, wanted)) - 1
         before = b""
         with path.open("rb") as file:

@@ -14,6 +14,8 @@ from fleetml.errors import ConfigurationError
 
 _CREDENTIAL = re.compile("SECRET|PASSW|TOKEN|KEY|CREDENTIAL", re.IGNORECASE)
 
+_NAMES = {"login", "username", "user", "host", "hostname", "port", "schema", "database", "dbname"}
+
 Lookup = Callable[[str, Sequence[str]], Mapping[str, str]]
 """Takes a secret's name and the keys wanted; returns the values of those it has."""
 
@@ -26,6 +28,12 @@ def variable(secret: str, key: str) -> str:
 def from_environment(secret: str, keys: Sequence[str]) -> dict[str, str]:
     """Return the keys of a secret that this process's environment holds: the `Lookup` where there is no other."""
     return {key: os.environ[name] for key in keys if (name := variable(secret, key)) in os.environ}
+
+
+def names(asked: Iterable[Mapping[str, Any]], found: Mapping[str, str]) -> list[str]:
+    """Return those of the values that are hidden in logs, but may stand in outputs: their keys tell that they are names."""
+    pairs = [pair for entry in asked for pair in entry.get("keyToEnv", ())]
+    return [found[p["envVar"]] for p in pairs if p["secretKey"].lower() in _NAMES and p["envVar"] in found]
 
 
 def credentials(names: Iterable[str]) -> list[str]:

@@ -98,6 +98,19 @@ def test_a_value_that_holds_a_secret_is_found(value: object) -> None:
     assert not Redactor(["4711998"]).holds(value)
 
 
+def test_names_are_hidden_but_may_be_kept(tmp_path: Path) -> None:
+    redactor = Redactor(["somebody", "pass9word"], ["somebody"])
+    assert redactor.text("somebody: pass9word") == "***: ***"
+    (tmp_path / "f").write_text("somebody")
+    assert not redactor.holds(["somebody"])
+    assert redactor.leak(tmp_path) is None
+    assert redactor.holds(["pass9word"])
+
+
+def test_a_part_of_a_secret_is_no_secret_in_outputs() -> None:
+    assert not Redactor(["12345678"]).holds({"rows": 345678})
+
+
 def test_values_too_short_to_be_hidden_are_left(tmp_path: Path) -> None:
     redactor = Redactor(["1", "yes", ""])
     assert redactor.text("yes, 1") == "yes, 1"

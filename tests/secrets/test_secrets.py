@@ -174,6 +174,11 @@ def test_passwords_in_parameters_are_hidden_in_the_attempt(go: Callable[..., Ste
     assert "pass99" not in written(project.home)
 
 
+def test_values_that_are_names_by_their_keys() -> None:
+    pairs = [{"secretKey": key, "envVar": key.upper()} for key in ("Username", "password")]
+    assert secrets.names([{"keyToEnv": pairs}], {"USERNAME": "jo", "PASSWORD": "x"}) == ["jo"]
+
+
 def test_names_of_variables() -> None:
     assert secrets.variable("my-db", "pass.word") == "FLEETML_SECRET_MY_DB_PASS_WORD"
 

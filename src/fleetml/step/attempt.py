@@ -186,7 +186,8 @@ class _Attempt:
         if elsewhere:  # what is known here as well is hidden all the same
             asked = [{**entry, "optional": True} for entry in asked]
         found = secrets.delivered(asked, self.context.secrets, self.step.name)
-        self.redactor = Redactor([*found.values(), *secrets.credentials(self.context.settings.step_variables)])
+        credentials = secrets.credentials(self.context.settings.step_variables)
+        self.redactor = Redactor([*found.values(), *credentials], secrets.names(asked, found))
         return {} if elsewhere else found
 
     def _say(self, line: str) -> None:

@@ -35,6 +35,15 @@ def of(settings: Settings) -> ArtifactStore | None:
     return _made(settings.store, settings.home) if settings.store else None
 
 
+def local_inputs(settings: Settings, inputs: Inputs) -> Inputs:
+    """Return a step's inputs as it may see them, with paths on this machine, once the store is known to be there."""
+    store = of(settings)
+    if store is None:
+        return inputs
+    store.ready()
+    return store.local_inputs(inputs)
+
+
 @lru_cache(maxsize=4)
 def _made(url: str, home: Path) -> ArtifactStore:
     return ArtifactStore(url, home)

@@ -117,7 +117,7 @@ class _Attempt:
         self.result = folder.final.name
         try:
             exchange.prepare(self.step, folder.aside)
-            here = replace(self, inputs=self._local_inputs())
+            here = replace(self, inputs=artifact_store.local_inputs(self.context.settings, self.inputs))
             here._require_inputs("are what their steps left")
             command = replace(here._command(image, folder.aside), secrets=self._secrets())
             self.records.write(self.running())
@@ -160,14 +160,6 @@ class _Attempt:
             "metadata": fill(dict(importer.metadata), self.inputs.parameters, self.context.names(self.step.name)),
         }
         return self._ended("succeeded", artifacts={name: [entry]})
-
-    def _local_inputs(self) -> Inputs:
-        """Return the inputs with all that is in a store on this machine, once the store is known to be there."""
-        store = artifact_store.of(self.context.settings)
-        if store is None:
-            return self.inputs
-        store.ready()
-        return store.local_inputs(self.inputs)
 
     def _require_inputs(self, rule: str) -> None:
         """Raise StepFailed for an input that was changed: a result of it would be kept as one of what it was."""

@@ -266,14 +266,14 @@ def test_resources_retries_and_caching() -> None:
     given = {
         **TRAIN,
         "resources": {"cpu_cores": 2, "memory_gb": 1.5, "gpu_units": 1},
-        "retry": {"max_retries": 3, "backoff_seconds": 1, "max_backoff_seconds": 9},
+        "retry": {"max_retries": 3, "backoff_seconds": 1, "backoff_factor": 3, "max_backoff_seconds": 9},
         "cache": False,
     }
     made = plan(flow(DATA, given))
     step = made.steps["train"]
     resources = step.container.resources
     assert (resources.cpu_limit, resources.memory_limit, resources.accelerator_count) == ("2", "1.5G", "1")
-    assert (step.retry.count, step.retry.delay, step.retry.longest) == (3, 1.0, 9.0)
+    assert (step.retry.count, step.retry.delay, step.retry.factor, step.retry.longest) == (3, 1.0, 3.0, 9.0)
     assert not step.cacheable
     assert made.resolve("train", {}, {"data": DONE}, {}).parameters["threads"] == 2
 

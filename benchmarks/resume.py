@@ -116,7 +116,11 @@ def _survival(
     while True:
         kills += _killed(_command(*words), env, chance.uniform(0.05, 1.0) * seconds, chance)
         finished = _finished(records)
-        words = ["resume", records.run_id] if records.exists() else words
+        if not kills and records.exists() and records.state() == "succeeded":  # it was over before: another one
+            records = Run(records.folder.parents[1], f"{records.run_id}-again")
+            words = ["run", str(pipeline), "--run-id", records.run_id]
+        elif records.exists():
+            words = ["resume", records.run_id]
         if kills and chance.random() >= AGAIN:
             break
     began = time.perf_counter()

@@ -71,7 +71,7 @@ class Stack:
     def records(self, run_id: str) -> Run:
         return Run(self.settings.home, run_id)
 
-    def run(self, pipeline: str, **conf: Any) -> tuple[str, dict[str, Attempt]]:
+    def run(self, pipeline: str, /, **conf: Any) -> tuple[str, dict[str, Attempt]]:
         """Run a pipeline to its end; return the id of the run and the last attempt of each step."""
         run_id = self.client.trigger(pipeline, conf)
         self.wait(pipeline, run_id)
@@ -103,7 +103,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     (root / "images/images.toml").write_text(TABLE.format(ml=sys.prefix, orchestrator=ORCHESTRATOR))
     shutil.copy(HERE / "work.py", root)
     dags = root / "dags"
-    for name in sorted({case.pipeline for case in CASES}):
+    for name in sorted({case.pipeline for case in CASES} | {"starts", "published"}):
         (dags / name).mkdir(parents=True)
         shutil.copy(PIPELINES / f"{name}.yaml", dags / name / "pipeline.yaml")
     for source in sorted(set(HERE.glob("*.py")) - {HERE / "parts.py", HERE / "work.py"}):
@@ -451,6 +451,39 @@ def test_stop_ends_a_run_with_its_steps(stack: Stack, tmp_path: Path) -> None:
     assert ("lingering", run_id) not in stack.client.active()
     with pytest.raises(Unavailable, match="no Airflow of this stack runs it"):
         runs.stop(stack.records(run_id), None)
+
+
+def test_a_pipeline_starts_another_and_has_its_outputs(stack: Stack) -> None:
+    run_id, steps = stack.run("starts", given={"word": "hello"})
+    given = (steps["start"].outcome or {})["parameters"]
+    assert (given["state"], given["outputs"]["said"]) == ("succeeded", "hello")
+    assert Path(given["outputs"]["data"]["uri"]).read_text() == "hello"
+    assert stack.client.state("published", given["run_id"]) == "success"
+    child = stack.records(given["run_id"]).read()
+    assert (child["parent"]["run_id"], child["parent"]["step"]) == (run_id, "start")
+    assert child["outputs"] == given["outputs"]
+    assert len(stack.records(run_id).attempts("start")) == 1  # however often it looked
+
+    run_id, steps = stack.run("starts", given={"word": "w", "n": 0})
+    assert stack.client.state("starts", run_id) == "failed"
+    assert (steps["start"].failure or {})["message"].endswith("of published failed")
+    _, steps = stack.run("starts", given={"word": "w", "n": 3}, wait=False)
+    assert (steps["start"].outcome or {})["parameters"]["state"] == "running"
+    for pipeline, message in (("starts", "that would never end"), ("nowhere", "Airflow refuses its DAG 'nowhere'")):
+        run_id, steps = stack.run("starts", pipeline=pipeline)
+        assert steps["start"].state == "failed"
+        assert message in stack.log("starts", run_id, "start")
+
+
+def test_ending_a_run_ends_the_run_that_its_step_started_and_waits_for(stack: Stack, tmp_path: Path) -> None:
+    run_id = stack.client.trigger("starts", {"pipeline": "lingering", "given": {"folder": str(tmp_path)}})
+    pids = [psutil.Process(int(pid)) for pid in until(lambda: (tmp_path / "pids").read_text().split())]
+    child = stack.records(run_id).latest()["start"].reason.split()[1]
+    until(lambda: stack.client.tasks("starts", run_id)["start"]["state"] == "up_for_reschedule")  # it holds no slot
+    stack.client.fail("starts", run_id)
+    until(lambda: gone(pids), 30)
+    until(lambda: stack.client.state("lingering", child) == "failed")
+    assert stack.client.state("starts", run_id) == "failed"
 
 
 def reactions(stack: Stack) -> list[dict[str, Any]]:

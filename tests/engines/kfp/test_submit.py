@@ -243,6 +243,10 @@ def test_a_bad_parameter_or_ir_is_refused_before_anything_is_sent(server, tmp_pa
         submit(PIPELINES / "task_config.yaml", {}, server.host, project=project(tmp_path))
     with pytest.raises(UnsupportedConstruct, match="'data' of pipeline 'given' is an artifact"):
         submit(PIPELINES / "given.yaml", {"data": "s3://bucket/data"}, server.host, project=project(tmp_path))
+    with pytest.raises(
+        UnsupportedConstruct, match="exec-start: a step that starts another pipeline runs on this machine"
+    ):
+        submit(PIPELINES / "starts.yaml", {}, server.host, project=project(tmp_path))
     assert server.requests == []
 
 

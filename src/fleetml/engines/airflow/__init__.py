@@ -7,7 +7,8 @@
 Neither kfp nor any ML library is imported here: the Airflow environment holds none.
 """
 
-from fleetml.engines.airflow.dag import PipelineDag, PipelineTaskGroup, dag_id
+from fleetml.engines.airflow.dag import PipelineDag, PipelineTaskGroup
 from fleetml.engines.airflow.loader import load_dags
+from fleetml.engines.airflow.source import dag_id
 
 __all__ = ["PipelineDag", "PipelineTaskGroup", "dag_id", "load_dags"]

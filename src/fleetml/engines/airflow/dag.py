@@ -18,14 +18,10 @@ from fleetml.engines.airflow.graph import fill
 from fleetml.engines.airflow.operators import OUTPUTS, RECORD, RecordOperator
 from fleetml.engines.airflow.params import params
 from fleetml.engines.airflow.source import Source, opened
+from fleetml.engines.airflow.source import dag_id as id_of
 from fleetml.errors import InvalidParameter, UnsupportedConstruct
 from fleetml.settings import Settings
 from fleetml.triggers import Triggers
-
-
-def dag_id(pipeline: str) -> str:
-    """Return the DAG id of a pipeline: its name, as Python would spell it."""
-    return pipeline.replace("-", "_")
 
 
 class PipelineDag(DAG):
@@ -51,17 +47,13 @@ class PipelineDag(DAG):
         usual = _arguments(source)
         default_args = {**usual["default_args"], **(arguments.pop("default_args", None) or {})}
         asked = arguments.pop("params", None) or params(source.plan, source.triggers)
-        super().__init__(dag_id or _id(source), **{**usual, **arguments, "default_args": default_args})
+        super().__init__(dag_id or id_of(source.plan.name), **{**usual, **arguments, "default_args": default_args})
         self.fileloc = str(caller)
         last = RecordOperator(task_id=RECORD, source=source, dag=self, outlets=[_asset(source)])
         fill(source, self.task_group, last)
         last.as_teardown(on_failure_fail_dagrun=True)
         # Only now: a task takes a deep copy of those its DAG has, half the time of building it, and has them in its context anyway.
         self.params = asked
-
-
-def _id(source: Source) -> str:
-    return dag_id(source.plan.name)
 
 
 def _arguments(source: Source) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from airflow.sdk import Asset, BaseOperator, TaskGroup, TriggerRule
 from fleetml.engines.airflow.loops import ITEMS, ITERATION, ItemsOperator, IterationOperator, OutcomeOperator
 from fleetml.engines.airflow.operators import OUTPUTS, PARAMETERS, RECORD, ParametersOperator, StepOperator
 from fleetml.engines.airflow.source import OUTCOME, Source
+from fleetml.engines.airflow.start import StartOperator
+from fleetml.engines.start import is_start
 from fleetml.errors import UnsupportedConstruct
 from fleetml.pipeline import Plan, Step
 from fleetml.pipeline.model import Loop
@@ -69,7 +71,7 @@ class _Tasks:
 def _task(source: Source, step: Step, group: TaskGroup) -> _Tasks:
     if isinstance(step, Loop):
         return _loop(source, step, group)
-    task = StepOperator(
+    task = (StartOperator if is_start(step) else StepOperator)(
         task_id=step.task,
         task_display_name=step.label,
         outlets=[Asset(name=emit.asset, uri=emit.asset) for emit in source.triggers.emits if emit.step == step.name],

@@ -9,8 +9,8 @@ from typing import Any
 
 from airflow.sdk import DAG, get_parsing_context
 
-from fleetml.engines.airflow.dag import PipelineDag, dag_id
-from fleetml.engines.airflow.source import read, settings_of
+from fleetml.engines.airflow.dag import PipelineDag
+from fleetml.engines.airflow.source import dag_id, read, settings_of
 from fleetml.errors import ConfigurationError, FleetMLError
 from fleetml.pipeline import document
 from fleetml.settings import Settings

@@ -20,7 +20,8 @@ from airflow.sdk.exceptions import (
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from fleetml import lineage, tracing
-from fleetml.engines.airflow.source import Source
+from fleetml.engines.airflow.source import PARENT, Source
+from fleetml.engines.start import is_start, still_wanted
 from fleetml.errors import FleetMLError
 from fleetml.events import Event, StepLine
 from fleetml.pipeline import Inputs
@@ -85,6 +86,7 @@ class ParametersOperator(BaseOperator):
                 given[name] = value
         for name in run.conf or {}:  # what is no parameter passes Airflow's own check
             given.setdefault(name, run.conf[name])
+        given.pop(PARENT, None)
         return given
 
     def _interval(self, run: Any) -> dict[str, str]:
@@ -123,7 +125,8 @@ class StepOperator(BaseOperator):
         bound = bound_of(context, self.source)
         if bound is None:
             raise AirflowFailException(f"step '{self.step}' needs the run's parameters, task '{PARAMETERS}' failed")
-        with _reopened(self.source.records(context["dag_run"])):
+        records = self.source.records(context["dag_run"])
+        with _reopened(records), _ended_with_parent(records, self._cancel):
             return self._execute(context, bound)
 
     def _execute(self, context: Any, bound: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,6 +213,33 @@ def _reopened(records: Run) -> Iterator[None]:
         tracing.flush()
 
 
+@contextlib.contextmanager
+def _ended_with_parent(records: Run, cancel: threading.Event) -> Iterator[None]:
+    """Set `cancel` when the step of another run that started this one, and waits for it, is ended.
+
+    Airflow lets no task end the run of another DAG, so the started run looks itself. Raises AirflowFailException.
+    """
+    if "parent" not in records.read():
+        yield
+        return
+    if not still_wanted(records):
+        raise AirflowFailException("the step that started this run, and waited for it, was ended")
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LATER.seconds):
+            if not still_wanted(records):
+                return cancel.set()
+
+    thread = threading.Thread(target=look, name="parent", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 class RecordOperator(BaseOperator):
     """Writes how the run ended into its record, and fails when it did not end well; its XCom are the pipeline's outputs.
 
@@ -232,7 +262,7 @@ class RecordOperator(BaseOperator):
         self._await_steps(states)
         if first != "succeeded" or not records.exists():
             raise AirflowFailException("no step ran: the run's parameters were refused, or it was ended before")
-        _await_attempts(records)
+        _await_attempts(records, {name for name, step in self.source.plan.steps.items() if is_start(step)})
         known = {step: attempt.state for step, attempt in records.latest().items()}
         for step in self.source.plan.steps:
             if any(name.startswith(f"{step}/") for name in known):
@@ -266,6 +296,7 @@ class RecordOperator(BaseOperator):
         found = plan.published(bound_of(context, self.source) or {}, outcomes)
         for name, value in found.items():
             self.log.info("%s", without_passwords(f"{name} = {value!r}"))
+        self.source.records(context["dag_run"]).update(outputs=found)
         for asset in self.outlets:
             context["outlet_events"][asset].extra = found
         return found
@@ -289,10 +320,14 @@ _UNSEEN = {
 }
 
 
-def _await_attempts(records: Run) -> None:
-    """Wait for steps that were told to end: a task is failed at once, its process learns of it a little later."""
+def _await_attempts(records: Run, without: set[str]) -> None:
+    """Wait for steps that were told to end: a task is failed at once, its process learns of it a little later.
+
+    Those in `without` have no process while they wait.
+    """
     for _ in range(_PATIENCE):
-        if not any(attempt.state == "running" for attempt in records.latest().values()):
+        latest = records.latest()
+        if not any(attempt.state == "running" for step, attempt in latest.items() if step not in without):
             return
         time.sleep(1)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from airflow.configuration import AIRFLOW_HOME
 
 from fleetml import lineage
 from fleetml.engines.airflow.secrets import from_airflow
+from fleetml.engines.start import shortened
 from fleetml.pipeline import Plan, load
 from fleetml.pipeline.model import Loop
 from fleetml.records import Run
@@ -23,8 +22,6 @@ from fleetml.settings import Settings
 from fleetml.step import RunContext
 from fleetml.triggers import FILE, Triggers
 from fleetml.triggers import load as load_triggers
-
-_LONGEST = 200  # characters of a run's id
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,6 +78,7 @@ class Source:
             "reopened": False,
             "parameters": dict(parameters),
             "steps": list(self.plan.steps),
+            **({"parent": run.conf[PARENT]} if PARENT in (run.conf or {}) and not self.group else {}),
         }
         self.records(run).start(entries, self.path)
         lineage.flush()
@@ -131,19 +129,21 @@ def settings_of(folder: Path) -> Settings:
     return settings
 
 
+def dag_id(pipeline: str) -> str:
+    """Return the DAG id of a pipeline: its name, as Python would spell it."""
+    return pipeline.replace("-", "_")
+
+
 def record_id(dag_id: str, run_id: str, group: str = "") -> str:
     """Return the id of the records of a DAG run, or of one group in it.
 
     It is Airflow's run id, made unique: that is so within one DAG only. No DAG's id holds a colon.
     """
     own = run_id.removeprefix(f"{dag_id}__")
-    name = re.sub(r"[^A-Za-z0-9_.:+-]", "-", f"{dag_id}:{group}__{own}" if group else f"{dag_id}__{own}")
-    if len(name) <= _LONGEST:
-        return name
-    mark = hashlib.sha256(name.encode()).hexdigest()[:12]
-    return f"{name[: _LONGEST - len(mark) - 1]}-{mark}"
+    return shortened(f"{dag_id}:{group}__{own}" if group else f"{dag_id}__{own}")
 
 
+PARENT = "fleetml:parent"  # in the conf of a run that a step of another one started: which (docs/adr/0006); no parameter's name
 OUTCOME = "outcome"  # the task of a loop that collects what its iterations gave
 
 

@@ -15,6 +15,7 @@ from fleetml.errors import ConfigurationError, UnsupportedConstruct
 from fleetml.images import Images
 from fleetml.pipeline import Plan, document, load
 from fleetml.pipeline.values import digest
+from fleetml.start import COMMAND, REFUSAL
 
 # What a KFP cluster replaces by the time a recurring run was due, as RFC 3339 in UTC (a Go time layout).
 # Some 2.x servers hand it on as it stands (kubeflow/pipelines #12494); the first step then refuses it as a date.
@@ -64,6 +65,7 @@ def submit(
     bound = plan.bind(parameters)
     _refuse_artifacts(plan, bound)
     recurring = _recurring(plan, bound, schedule) if schedule else {}
+    _refuse_starts(plan.document)
     spec = pinned(document.read(ir_path), Images(project), image_overrides or {})
     cluster = Cluster(host, token=token, namespace=namespace)
     pipeline_id = cluster.pipeline(plan.name, plan.description)
@@ -89,6 +91,12 @@ def _refuse_artifacts(plan: Plan, bound: Mapping[str, Any]) -> None:
                 f"a KFP cluster takes parameters for a run, {name!r} of pipeline {plan.name!r} is an artifact; "
                 "bring it in with dsl.importer"
             )
+
+
+def _refuse_starts(spec: Mapping[str, Any]) -> None:
+    for name, executor in spec["deploymentSpec"]["executors"].items():
+        if tuple(executor.get("container", {}).get("command", ())) == COMMAND:
+            raise UnsupportedConstruct(f"deploymentSpec.executors.{name}: {REFUSAL}")
 
 
 def _recurring(plan: Plan, bound: Mapping[str, Any], schedule: Schedule) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from fleetml.step import RunContext
 class Job:
     """One run to do: `parameters` are bound, `kept` are outcomes of an earlier attempt at this run (`resumed`).
 
-    `retries` are those of steps that state none.
+    `retries` are those of steps that state none. `parent`: the run and the step that started this one (docs/adr/0006).
     """
 
     plan: Plan
@@ -36,6 +36,7 @@ class Job:
     caching: bool = True
     retries: int = 0
     resumed: bool = False
+    parent: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run(
@@ -105,6 +106,8 @@ class _Engine:
                 with contextlib.suppress(OSError, ConfigurationError):
                     self.records.finish("failed")
                 raise
+            if schedule.state == "succeeded":
+                self.records.update(outputs=schedule.plan.published(self.job.parameters, schedule.outcomes))
             self.records.finish(schedule.state)
             return schedule.state
 
@@ -137,6 +140,7 @@ class _Engine:
             "caching": self.job.caching,
             "retries": self.job.retries,
             "steps": list(self.plan.steps),
+            **({"parent": dict(self.job.parent)} if self.job.parent else {}),
         }
         self.records.start(document, self.job.pipeline)
         self.context = replace(self.context, created=self.records.read()["started"])

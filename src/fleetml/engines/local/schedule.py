@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from fleetml.engines.local.start import start
+from fleetml.engines.start import is_start
 from fleetml.errors import FleetMLError
 from fleetml.events import Listener, ignore
 from fleetml.pipeline import Inputs, Plan, Step
@@ -59,6 +61,7 @@ class Schedule:
 
     def run(self, workers: int) -> None:
         """Run them, at most `workers` at once. Raises Unavailable when no record can be written."""
+        self.workers = workers
         try:
             while self._start_all_ready(workers):
                 if self.records.stop_asked():
@@ -202,9 +205,14 @@ class Schedule:
         """Try a step as often as its retry policy says, waiting longer each time. Runs in a thread of its own."""
         delay = step.retry.delay
         for left in range(step.retry.count or self.retries, -1, -1):
-            outcome = run_step(step, inputs, self.context, self.runner, self.notify, self.cancel)
+            outcome = self._attempt(step, inputs)
             again = left and outcome.failure is not None and outcome.failure.worth_a_retry
             if not again or self.cancel.wait(min(delay, step.retry.longest)):
                 break
             delay *= step.retry.factor
         return outcome
+
+    def _attempt(self, step: Step, inputs: Inputs) -> StepOutcome:
+        if is_start(step):
+            return start(step, inputs, self.context, self.runner, self.notify, self.cancel, self.workers)
+        return run_step(step, inputs, self.context, self.runner, self.notify, self.cancel)

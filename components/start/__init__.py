@@ -1,0 +1,1 @@
+"""Starts another pipeline by its name."""

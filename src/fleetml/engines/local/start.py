@@ -1,0 +1,118 @@
+"""A step that starts another pipeline, here: a run of its own, with its own record, in this process or beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from fleetml import atomic
+from fleetml.engines.start import Start, asked, find
+from fleetml.errors import FleetMLError
+from fleetml.events import Listener, StepLine
+from fleetml.pipeline import Inputs, Step, load
+from fleetml.records import Attempt, Run
+from fleetml.runners import Runner
+from fleetml.step import Failure, RunContext, StepOutcome
+from fleetml.triggers import FILE
+from fleetml.triggers import load as load_triggers
+
+if TYPE_CHECKING:
+    from fleetml.engines.local.engine import Job
+
+
+def start(
+    step: Step,
+    inputs: Inputs,
+    context: RunContext,
+    runner: Runner,
+    notify: Listener,
+    cancel: threading.Event,
+    workers: int,
+) -> StepOutcome:
+    """Run one attempt of a step that starts a pipeline; like `fleetml.step.run`.
+
+    The started run has workers of its own, so that it never waits for one that its parent holds.
+    """
+    records = Run(context.settings.home, context.run_id)
+    number, log = records.begin(step.name)
+    attempt = Attempt(step.name, number, "running", time.time(), inputs=dict(inputs.parameters))
+    outcome = StepOutcome("failed", attempt=number)
+    with log.open("a", encoding="utf-8", buffering=1) as stream:
+
+        def tell(line: str) -> None:
+            stream.write(line + "\n")
+            notify(StepLine(step.name, line))
+
+        try:
+            wanted = asked(step, inputs, records, context.pipeline, number)
+            attempt = replace(attempt, reason=wanted.told)
+            records.write(attempt)
+            job = _job(wanted, context, workers)
+            outcome = _run(wanted, job, context, runner, tell, cancel) if wanted.wait else _spawn(wanted, job, context)
+            failure = f"{attempt.reason} failed" if outcome.state == "failed" else ""
+        except FleetMLError as error:
+            failure = str(error)
+    if failure:
+        said = Failure(step.name, "", failure, log=str(log), resume=context.resume)
+        outcome = replace(outcome, failure=said)
+    outcome = replace(outcome, attempt=number, seconds=time.time() - attempt.started)
+    record_end(records, attempt, outcome)
+    return outcome
+
+
+def record_end(records: Run, attempt: Attempt, outcome: StepOutcome) -> None:
+    """Write the record of a step that started a pipeline. Raises OSError."""
+    failure = asdict(outcome.failure) if outcome.failure else None
+    ended = replace(attempt, state=outcome.state, finished=time.time(), outcome=outcome.to_json(), failure=failure)
+    records.write(ended)
+
+
+def _job(wanted: Start, context: RunContext, workers: int) -> Job:
+    """Return the run to do. Raises FleetMLError for a pipeline that is not there, or parameters it does not take."""
+    from fleetml.engines.local.engine import Job  # which runs steps, and so needs this module
+
+    settings = context.settings
+    path = find(wanted.pipeline, settings)
+    plan, place = load(path, settings.home / "ir"), path.with_name(FILE)
+    triggers = load_triggers(place, settings)
+    triggers.check(plan, place)
+    bound = plan.bind({**triggers.defaults, **wanted.parameters})
+    return Job(plan, path, bound, wanted.run_id, {}, workers, context.caching, triggers.retries, parent=wanted.parent)
+
+
+def _run(
+    wanted: Start, job: Job, context: RunContext, runner: Runner, tell: Callable[[str], None], cancel: threading.Event
+) -> StepOutcome:
+    """Run the pipeline to its end; its steps are told as they go."""
+    from fleetml.engines.local.engine import run
+
+    tell(f"run {wanted.run_id} of {wanted.pipeline}")
+    settings = context.settings
+    state = run(job, settings, lambda inner, state, _: tell(f"[{inner}] {state.replace('_', ' ')}"), cancel, runner)
+    if state != "succeeded":
+        return StepOutcome("cancelled" if state == "cancelled" else "failed")
+    return StepOutcome("succeeded", parameters=wanted.gives(state, Run(settings.home, job.run_id).read()["outputs"]))
+
+
+def _spawn(wanted: Start, job: Job, context: RunContext) -> StepOutcome:
+    """Start a run that outlives this one: by the command line, in a session of its own."""
+    given = Run(context.settings.home, context.run_id).folder / "started" / f"{job.run_id}.json"
+    atomic.write_text(given, json.dumps(job.parameters))
+    command = [sys.executable, "-m", "fleetml", "run", str(job.pipeline), "--run-id", job.run_id]
+    subprocess.Popen(
+        [*command, "--params", str(given)],
+        env={**os.environ, **context.settings.variables()},
+        cwd=context.settings.project,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    return StepOutcome("succeeded", parameters=wanted.gives("running", {}))

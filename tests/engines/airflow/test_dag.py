@@ -237,6 +237,8 @@ class TestLoadDags:
     ) -> None:
         (folder / "broken").mkdir()
         (folder / "broken/pipeline.yaml").write_text("schemaVersion: 9.9.9\npipelineInfo: {name: other}\n")
+        (folder / "unreadable").mkdir()  # comes after the one that is asked for
+        (folder / "unreadable/pipeline.yaml").write_text("{")
         monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "nested")
         namespace: dict[str, Any] = {}
         load_dags(folder, namespace, settings)

@@ -56,6 +56,8 @@ def load_dags(folder: str | Path, namespace: MutableMapping[str, Any], settings:
             message = f"{place}: a pipeline's name is its DAG's id, '{dag.dag_id}' is that of {taken} too; rename one"
             dag = _broken(place, message)
         namespace[dag.dag_id] = dag
+        if dag.dag_id == wanted:
+            break  # a task reads no further
 
 
 def _pipelines(folder: Path) -> Iterator[tuple[Path, Path]]:

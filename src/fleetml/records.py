@@ -173,14 +173,13 @@ class Run:
     def read(self) -> dict[str, Any]:
         """Return run.json. Raises ConfigurationError when there is no such run or the file is damaged."""
         try:
-            found = json.loads((self.folder / "run.json").read_bytes())
+            return _run(self.folder / "run.json")
         except FileNotFoundError:
             raise ConfigurationError(
                 f"no run '{self.run_id}' in {self.folder.parent}; `fleetml ls` lists them"
             ) from None
         except ValueError as error:
-            raise ConfigurationError(f"{self.folder / 'run.json'} is damaged: {error}; start a new run") from error
-        return dict(found)
+            raise ConfigurationError(f"{self.folder / 'run.json'} is damaged: {error}; start a new run") from None
 
     @property
     def lock(self) -> Path:
@@ -289,10 +288,39 @@ def _numbers(folder: Path, suffix: str) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
+_RUN = {"run_id": str, "pipeline": str, "engine": str, "state": str, "steps": list}
+_ATTEMPT = {"step": str, "number": int, "state": str}
+_OPTIONAL = ("pipeline", "engine", "steps")
+_PARTS = ("outcome", "failure", "usage", "cost", "parts", "inputs", "figures")  # mappings or nothing
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """Return a run.json. Raises ValueError for what is none, OSError."""
+    return _checked(path, _RUN)
+
+
+def _checked(path: Path, shapes: Mapping[str, type]) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError("it is nested without end") from None
+    if not isinstance(document, dict):
+        raise ValueError("it is no mapping")
+    for name, shape in shapes.items():
+        if not isinstance(document.get(name, shape() if name in _OPTIONAL else None), shape):
+            raise ValueError(f"its entry '{name}' is missing or of another type")
+    return document
+
+
 def _read_attempt(path: Path) -> Attempt:
-    document = json.loads(path.read_bytes())
-    known = {field.name: document[field.name] for field in fields(Attempt) if field.name in document}
-    return Attempt(**{"step": "", "number": 0, "state": "", **known})
+    """Return an attempt; of one whose file is damaged nothing is known, so its step is run again."""
+    try:
+        document = _checked(path, _ATTEMPT)
+    except ValueError as error:
+        return Attempt("", 0, "damaged", reason=f"{path} is damaged: {error}")
+    if odd := [name for name in _PARTS if not isinstance(document.get(name) or {}, dict)]:
+        return Attempt("", 0, "damaged", reason=f"{path} is damaged: its entry '{odd[0]}' is of another type")
+    return Attempt(**{field.name: document[field.name] for field in fields(Attempt) if field.name in document})
 
 
 def runs(home: Path) -> Iterator[dict[str, Any]]:
@@ -300,7 +328,7 @@ def runs(home: Path) -> Iterator[dict[str, Any]]:
     found = []
     for path in (home / "runs").glob("*/run.json"):
         try:
-            found.append(json.loads(path.read_bytes()))
+            found.append(_run(path))
         except (OSError, ValueError):
             continue
     yield from sorted(found, key=lambda run: run.get("started", 0), reverse=True)

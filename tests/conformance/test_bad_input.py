@@ -99,6 +99,10 @@ REFUSED: dict[str, tuple[str, str]] = {
     "JSON without end": ('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", "nested deeper"),
     "YAML without end": ("a: " + "[" * 3000 + "]" * 3000, "nested deeper"),
     "YAML that holds itself": ("a: &a [*a]", "JSON values only"),
+    "a loop over a list without end": (
+        changed(f"{TASK}/parameterIterator", {"itemInput": "x", "items": {"raw": "[" * 50_000}}),
+        "nested deeper",
+    ),
     "a condition that is none": (condition("1 === 1"), "condition 1 === 1 cannot be read at '= 1'"),
     "a condition of many brackets": (condition("(" * 5000 + "1==1" + ")" * 5000), "let a step decide"),
     "a condition of many negations": (condition("!" * 5000 + "true"), "let a step decide"),
@@ -416,3 +420,64 @@ def test_a_result_whose_file_became_a_pipe_is_made_again(
     os.mkfifo(data)
     assert fleetml("run", path, "--run-id", "r") == 0
     assert not Run(project.home, "r").latest()["bad"].cached
+
+
+# A file of a run's records, what stands in it instead, and words of what `status` says
+DAMAGES = {
+    "no JSON": ("run.json", "{", "run.json is damaged"),
+    "no mapping": ("run.json", "[1]", "run.json is damaged: it is no mapping"),
+    "nothing in it": ("run.json", "{}", "run.json is damaged: its entry 'run_id' is missing"),
+    "without end": ("run.json", "[" * 100_000, "run.json is damaged: it is nested without end"),
+    "an attempt that is no JSON": ("steps/bad/attempt-1.json", "{", "attempt-1.json is damaged"),
+    "an attempt that is no mapping": ("steps/bad/attempt-1.json", "[]", "attempt-1.json is damaged"),
+    "an attempt of odd types": (
+        "steps/bad/attempt-1.json",
+        '{"step": "bad", "number": 1, "state": "succeeded", "outcome": 5}',
+        "attempt-1.json is damaged: its entry 'outcome'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_records_are_named_and_take_no_other_run_down(
+    name: str, fleetml: Callable[..., int], project: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, content, words = DAMAGES[name]
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps(one_step(["true"])))
+    for run in ("other", "r"):
+        assert fleetml("run", path, "--run-id", run) == 0
+    (project.home / "runs/r" / file).write_text(content)
+    capsys.readouterr()
+    whole = file == "run.json"
+    assert fleetml("status", "r") == (2 if whole else 0)
+    assert words in "".join(capsys.readouterr())
+    assert fleetml("ls") == 0
+    assert "other" in capsys.readouterr().out
+    assert fleetml("resume", "r") == (2 if whole else 0)
+    assert not any(word in "".join(capsys.readouterr()) for word in OURS)
+
+
+def test_of_many_failures_ten_are_told(
+    fleetml: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = one_step(["false"])
+    tasks = document["root"]["dag"]["tasks"]
+    tasks |= {f"bad-{number}": tasks["bad"] for number in range(30)}
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps(document))
+    assert fleetml("run", path, "--run-id", "r", "--workers", 4) == 1
+    said = capsys.readouterr().err
+    assert said.count("failed: exit status 1") == 10
+    assert "21 more steps failed; see: fleetml status r" in said
+
+
+def test_a_cache_entry_without_end_is_no_hit(fleetml: Callable[..., int], project: Settings, tmp_path: Path) -> None:
+    document = one_step(["true"])
+    document["root"]["dag"]["tasks"]["bad"]["cachingOptions"] = {"enableCache": True}
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps(document))
+    assert fleetml("run", path) == 0
+    (entry,) = (project.home / "cache").glob("*.json")
+    entry.write_text("[" * 100_000)
+    assert fleetml("run", path) == 0

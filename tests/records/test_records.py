@@ -87,7 +87,8 @@ def test_a_missing_or_damaged_record_is_told(records: Run, tmp_path: Path) -> No
 def test_runs_come_latest_first(tmp_path: Path) -> None:
     for name, started in (("old", 1), ("new", 3), ("mid", 2)):
         (tmp_path / "runs" / name).mkdir(parents=True)
-        (tmp_path / "runs" / name / "run.json").write_text(json.dumps({"run_id": name, "started": started}))
+        document = {"run_id": name, "state": "succeeded", "started": started}
+        (tmp_path / "runs" / name / "run.json").write_text(json.dumps(document))
     assert [run["run_id"] for run in runs(tmp_path)] == ["new", "mid", "old"]
 
 

@@ -54,7 +54,7 @@ def find(
         return None
     try:
         return entry.result, _read(home / "results" / entry.result, entry.sha256, remote)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         why = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else error
         tell(f"the cached result {entry.result} cannot be reused ({why}); the step runs, its result replaces it")
         return None

@@ -55,7 +55,7 @@ class Entry:
         """Return the entry that a JSON text holds. Raises ValueError for any other text."""
         try:
             return cls(**json.loads(text))
-        except TypeError as error:
+        except (TypeError, RecursionError) as error:
             raise ValueError(f"no entry: {error}") from None
 
     def expired(self, ttl: float) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fleetml.records import Attempt
 
 INTERRUPTED = 130
+_SHOWN = 10  # failures that are told one by one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,8 +90,10 @@ def execute(job: Job, settings: Settings) -> int:
 
         say(f"run {job.run_id}")
         state = local.run(job, settings, tell, cancel)
-    for failure in failures:
+    for failure in failures[:_SHOWN]:
         complain("\n".join(failure.report()))
+    if len(failures) > _SHOWN:
+        complain(f"{len(failures) - _SHOWN:,} more steps failed; see: fleetml status {job.run_id}")
     say(f"run {job.run_id}: {state}")
     if state == "cancelled":
         say(f"go on with: fleetml resume {job.run_id}")

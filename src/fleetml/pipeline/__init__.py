@@ -34,6 +34,8 @@ def load(path: Path | str, cache: Path | None = None, fold: bool = False) -> Pla
         return plan_of(document.read(Path(path), cache), fold)
     except InvalidPipeline as error:
         raise type(error)(f"{path}: {error}") from None
+    except RecursionError:
+        raise InvalidPipeline(f"{path}: something in it is nested deeper than can be read; flatten it") from None
 
 
 def plan_of(spec: Mapping[str, Any], fold: bool = False) -> Plan:

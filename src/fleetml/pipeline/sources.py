@@ -116,7 +116,7 @@ class Run:
         if value is ABSENT:
             return ABSENT
         if isinstance(value, str):
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 value = json.loads(value)
         if not isinstance(value, Mapping) or key not in value:
             raise InvalidPipeline(

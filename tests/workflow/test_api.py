@@ -17,6 +17,8 @@ from fleetml.errors import FleetMLError, InvalidData, InvalidParameter
 from fleetml.records import Run, runs
 from fleetml.serving import deployment
 from fleetml.settings import Settings
+from fleetml.workflow import optimise
+from tests.contracts import rows, training
 
 ROOT = Path(__file__).parents[2]
 Spec = dict[str, Any]
@@ -30,25 +32,10 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def spec(tmp_path: Path) -> Spec:
     """The contract's two tasks, on a small table."""
-    lines = [f"{at},{at * 7 % 11},{'yes' if at * 7 % 11 > 5 else 'no'}" for at in range(120)]
-    (tmp_path / "rows.csv").write_text("\n".join(["a,b,label", *lines]))
-    return {
-        "workflow_id": "small",
-        "name": "Small",
-        "tasks": [
-            {
-                "task_id": "preprocess_data",
-                "task_type": "data_preprocessing",
-                "parameters": {"dataset_path": str(tmp_path / "rows.csv")},
-            },
-            {
-                "task_id": "train_model",
-                "task_type": "model_training",
-                "dependencies": ["preprocess_data"],
-                "parameters": {"algorithm": "random_forest", "n_estimators": 5},
-            },
-        ],
-    }
+    made = training()
+    made["tasks"][0]["parameters"]["dataset_path"] = str(rows(tmp_path))
+    made["tasks"][1]["parameters"]["n_estimators"] = 5
+    return made
 
 
 def test_a_run_is_awaited_and_the_loop_goes_on_meanwhile(spec: Spec, settings: Settings) -> None:
@@ -131,6 +118,14 @@ def test_a_search_over_a_workflow_finds_its_best_trial(spec: Spec, settings: Set
     assert figures["accuracy"] == result.best_value
     inputs = best.latest()["train-model"].inputs["parameters"]  # type: ignore[index]
     assert inputs["n_estimators"] == result.best_parameters["n_estimators"]
+
+
+@pytest.mark.parametrize(("metric", "best"), [("accuracy", 2), ("log_loss", 0)])
+def test_the_best_trial_is_that_of_the_metric_s_direction(spec: Spec, tmp_path: Path, metric: str, best: int) -> None:
+    checked = optimise.parse(request(spec, objective_metric=metric))
+    trials = [optimise.Trial(at, {"n": at}, value, f"r{at}") for at, value in enumerate((0.1, None, 0.9, 0.5))]
+    found = optimise._result(checked, trials, tmp_path / "r.json")
+    assert (found.best_run_id, found.best_value) == (f"r{best}", trials[best].value)
 
 
 def test_a_search_whose_trials_all_fail_says_why(spec: Spec, settings: Settings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -15,26 +14,10 @@ from fleetml.pipeline import load
 from fleetml.records import Run, runs
 from fleetml.workflow import source
 from fleetml.workflow.grammar import InvalidWorkflow
+from tests.contracts import rows, training
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE: dict[str, Any] = {
-    "workflow_id": "training_pipeline_v1",
-    "name": "Model Training Pipeline",
-    "tasks": [
-        {
-            "task_id": "preprocess_data",
-            "task_type": "data_preprocessing",
-            "dependencies": [],
-            "parameters": {"dataset_path": "rows.csv"},
-        },
-        {
-            "task_id": "train_model",
-            "task_type": "model_training",
-            "dependencies": ["preprocess_data"],
-            "parameters": {"algorithm": "random_forest"},
-        },
-    ],
-}
+EXAMPLE = training()
 
 
 @pytest.fixture
@@ -43,11 +26,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FLEETML_PROJECT", str(ROOT))
     monkeypatch.setenv("FLEETML_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
-
-
-def rows(folder: Path) -> None:
-    lines = [f"{at},{at * 7 % 11},{'yes' if at * 7 % 11 > 5 else 'no'}" for at in range(120)]
-    (folder / "rows.csv").write_text("\n".join(["a,b,label", *lines]))
 
 
 @pytest.mark.parametrize("suffix", ["json", "yaml"])
@@ -88,7 +66,7 @@ def test_an_unchanged_workflow_is_compiled_once_and_a_changed_one_again(tmp_path
 
 def test_a_relative_path_is_relative_to_the_workflow(tmp_path: Path) -> None:
     place = tmp_path / "w.json"
-    document = {**copy.deepcopy(EXAMPLE), "global_parameters": {"dataset_path": "../x.csv"}}
+    document = {**training(), "global_parameters": {"dataset_path": "../x.csv"}}
     document["tasks"][0]["parameters"] = {}
     place.write_text(json.dumps(document))
     assert source.read(place).parameters == {"dataset_path": str(tmp_path / "../x.csv")}

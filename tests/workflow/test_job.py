@@ -16,6 +16,7 @@ from fleetml.workflow import job
 from fleetml.workflow.emit import compiled
 from fleetml.workflow.grammar import InvalidWorkflow
 from fleetml.workflow.spec import parse
+from tests.contracts import rows
 
 ROOT = Path(__file__).parents[2]
 JOB: dict[str, Any] = {
@@ -35,8 +36,7 @@ JOB: dict[str, Any] = {
 def test_a_job_is_trained_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setenv("FLEETML_PROJECT", str(ROOT))
     monkeypatch.setenv("FLEETML_HOME", str(tmp_path / "home"))
-    lines = [f"{at},{at * 7 % 11},{'yes' if at * 7 % 11 > 5 else 'no'}" for at in range(120)]
-    (tmp_path / "rows.csv").write_text("\n".join(["a,b,label", *lines]))
+    rows(tmp_path, "rows.csv")
     place = tmp_path / "job.yaml"
     place.write_text(yaml.safe_dump(JOB))
     assert main(["train", str(place)]) == 0

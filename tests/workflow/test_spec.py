@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -11,30 +10,14 @@ from fleetml.pipeline import Plan, plan_of
 from fleetml.workflow.emit import compiled
 from fleetml.workflow.grammar import InvalidWorkflow
 from fleetml.workflow.spec import parse
+from tests.contracts import training
 
-EXAMPLE: dict[str, Any] = {
-    "workflow_id": "training_pipeline_v1",
-    "name": "Model Training Pipeline",
-    "tasks": [
-        {
-            "task_id": "preprocess_data",
-            "task_type": "data_preprocessing",
-            "dependencies": [],
-            "parameters": {"dataset_path": "/data/rows.csv"},
-        },
-        {
-            "task_id": "train_model",
-            "task_type": "model_training",
-            "dependencies": ["preprocess_data"],
-            "parameters": {"algorithm": "random_forest"},
-        },
-    ],
-}
+EXAMPLE = training()
 
 
 def example(**changes: Any) -> dict[str, Any]:
     """The example with changes by path: ``tasks__1__dependencies=[]``; None removes."""
-    made = copy.deepcopy(EXAMPLE)
+    made = training()
     for path, value in changes.items():
         *way, last = [int(part) if part.isdecimal() else part for part in path.split("__")]
         place: Any = made

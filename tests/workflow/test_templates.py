@@ -12,6 +12,7 @@ import pytest
 from fleetml.cli import main
 from fleetml.records import runs
 from fleetml.serving import deployment
+from tests.contracts import rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,8 +23,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FLEETML_PROJECT", str(ROOT))
     monkeypatch.setenv("FLEETML_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    lines = [f"{at},{at * 7 % 11},{'yes' if at * 7 % 11 > 5 else 'no'}" for at in range(120)]
-    (tmp_path / "data.csv").write_text("\n".join(["a,b,label", *lines]))
+    rows(tmp_path, "data.csv")
     return tmp_path
 
 

@@ -14,26 +14,9 @@ from fleetml.cli import main
 from fleetml.engines.airflow.source import record_id
 from fleetml.records import Run, runs
 from fleetml.workflow import source
+from tests.contracts import rows, training
 
 ROOT = Path(__file__).parents[3]
-EXAMPLE: dict[str, Any] = {
-    "workflow_id": "training_pipeline_v1",
-    "name": "Model Training Pipeline",
-    "tasks": [
-        {
-            "task_id": "preprocess_data",
-            "task_type": "data_preprocessing",
-            "dependencies": [],
-            "parameters": {"dataset_path": "rows.csv"},
-        },
-        {
-            "task_id": "train_model",
-            "task_type": "model_training",
-            "dependencies": ["preprocess_data"],
-            "parameters": {"algorithm": "random_forest"},
-        },
-    ],
-}
 DAG_FILE = """
 from pathlib import Path
 from fleetml.engines.airflow import load_dags
@@ -52,9 +35,8 @@ def test_the_example_is_a_dag_whose_result_is_a_hit_here(
     dags = airflow_home / "dags" / "workflows"
     folder = dags / "training"
     folder.mkdir(parents=True)
-    lines = [f"{at},{at * 7 % 11},{'yes' if at * 7 % 11 > 5 else 'no'}" for at in range(120)]
-    (folder / "rows.csv").write_text("\n".join(["a,b,label", *lines]))
-    (folder / "workflow.json").write_text(json.dumps(EXAMPLE))
+    rows(folder)
+    (folder / "workflow.json").write_text(json.dumps(training()))
     source.compile_file(folder / "workflow.json")
     (dags / "workflows.py").write_text(DAG_FILE)
     bag = DagBag(str(dags), bundle_name="dags-folder", bundle_path=airflow_home / "dags")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +11,13 @@ import pytest
 pytest.importorskip("opentelemetry.sdk")
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
 from fleetml import tracing
 from fleetml.engines import local
 from fleetml.outbox import Outbox
 from fleetml.pipeline import load
 from fleetml.records import Run
 from fleetml.settings import Settings
+from tests.tracing.receiver import receiving
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 
@@ -33,25 +30,8 @@ def anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def spans() -> Iterator[tuple[str, list[Any]]]:
-    """Return the address of a receiver and the (resource, span)s that it gets."""
-    got: list[Any] = []
-
-    class Receiver(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            assert self.path == "/v1/traces"
-            request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
-            for each in request.resource_spans:
-                got.extend((each.resource, span) for scope in each.scope_spans for span in scope.spans)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *known: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", got
-        server.shutdown()
+    with receiving() as made:
+        yield made
 
 
 @pytest.fixture

@@ -12,12 +12,15 @@ import pytest
 
 pytest.importorskip("airflow", reason="Airflow lives in the orchestrator environment")
 
+from fleetml import tracing
 from fleetml.engines import local
 from fleetml.engines.airflow.source import record_id
+from fleetml.outbox import Outbox
 from fleetml.pipeline import load
 from fleetml.records import Run
 from fleetml.settings import Settings
 from tests.lineage import events
+from tests.tracing.receiver import receiving
 
 if TYPE_CHECKING:
     from tests.cluster import Cluster
@@ -95,6 +98,19 @@ def test_lineage_is_that_of_the_local_engine(
         if attempt.state == "succeeded":
             assert (attempt.usage or {})["cpu_seconds"] > 0, step
             assert (attempt.usage or {})["max_rss_bytes"] > 1_000_000, step
+
+
+def test_tasks_and_their_run_are_one_trace(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiving() as (address, got):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+        tracing._provider.cache_clear()
+        monkeypatch.setattr(tracing, "_outbox", Outbox("traces", tracing._load))
+        _, record = run("cleanup")
+    named = {span.name: span for _, span in got}
+    ran = {step for step, attempt in record.latest().items() if attempt.state in ("succeeded", "failed")}
+    assert set(named) == {"cleanup", *ran}
+    assert {span.trace_id for span in named.values()} == {named["cleanup"].trace_id}
+    assert {named[step].parent_span_id for step in ran} == {named["cleanup"].span_id}
 
 
 def test_results_travel_by_the_store(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

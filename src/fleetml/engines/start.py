@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from fleetml.errors import ConfigurationError, InvalidPipeline
+from fleetml.frozen import frozen
 from fleetml.pipeline import Inputs, Step, document
 from fleetml.records import Run
 from fleetml.settings import Settings
@@ -18,7 +19,7 @@ from fleetml.start import COMMAND
 _LONGEST = 200  # characters of a run's id
 
 
-@dataclass(frozen=True)
+@frozen
 class Start:
     """The pipeline to start, by name; `run_id` is that of its run, `parent` what its record says of who started it."""
 

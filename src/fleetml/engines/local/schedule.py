@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from fleetml.engines.local.start import start
 from fleetml.engines.start import is_start
 from fleetml.errors import FleetMLError
 from fleetml.events import Listener, ignore
@@ -214,5 +213,7 @@ class Schedule:
 
     def _attempt(self, step: Step, inputs: Inputs) -> StepOutcome:
         if is_start(step):
+            from fleetml.engines.local.start import start  # here, as most pipelines start no other
+
             return start(step, inputs, self.context, self.runner, self.notify, self.cancel, self.workers)
         return run_step(step, inputs, self.context, self.runner, self.notify, self.cancel)

@@ -168,6 +168,16 @@ def test_a_rare_class_is_in_the_training_rows() -> None:
     assert set(made.filter(pl.col(SPLIT) == "train")["y"]) == {"a", "b"}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_each_class_has_its_share_whatever_the_seed(seed: int) -> None:
+    classes = pl.Series(["a", "b"] * 100)
+    made = split(pl.DataFrame({"x": range(200), "y": classes}), classes, 0.2, 0.1, seed)
+    counts = made.filter(pl.col("y") == "a")[SPLIT].value_counts()
+    found = dict(counts.iter_rows())
+    assert abs(found["test"] - 10) <= 1
+    assert abs(found["validation"] - 20) <= 1
+
+
 def test_a_file_of_another_make_is_no_dataset(csv: Path) -> None:
     with pytest.raises(InvalidData, match="a dataset must be what DATA_PREPROCESSING writes"):
         table.read(csv)

@@ -5,11 +5,13 @@ What must be refused before a run are rows of `REFUSED`, steps that misbehave ar
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -481,3 +483,44 @@ def test_a_cache_entry_without_end_is_no_hit(fleetml: Callable[..., int], projec
     (entry,) = (project.home / "cache").glob("*.json")
     entry.write_text("[" * 100_000)
     assert fleetml("run", path) == 0
+
+
+@pytest.mark.parametrize("jump", [-1e8, 1e8], ids=["back", "forth"])
+def test_a_clock_that_jumps_changes_no_duration(
+    jump: float,
+    fleetml: Callable[..., int],
+    project: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps(one_step(["true"])))
+    jumps, real = itertools.count(), time.time
+    monkeypatch.setattr("time.time", lambda: real() + jump * min(1, next(jumps) // 12))
+    assert fleetml("run", path, "--run-id", "r", "--workers", 1) == 0
+    monkeypatch.undo()
+    monkeypatch.setenv("FLEETML_PROJECT", str(project.project))
+    attempts = Run(project.home, "r").latest().values()
+    assert all(0 <= attempt.seconds < 1e3 for attempt in attempts)
+    capsys.readouterr()
+    assert fleetml("status", "r") == 0
+    assert "-" not in capsys.readouterr().out.splitlines()[0].rpartition(":")[2]
+
+
+@pytest.mark.parametrize("home", ["a file", "a file/below", "/proc/none"])
+def test_a_home_that_cannot_be_written_is_named(
+    home: str,
+    fleetml: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps(one_step(["true"])))
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv("FLEETML_HOME", str(tmp_path / home))
+    assert fleetml("run", path, "--run-id", "r") == 1
+    said = capsys.readouterr().err
+    assert f"a run's records must be writable, {tmp_path / home}/runs/r is not" in said
+    assert "set FLEETML_HOME" in said

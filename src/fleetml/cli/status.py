@@ -41,7 +41,7 @@ def line(document: Mapping[str, Any], state: str) -> str:
     from fleetml.report import text
 
     began = document.get("started", 0)
-    taken = text.seconds(document["finished"] - began) if document.get("finished") and began else ""
+    taken = text.seconds(max(0.0, document["finished"] - began)) if document.get("finished") and began else ""
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began))
     return f"{document['run_id']}  {state}  {document['engine']}  {document['pipeline']}  {started}  {taken}".rstrip()
 

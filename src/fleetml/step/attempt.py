@@ -76,6 +76,7 @@ class _Attempt:
     log: Path
     share: results_lock.Shared
     started: float = field(default_factory=time.time)
+    began: float = field(default_factory=time.monotonic)  # the same moment, of a clock that nobody sets
     key: cache.Key | None = None
     result: str = ""  # the folder under results/, while it is being made too: so the collector leaves that alone
     exit: Exit = field(default_factory=lambda: Exit(0))
@@ -267,7 +268,7 @@ class _Attempt:
         rates = self.context.settings.rates
         cost = asdict(estimate(usage.cpu_seconds, usage.wall_seconds, usage.max_rss_bytes, rates))
         return StepOutcome(
-            state, usage=usage, cost=cost, seconds=time.time() - self.started, attempt=self.number, **known
+            state, usage=usage, cost=cost, seconds=time.monotonic() - self.began, attempt=self.number, **known
         )
 
     def running(self) -> Attempt:

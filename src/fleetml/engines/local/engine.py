@@ -78,6 +78,11 @@ class _Engine:
         try:
             return self._run()
         except (OSError, ConfigurationError) as error:
+            if not self.begun and isinstance(error, OSError):
+                raise Unavailable(
+                    f"a run's records must be writable, {self.records.folder} is not: {error.strerror or error}; "
+                    "free the disk, mend its permissions, or set FLEETML_HOME to another folder"
+                ) from error
             if not self.begun or self.records.exists():
                 raise
             raise Unavailable(

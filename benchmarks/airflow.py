@@ -1,6 +1,6 @@
 """Airflow: a pipeline's DAG beside the same DAG by hand, and how long a DAG file of twenty pipelines takes to parse.
 
-By hand: ten Python commands like those of `benchmarks.engine.TEN` (a chain of five, a fan-out of four, a join) as BashOperators
+By hand: ten Python commands like those of the pipeline (a chain of five, a fan-out of four, a join) as BashOperators
 that hand their results on by XCom; then the same with a first and a last task, as a DAG has that checks its parameters and
 tells how it ended. Once they are trivial, once they take a second each. Takes five minutes, of which Airflow's start is one.
 """
@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from benchmarks.engine import TEN
 from fleetml.settings import Settings
 from fleetml.stack import airflow, ports, processes
 from fleetml.stack.airflow_client import FINAL, AirflowClient
@@ -35,6 +34,33 @@ locks = ["lock.txt"]
 [images."fleetml/orchestrator"]
 venv = "{orchestrator}"
 locks = ["lock.txt"]
+"""
+TEN = """
+from kfp import dsl
+
+WRITE = (
+    "import pathlib, sys; p = pathlib.Path(sys.argv[1]); "
+    "p.parent.mkdir(parents=True, exist_ok=True); p.write_text(sys.argv[2])"
+)
+
+
+@dsl.container_component
+def echo(text: str, out: dsl.OutputPath(str)):
+    return dsl.ContainerSpec(image="fleetml/ml", command=["python", "-c", WRITE], args=[out, text])
+
+
+@dsl.container_component
+def join(a: str, b: str, c: str, d: str, out: dsl.OutputPath(str)):
+    return dsl.ContainerSpec(image="fleetml/ml", command=["python", "-c", WRITE], args=[out, a])
+
+
+@dsl.pipeline(name="ten")
+def ten(seed: str = ""):
+    last = echo(text=seed)
+    for number in range(4):
+        last = echo(text=f"{last.outputs['out']}{number}")
+    fan = [echo(text=f"{last.outputs['out']}-{number}") for number in range(4)]
+    join(**{name: task.outputs["out"] for name, task in zip("abcd", fan)})
 """
 HAND = """
 from airflow.providers.standard.operators.bash import BashOperator

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +106,27 @@ def test_the_interfaces_of_the_tasks_are_those_of_the_components() -> None:
 
     target = ROOT / "src" / "fleetml" / "workflow" / "tasks.yaml"
     assert compile_pipeline(ROOT / "components" / "tabular" / "tasks.py", target, check=True) == (target, False)
+
+
+def test_an_unchanged_workflow_loads_no_parser_and_no_library(tmp_path: Path) -> None:
+    place = tmp_path / "w.yaml"
+    place.write_text(yaml.safe_dump(EXAMPLE))
+    code = (
+        "import sys; from pathlib import Path; from fleetml.pipeline import load; from fleetml.workflow import source;"
+        f"load(source.ir_file(Path({str(place)!r}), Path({str(tmp_path)!r})), Path({str(tmp_path)!r}) / 'ir');"
+        "print(sorted({'yaml', 'pydantic', 'jsonschema', 'kfp', 'numpy', 'optuna', 'fleetml.workflow.emit'} & set(sys.modules)))"
+    )
+    said = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
+    assert [each.stdout.strip() for each in said] == ["['fleetml.workflow.emit', 'yaml']", "[]"]
+
+
+def test_kfp_takes_the_ir_of_a_workflow(tmp_path: Path) -> None:
+    from kfp import components
+
+    place = tmp_path / "w.json"
+    document = {**training(), "global_parameters": {"seed": 3}}
+    place.write_text(json.dumps(document))
+    target, _ = source.compile_file(place)
+    made = components.load_component_from_file(str(target))
+    assert made.name == "training-pipeline-v1"
+    assert made.component_spec.inputs["seed"].default == 3

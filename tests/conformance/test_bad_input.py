@@ -497,7 +497,7 @@ def test_a_clock_that_jumps_changes_no_duration(
     path = tmp_path / "p.yaml"
     path.write_text(json.dumps(one_step(["true"])))
     jumps, real = itertools.count(), time.time
-    monkeypatch.setattr("time.time", lambda: real() + jump * min(1, next(jumps) // 12))
+    monkeypatch.setattr("time.time", lambda: real() + jump * min(1, next(jumps) // 4))
     assert fleetml("run", path, "--run-id", "r", "--workers", 1) == 0
     monkeypatch.undo()
     monkeypatch.setenv("FLEETML_PROJECT", str(project.project))

@@ -12,10 +12,8 @@ import contextlib
 import errno
 import importlib
 import json
-import logging
 import os
 import sys
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -126,8 +124,21 @@ def load(entry: str) -> Any:
     return getattr(importlib.import_module(module), function)
 
 
+def _print_notes() -> None:
+    """Have the progress of a step printed: our own notes, and only what is worth a warning of the libraries'."""
+    if "logging" not in sys.modules:  # nothing that was imported logs; to load it would be a fifth of a small step
+        return
+    import logging
+
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
+    for own in ("fleetml", "components"):
+        logging.getLogger(own).setLevel(logging.INFO)
+
+
 def _failure(error: BaseException) -> dict[str, Any]:
     """Describe the error and the innermost line of the user's own code (not a library's) it passed."""
+    import traceback  # here, as most steps end well
+
     frames = traceback.extract_tb(error.__traceback__)
     last = [frame for frame in frames if _is_own(frame.filename)][-1:]
     full = next((words for words in _FULL if words in str(error)), "")  # libraries wrap what the system said
@@ -152,13 +163,11 @@ def main(argv: list[str]) -> int:
         print("usage: python -m fleetml.component module:function EXECUTOR_INPUT_JSON", file=sys.stderr)
         return 2
     entry, executor_input = argv[0], json.loads(argv[1])
-    # The progress of a step: our own notes, and only what is worth a warning of the libraries'.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
-    for own in ("fleetml", "components"):
-        logging.getLogger(own).setLevel(logging.INFO)
     try:
         kwargs, made = arguments(executor_input)
-        returned = load(entry)(**kwargs)
+        function = load(entry)
+        _print_notes()
+        returned = function(**kwargs)
         _sign(made)
         write_output(executor_input, returned, made)
     except Exception as error:
@@ -169,6 +178,8 @@ def main(argv: list[str]) -> int:
         if found["user_error"]:
             print(f"error: {found['message']}", file=sys.stderr)
         else:
+            import traceback
+
             traceback.print_exc()
         return 1
     return 0

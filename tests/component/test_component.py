@@ -158,3 +158,23 @@ def test_it_loads_the_standard_library_only() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "['fleetml']\n"
+
+
+def test_a_step_prints_our_notes_and_no_chatter_of_libraries(tmp_path: Path) -> None:
+    (tmp_path / "noting.py").write_text(
+        "import logging\n"
+        "def work():\n"
+        "    logging.getLogger('components.x').info('a note')\n"
+        "    logging.getLogger('library').info('chatter')\n"
+    )
+    document = {"outputs": {"outputFile": str(tmp_path / "executor_output.json")}}
+    command = [sys.executable, "-m", "fleetml.component", "noting:work", json.dumps(document)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "a note\n"
+
+
+def test_a_step_does_not_wait_for_modules_that_most_do_not_need() -> None:
+    told = "import sys; before = set(sys.modules); import fleetml.component; print(*set(sys.modules) - before)"
+    loaded = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.split()
+    assert "fleetml.component" in loaded
+    assert not {"dataclasses", "inspect", "logging", "traceback"} & set(loaded)

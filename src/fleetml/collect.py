@@ -164,8 +164,8 @@ class _Search:
         if old and not needed and self._doom_run(records, held):
             return
         self._busy |= running
-        for place in records.folder.rglob("*.json"):
-            self._use(place.read_text(encoding="utf-8"), unfinished=running)
+        for place in _files(records):  # of the run's workspace, whatever it is called, nothing is a record
+            self._use(place.read_text(encoding="utf-8", errors="replace"), unfinished=running)
 
     def _running(self, records: Run, document: Mapping[str, Any]) -> bool:
         if document["engine"] == "airflow" and document["state"] == "running":
@@ -243,7 +243,11 @@ def _changed(place: Path) -> float:
 
 def _last_change(records: Run) -> float:
     """When the run's record was written last, or that of one of its steps, where it never ended."""
-    return max(map(_changed, (records.folder / "run.json", *(records.folder / "steps").rglob("attempt-*.json"))))
+    return max(map(_changed, _files(records)))
+
+
+def _files(records: Run) -> list[Path]:
+    return [records.folder / "run.json", *(records.folder / "steps").rglob("attempt-*.json")]
 
 
 def _size(place: Path) -> int:

@@ -119,6 +119,17 @@ def test_the_last_runs_of_each_pipeline_stay(house: House) -> None:
     assert len(house.results) == 2
 
 
+def test_what_lies_in_a_workspace_is_no_record(house: House) -> None:
+    result = house.result(40)
+    workspace = house.run("last", 40).workspace
+    workspace.mkdir()
+    (workspace / "theirs.json").write_bytes(b"\xff")
+    (workspace / "folder.json").mkdir()
+    (workspace / "names.json").write_text(json.dumps(result))
+    house.collect(keep_last=1)
+    assert (house.runs, house.results) == ({"last"}, set())
+
+
 def test_what_models_come_from_stays(house: House) -> None:
     by_run, by_digest, by_name, gone = (house.result(40, text) for text in ("run", "digest", "name", "gone"))
     house.run("trained", 40, by_run)

@@ -32,7 +32,6 @@ PASSED = (
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"  # the same whoever starts the step
 _LOOK = 0.05  # s between looks at cancel and limits; the end of the step itself is noticed at once
 _PR_SET_PDEATHSIG = 1
-_MARK = "FLEETML_STEP"  # a variable that every process of a step has; its value is the step's own folder
 
 
 @frozen
@@ -235,15 +234,6 @@ def _await_end(pid: int, over: threading.Event) -> None:
 def _signal_group(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-
-
-def _kill_strays(folder: Path) -> None:
-    """Kill what left the step's process group: descendants carry its mark in their environment (Linux)."""
-    token = f"{_MARK}={folder}".encode()
-    for entry in Path("/proc").glob("[0-9]*/environ") if sys.platform == "linux" else ():
-        with contextlib.suppress(OSError):
-            if token in entry.read_bytes().split(b"\0"):
-                os.kill(int(entry.parent.name), signal.SIGKILL)
 
 
 def _resident(pid: int) -> int:

@@ -1,0 +1,23 @@
+"""docs/settings.md names every variable that is read."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+OURS = {"FLEETML_STACK", "FLEETML_STEP", "FLEETML_CODE_DIGEST"}  # set by us for our own processes
+
+
+def test_every_variable_is_told() -> None:
+    told = (ROOT / "docs/settings.md").read_text()
+    read = {
+        name
+        for file in (ROOT / "src/fleetml").rglob("*.py")
+        for name in re.findall(r"[\"'](FLEETML_[A-Z_]+|KF_[A-Z_]+)", file.read_text())
+    }
+    assert {name for name in read - OURS if name not in told} == set()
+
+
+def test_nothing_is_told_that_is_not_read() -> None:
+    source = "".join(file.read_text() for file in (ROOT / "src/fleetml").rglob("*.py"))
+    for name in re.findall(r"`(FLEETML_[A-Z_]+|KF_[A-Z_]+)", (ROOT / "docs/settings.md").read_text()):
+        assert name in source, name

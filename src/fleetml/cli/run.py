@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import threading
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetml.settings import Settings
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="repeat as needed")
     parser.add_argument("--params", metavar="FILE", help="parameters as YAML or JSON")
     parser.add_argument("--run-id", help="default: the pipeline's name and the time")
+    parser.add_argument("--parent", metavar="FILE", help=argparse.SUPPRESS)  # who started it (docs/adr/0006)
     parser.add_argument("--no-cache", action="store_true", help="run every step anew; its results are still kept")
     add_execution(parser)
 
@@ -58,7 +61,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     parameters = {**defaults(path, plan, settings), **given(args.parameter, args.params, plan)}
     run_id = fresh_id(plan.name, settings, args.run_id)
     retries = triggers_of(path, plan, settings).retries
-    job = Job(plan, ir, plan.bind(parameters), run_id, workers=args.workers, caching=not args.no_cache, retries=retries)
+    job = Job(
+        plan,
+        ir,
+        plan.bind(parameters),
+        run_id,
+        workers=args.workers,
+        caching=not args.no_cache,
+        retries=retries,
+        parent=json.loads(Path(args.parent).read_bytes()) if args.parent else {},
+    )
     return execute(job, settings)
 
 

@@ -91,6 +91,20 @@ def test_without_waiting_the_other_run_goes_on_by_itself(settings: Settings) -> 
     child = Run(settings.home, given["run_id"])
     assert wait_until(lambda: child.exists() and child.read()["state"] == "succeeded", 60)
     assert child.read()["parameters"] == {"word": "w", "n": 3}
+    assert child.read()["parent"] == {"run_id": "run", "step": "start", "wait": False, "chain": ["starts"]}
+
+
+def test_two_that_start_each_other_without_waiting_come_to_an_end(settings: Settings) -> None:
+    ours = (settings.project / "dags/starts/pipeline.yaml").read_text()
+    other = settings.project / "dags/published"
+    (other / "pipeline.yaml").write_text(ours.replace("name: starts", "name: published"))
+    (other / "triggers.yaml").write_text("defaults: {pipeline: starts, wait: false}\n")
+    state, record = run(settings, wait=False, given={})
+    assert state == "succeeded"
+    child = Run(settings.home, (record.latest()["start"].outcome or {})["parameters"]["run_id"])
+    assert wait_until(lambda: child.exists() and child.read()["state"] != "running", 60)
+    assert "that would never end" in (child.latest()["start"].failure or {})["message"]
+    assert len(list((settings.home / "runs").iterdir())) == 2
 
 
 def test_cancelling_ends_what_it_started(settings: Settings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -103,13 +102,17 @@ def _run(
 
 def _spawn(wanted: Start, job: Job, context: RunContext) -> StepOutcome:
     """Start a run that outlives this one: by the command line, in a session of its own."""
-    given = Run(context.settings.home, context.run_id).folder / "started" / f"{job.run_id}.json"
-    atomic.write_text(given, json.dumps(job.parameters))
+    folder, settings = Run(context.settings.home, context.run_id).folder / "started", context.settings
+    given, parent = folder / f"{job.run_id}.json", folder / f"{job.run_id}.parent.json"
+    atomic.write_json(given, dict(job.parameters))
+    atomic.write_json(parent, dict(wanted.parent))
     command = [sys.executable, "-m", "fleetml", "run", str(job.pipeline), "--run-id", job.run_id]
+    command += ["--params", str(given), "--parent", str(parent)]
+    command += ["--runner", settings.runner, "--workers", str(job.workers), *([] if job.caching else ["--no-cache"])]
     subprocess.Popen(
-        [*command, "--params", str(given)],
-        env={**os.environ, **context.settings.variables()},
-        cwd=context.settings.project,
+        command,
+        env={**os.environ, **settings.variables()},
+        cwd=settings.project,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

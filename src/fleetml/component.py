@@ -119,7 +119,11 @@ def _sign(made: Mapping[str, list[Artifact]]) -> None:
 
 
 def load(entry: str) -> Any:
-    """Import ``module:function`` and return the function."""
+    """Import ``module:function`` and return the function.
+
+    No bytecode is left of it: Python takes it for that of a file that was changed within the same second to the same size.
+    """
+    sys.dont_write_bytecode = True
     module, _, function = entry.partition(":")
     return getattr(importlib.import_module(module), function)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,19 @@ def test_values_go_along_a_chain(pipeline: Pipeline, project: Settings) -> None:
     document = Run(project.home, "r").read()
     assert (document["state"], document["engine"], document["steps"]) == ("succeeded", "local", ["a", "b", "c"])
     assert document["cost"]["cpu_seconds"] > 0
+
+
+def test_code_that_changes_within_a_second_is_the_code_that_runs(
+    pipeline: Pipeline, project: Settings, stage: Callable[[str], str]
+) -> None:
+    path = pipeline("def a(): return {'out': 1}\n", {"a": []})
+    source = project.project / "components/stage/work.py"
+    os.utime(source, (1e9, 1e9))
+    assert go(path, project, "before") == "succeeded"
+    stage("def a(): return {'out': 2}\n")
+    os.utime(source, (1e9, 1e9))
+    assert go(path, project, "after") == "succeeded"
+    assert Run(project.home, "after").latest()["a"].outcome["parameters"] == {"out": 2}  # type: ignore[index]
 
 
 def test_independent_steps_run_at_once(pipeline: Pipeline, project: Settings, tmp_path: Path) -> None:

@@ -19,8 +19,11 @@ from typing import Any
 import pytest
 
 from fleetml.cli import main
+from fleetml.engines import local
+from fleetml.pipeline import load
 from fleetml.records import Run
 from fleetml.settings import Settings
+from tests.containers import Containers
 
 OURS = ("Traceback", "internal error", "mistake of FleetML")  # words of mistakes that are not the user's
 
@@ -524,3 +527,19 @@ def test_a_home_that_cannot_be_written_is_named(
     said = capsys.readouterr().err
     assert f"a run's records must be writable, {tmp_path / home}/runs/r is not" in said
     assert "set FLEETML_HOME" in said
+
+
+def test_a_container_is_given_no_file_of_this_machine(
+    containers: Containers, project: Settings, tmp_path: Path
+) -> None:
+    secret = tmp_path / "mine"
+    secret.write_text("x")
+    told = f"{{'artifacts': {{'data': {{'artifacts': [{{'custom_path': {str(secret)!r}}}]}}}}}}"
+    code = HEAD + f"write(P); write(O, json.dumps({told}))"
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps(one_step(["python", "-c", code], "{{$}}", **BOTH)))
+    plan = load(path)
+    assert local.run(local.Job(plan, path, {}, "r"), project, runner=containers.for_any_image()) == "failed"
+    failure = Run(project.home, "r").latest()["bad"].failure
+    assert failure is not None
+    assert "output artifact 'data' of step 'bad' was not written to its path" in failure["message"]

@@ -20,7 +20,7 @@ from fleetml.pipeline.model import Importer
 from fleetml.pipeline.placeholders import fill, render_command, render_env
 from fleetml.records import Attempt, Run
 from fleetml.redaction import Redactor
-from fleetml.runners import Command, Exit, Limits, Runner
+from fleetml.runners import Command, ContainerRunner, Exit, Limits, Runner
 from fleetml.step import exchange
 from fleetml.step.failure import Failure, of_process, shown_inputs
 from fleetml.step.log import Log
@@ -233,7 +233,8 @@ class _Attempt:
     def _keep(self, folder: artifacts.ResultFolder) -> StepOutcome:
         """Check and hash what the step made, publish it, and let the cache point at it."""
         try:
-            parameters, made = exchange.read_outputs(self.step, folder.aside)
+            here = not isinstance(self.runner, ContainerRunner)
+            parameters, made = exchange.read_outputs(self.step, folder.aside, here)
         except StepFailed:  # its message may quote a part of a secret, which nothing would hide
             exchange.refuse_secrets(self.step, folder.aside, {}, {}, self.redactor)
             raise

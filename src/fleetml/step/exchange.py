@@ -93,15 +93,16 @@ def prepare(step: Step, folder: Path) -> None:
         _parameter_file(folder, "").mkdir(parents=True, exist_ok=True)
 
 
-def read_outputs(step: Step, folder: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+def read_outputs(step: Step, folder: Path, here: bool = True) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """Return what a step that ended well left: parameters, and artifact entries with their content hashes.
 
+    `here`: it ran on this machine; of one that ran in a container only `folder` is where it says.
     Raises StepFailed when a declared output is missing or is not what was declared, OSError when it cannot be read.
     """
     written = _document(step, folder)
     parameters = dict(_parameters(step, folder, written.get("parameterValues") or {}))
     made = {
-        name: [_artifact(step, definition, folder, (written.get("artifacts") or {}).get(name) or {})]
+        name: [_artifact(step, definition, folder, (written.get("artifacts") or {}).get(name) or {}, here)]
         for name, definition in step.output_artifacts.items()
     }
     return parameters, made
@@ -185,13 +186,17 @@ def _parameters(step: Step, folder: Path, values: Mapping[str, Any]) -> Iterator
             raise StepFailed(f"a parameter is a text in UTF-8, {place} is not ({error}); encode it") from error
 
 
-def _fetch(written: str | None, target: Path) -> None:
+def _fetch(written: str | None, target: Path, here: bool) -> None:
     """Copy what a step wrote to a path of its own (``Artifact.custom_path``) to where it belongs. Raises OSError."""
+    if not here and not Path(os.path.realpath(written or "/")).is_relative_to(os.path.realpath(target.parent)):
+        return  # or a container would be given any file of this machine
     if written and Path(written) != target and Path(written).exists():
         import shutil
 
-        copy = shutil.copytree if Path(written).is_dir() else shutil.copyfile
-        copy(written, target)
+        if Path(written).is_dir():
+            shutil.copytree(written, target, symlinks=not here)
+        else:
+            shutil.copyfile(written, target)
 
 
 def _belongs(path: Path | None, results: Path) -> bool:
@@ -199,10 +204,12 @@ def _belongs(path: Path | None, results: Path) -> bool:
     return path is not None and path.resolve().is_relative_to(results.resolve())
 
 
-def _artifact(step: Step, definition: ArtifactDefinition, folder: Path, written: Mapping[str, Any]) -> dict[str, Any]:
+def _artifact(
+    step: Step, definition: ArtifactDefinition, folder: Path, written: Mapping[str, Any], here: bool
+) -> dict[str, Any]:
     """The artifact's entry: as asked for, with what the step said of it and the hash of what it wrote."""
     said = (written.get("artifacts") or [{}])[0]
-    _fetch(said.get("custom_path") or said.get("customPath"), folder / definition.name)
+    _fetch(said.get("custom_path") or said.get("customPath"), folder / definition.name, here)
     uri = said.get("uri") or str(folder / definition.name)
     path = artifacts.local_path(uri)
     if path is not None and path.is_relative_to(folder) and (odd := artifacts.odd(path, folder)):

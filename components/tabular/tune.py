@@ -12,7 +12,7 @@ from components.tabular.table import Table
 from components.tabular.train import Trained, learn, publish, with_objective
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
-from fleetml.errors import FleetMLError, InvalidParameter
+from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn import requested_space
 from fleetml.learn.algorithms import ALGORITHMS, METRICS
 from fleetml.learn.search import SearchFailed, check_budget
@@ -87,7 +87,7 @@ class _Search:
         try:
             made = learn(self.given, algorithm, fit.checked(algorithm, chosen), self.seed, self.threads)
             score = made.validation[self.metric]
-        except FleetMLError:
+        except (InvalidData, InvalidParameter):
             raise
         except Exception as error:  # one bad point of the space must not end the search
             self.outcomes.append({**outcome, self.metric: None, "reason": f"{type(error).__name__}: {error}"})

@@ -22,6 +22,7 @@ from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
 from fleetml.learn.algorithms import ALGORITHMS
 from fleetml.learn.forecaster import session
 from fleetml.learn.graph import InvalidGraph
+from fleetml.learn.search import SearchFailed
 from fleetml.serving import deployment
 from fleetml.serving.registry import Registry
 from tests.components.tabular.conftest import rows
@@ -251,6 +252,17 @@ def test_tuning_tries_every_algorithm_and_goes_the_metrics_way(dataset: Any, new
     trials = pl.read_parquet(board.path)
     assert set(trials["algorithm"]) == set(ALGORITHMS)
     assert metrics.metadata["mae"] == round(trials["mae"].min(), 4)
+
+
+def test_a_trial_whose_graph_is_wrong_does_not_end_the_search(
+    dataset: Any, new: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from components.tabular import train
+
+    monkeypatch.setattr(train, "TOLERANCE", -1.0)  # no graph is good enough
+    board = new("board")
+    with pytest.raises(SearchFailed, match="every trial failed, the last: InvalidGraph: a graph must predict what"):
+        tune(dataset(), new("model"), board, new("m"), "linear", max_trials=2)
 
 
 def test_a_search_that_cannot_be_is_refused(dataset: Any, new: Any) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,24 @@ class Redactor:
         self._refused = {form for value in values if value not in names for form in _forms(value)}
         self._forms = sorted({form for value in values for form in _forms(value)}, key=len, reverse=True)
         self.longest = len(self._forms[0]) if self._forms else 0  # characters; no secret is split over more lines
-        self._whole = _alternatives(_pattern(form, "") for form in self._forms)
-        self._split = _alternatives(_pattern(form, "\n?") for form in self._forms)
+        self._cores = {form[_free(form) :].replace("\n", "") for form in self._forms}  # what every match has in it
         self._ends = {form[at : at + _HELD] for form in self._forms for at in range(len(form) - _HELD)}
 
     def text(self, text: str) -> str:
         """Return a text without secrets, and without the passwords of URLs."""
-        secret = self._split if "\n" in text else self._whole
-        return without_passwords(secret.sub(_hide, text))
+        plain = text.replace("\n", "")
+        if any(core in plain for core in self._cores):  # the patterns are slow, of a long secret slow to make too
+            secret = self._split if "\n" in text else self._whole
+            text = secret.sub(_hide, text)
+        return without_passwords(text)
+
+    @cached_property
+    def _whole(self) -> re.Pattern[str]:
+        return _alternatives(_pattern(form, "") for form in self._forms)
+
+    @cached_property
+    def _split(self) -> re.Pattern[str]:
+        return _alternatives(_pattern(form, "\n?") for form in self._forms)
 
     def value(self, value: Any) -> Any:
         """The same for a JSON value."""
@@ -132,8 +143,12 @@ def _alternatives(patterns: Iterable[str]) -> re.Pattern[str]:
 def _pattern(form: str, between: str) -> str:
     """Match a form with `between` between its letters; the first two of a longer one may be on the line before."""
     letters = [re.escape(letter) + between for letter in form]
-    free = _HELD - 1 if len(form) >= 2 * SHORTEST else 0
+    free = _free(form)
     return "".join(f"(?:{letter})?" for letter in letters[:free]) + "".join(letters[free:-1]) + re.escape(form[-1])
+
+
+def _free(form: str) -> int:
+    return _HELD - 1 if len(form) >= 2 * SHORTEST else 0
 
 
 def _files(place: Path) -> Iterator[Path]:

@@ -288,15 +288,24 @@ def _numbers(folder: Path, suffix: str) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
-_RUN = {"run_id": str, "pipeline": str, "engine": str, "state": str, "steps": list}
+_RUN = {"run_id": str, "state": str}
 _ATTEMPT = {"step": str, "number": int, "state": str}
-_OPTIONAL = ("pipeline", "engine", "steps")
+_USUAL: dict[str, Any] = {"pipeline": "", "engine": "", "steps": [], "parameters": {}, "started": 0.0}  # of a run.json
+_TIMES = (int, float)
 _PARTS = ("outcome", "failure", "usage", "cost", "parts", "inputs", "figures")  # mappings or nothing
 
 
 def _run(path: Path) -> dict[str, Any]:
     """Return a run.json. Raises ValueError for what is none, OSError."""
-    return _checked(path, _RUN)
+    document = {**_USUAL, **_checked(path, _RUN)}
+    for name, usual in _USUAL.items():
+        if not isinstance(document[name], _TIMES if isinstance(usual, float) else type(usual)):
+            raise _odd(name)
+    return document
+
+
+def _odd(name: str) -> ValueError:
+    return ValueError(f"its entry '{name}' is missing or of another type")
 
 
 def _checked(path: Path, shapes: Mapping[str, type]) -> dict[str, Any]:
@@ -307,8 +316,11 @@ def _checked(path: Path, shapes: Mapping[str, type]) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ValueError("it is no mapping")
     for name, shape in shapes.items():
-        if not isinstance(document.get(name, shape() if name in _OPTIONAL else None), shape):
-            raise ValueError(f"its entry '{name}' is missing or of another type")
+        if not isinstance(document.get(name), shape):
+            raise _odd(name)
+    for name in ("started", "finished"):
+        if not isinstance(document.get(name) or 0, _TIMES):
+            raise _odd(name)
     return document
 
 

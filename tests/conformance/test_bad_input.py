@@ -433,12 +433,18 @@ DAMAGES = {
     "no mapping": ("run.json", "[1]", "run.json is damaged: it is no mapping"),
     "nothing in it": ("run.json", "{}", "run.json is damaged: its entry 'run_id' is missing"),
     "without end": ("run.json", "[" * 100_000, "run.json is damaged: it is nested without end"),
+    "odd times": ("run.json", '{"run_id": "r", "state": "failed", "started": "x"}', "its entry 'started' is missing"),
     "an attempt that is no JSON": ("steps/bad/attempt-1.json", "{", "attempt-1.json is damaged"),
     "an attempt that is no mapping": ("steps/bad/attempt-1.json", "[]", "attempt-1.json is damaged"),
     "an attempt of odd types": (
         "steps/bad/attempt-1.json",
         '{"step": "bad", "number": 1, "state": "succeeded", "outcome": 5}',
         "attempt-1.json is damaged: its entry 'outcome'",
+    ),
+    "an attempt of odd times": (
+        "steps/bad/attempt-1.json",
+        '{"step": "bad", "number": 1, "state": "succeeded", "started": "x"}',
+        "attempt-1.json is damaged: its entry 'started'",
     ),
 }
 
@@ -460,6 +466,17 @@ def test_damaged_records_are_named_and_take_no_other_run_down(
     assert fleetml("ls") == 0
     assert "other" in capsys.readouterr().out
     assert fleetml("resume", "r") == (2 if whole else 0)
+    assert not any(word in "".join(capsys.readouterr()) for word in OURS)
+
+
+def test_a_record_that_lacks_the_usual_takes_no_other_run_down(
+    fleetml: Callable[..., int], project: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = project.home / "runs/r/run.json"
+    place.parent.mkdir(parents=True)
+    place.write_text('{"run_id": "r", "state": "failed"}')
+    assert [fleetml("ls"), fleetml("status", "r"), fleetml("status"), fleetml("costs", "r")] == [0, 0, 0, 0]
+    assert fleetml("gc", "--dry-run") == 0
     assert not any(word in "".join(capsys.readouterr()) for word in OURS)
 
 

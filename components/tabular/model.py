@@ -120,6 +120,11 @@ class TabularModel:
     """A graph, loaded. Raises InvalidGraph for a file that is none of ours."""
 
     def __init__(self, graph: Path | bytes) -> None:
+        if isinstance(graph, Path) and not graph.stat().st_size:  # what the champion's step writes then
+            raise InvalidGraph(
+                f"the registry has no champion of this model_name ({graph} is empty); "
+                "deploy one (MODEL_DEPLOYMENT), or correct model_name"
+            )
         self.session = session(graph)
         try:
             text = self.session.get_modelmeta().custom_metadata_map[_KEY]

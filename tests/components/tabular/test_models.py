@@ -334,3 +334,9 @@ def test_a_graph_of_another_make_is_refused(tmp_path: Any) -> None:
     with pytest.raises(InvalidGraph, match="a tabular model must carry"):
         TabularModel(tmp_path / "other.onnx")
     assert table.infer(pl.DataFrame({"a": [[1]]}), "a") == ""
+
+
+def test_a_champion_that_is_none_yet_is_told_as_that(tmp_path: Any) -> None:
+    (tmp_path / "model").write_bytes(b"")  # what the champion step writes then
+    with pytest.raises(InvalidGraph, match="no champion"):
+        TabularModel(tmp_path / "model")

@@ -99,6 +99,8 @@ def test_a_run_that_died_says_so(
     with started(environ, "run", path, "--run-id", "r"):
         step = psutil.Process(int(fifo.read_text()))
     assert gone(step)
+    assert fleetml("status", "r") == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()][-1] == ["a", "died"]
     assert fleetml("stop", "r") == 0
     assert "its process died; go on with: fleetml resume r" in capsys.readouterr().out
 

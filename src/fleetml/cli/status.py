@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fleetml.settings import Settings
@@ -32,7 +33,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     latest, before = records.latest(), _earlier(settings, document)
     width = max(map(len, document["steps"]), default=0)
     for step in document["steps"]:
-        say(f"  {step:<{width}}  {_shown(latest.get(step), before)}".rstrip())
+        attempt = latest.get(step)
+        if attempt and attempt.state == "running" and state != "running":  # it ended with its engine, nobody knows when
+            attempt = replace(attempt, state="died", started=0.0)
+        say(f"  {step:<{width}}  {_shown(attempt, before)}".rstrip())
     return 0
 
 

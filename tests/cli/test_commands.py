@@ -309,6 +309,16 @@ def test_what_the_system_refuses_is_one_line(
     assert str(project.home) in err
 
 
+@pytest.mark.parametrize("words", [("ls", "--limit=0"), ("ls", "--limit=-3"), ("gc", "--dry-run", "--keep-last=-1")])
+def test_a_count_that_is_none_is_refused(
+    words: tuple[str, ...], fleetml: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        fleetml(*words)
+    assert ended.value.code == 2
+    assert f"{words[-1].split('=')[0]}: must be a whole number from" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", ["0", "-1", "many"])
 def test_workers_are_a_number_from_one(
     fleetml: Callable[..., int], capsys: pytest.CaptureFixture[str], number: str

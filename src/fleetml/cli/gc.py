@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fleetml.cli.age import age
+from fleetml.cli.count import at_least
 from fleetml.settings import Settings
 
 
@@ -14,7 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--older-than", type=age, default=age("30d"), metavar="AGE", help="90s, 15m, 12h, 30d (the default) or 8w"
     )
     parser.add_argument(
-        "--keep-last", type=int, default=1, metavar="N", help="runs of each pipeline that stay in any case (default: 1)"
+        "--keep-last",
+        type=at_least(0),
+        default=1,
+        metavar="N",
+        help="runs of each pipeline that stay in any case (default: 1)",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed")
 

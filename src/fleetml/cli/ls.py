@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from fleetml.cli.count import at_least
 from fleetml.settings import Settings
 
 STATES = ("running", "died", "succeeded", "failed", "cancelled")
@@ -15,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--state", choices=STATES, help="only these; died: the record says running, its process is gone"
     )
     parser.add_argument("--pipeline", metavar="NAME", help="only runs of this pipeline")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the latest N of them")
+    parser.add_argument("--limit", type=at_least(1), metavar="N", help="only the latest N of them")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetml.cli.count import at_least
 from fleetml.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,13 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_execution(parser: argparse.ArgumentParser) -> None:
     """How many steps at once, and what runs them."""
     parser.add_argument("--runner", metavar="NAME", help="subprocess, docker or kubernetes (default: FLEETML_RUNNER)")
-    parser.add_argument("--workers", type=_workers, default=os.cpu_count() or 1, help="steps at once (default: cores)")
-
-
-def _workers(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"steps at once are a whole number from 1, got {text!r}")
-    return int(text)
+    parser.add_argument(
+        "--workers", type=at_least(1), default=os.cpu_count() or 1, help="steps at once (default: cores)"
+    )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -1,14 +1,18 @@
-"""Run the benchmarks named on the command line, all of them without names; print one line a figure."""
+"""Run the benchmarks named on the command line, those of `NAMES` without names; print one line a figure."""
 
 import importlib
 import os
 import sys
 
 NAMES = ("engine", "resume", "ingest", "serving")
+OTHERS = ("graph", "airflow", "containers")  # take minutes, or a Docker engine
 
 
 def main(names: list[str]) -> int:
-    """Return 1 if a benchmark could not run."""
+    """Return 2 for a name that is no benchmark."""
+    if unknown := [name for name in names if name not in (*NAMES, *OTHERS)]:
+        print(f"error: no benchmark '{unknown[0]}'; there are {', '.join((*NAMES, *OTHERS))}", file=sys.stderr)
+        return 2
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
     for name in names or NAMES:
         for figure, value, unit in importlib.import_module(f"benchmarks.{name}").run():

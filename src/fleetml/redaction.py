@@ -16,7 +16,7 @@ from typing import Any
 HIDDEN = "***"
 SHORTEST = 4  # characters; to hide "1" or "yes" would hide half of every log, and tell what it is
 _HELD = 3  # characters of a secret at the end of a line that make the line wait for the next one
-_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s/:@?#\"'<>]*):([^\s/@\"'<>]+)@")
+_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s/:@?#\"'<>]*):([^\s/\"'<>]+)@")
 _CHUNK = 1 << 20  # bytes
 
 

@@ -140,6 +140,7 @@ def test_a_file_named_after_a_secret_is_found(tmp_path: Path) -> None:
         ("redis://:p@h", "redis://:***@h"),
         ("http://h:80/a@b and a@b", "http://h:80/a@b and a@b"),
         ("git@host:path https://u@h", "git@host:path https://u@h"),
+        ("mysql://u:p@ss@h/db", "mysql://u:***@h/db"),
     ],
 )
 def test_passwords_of_urls_are_hidden(text: str, shown: str) -> None:

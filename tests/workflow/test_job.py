@@ -123,6 +123,17 @@ def test_a_forecasting_job_runs_train_forecaster_on_its_data(
     assert (run["pipeline"], run["parameters"]["target"]) == ("train-forecaster", "cpu")
 
 
+def test_the_retries_of_its_triggers_are_those_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEETML_PROJECT", str(ROOT))
+    monkeypatch.setenv("FLEETML_HOME", str(tmp_path / "home"))
+    (tmp_path / "job.triggers.yaml").write_text("retries: 2\n")
+    place = tmp_path / "job.json"
+    place.write_text('{"model_id": "m", "dataset": {"uri": "gone.csv"}, "algorithm": "linear"}')
+    assert main(["train", str(place)]) == 1
+    (run,) = runs(tmp_path / "home")
+    assert run["retries"] == 2
+
+
 def test_jobs_and_workflows_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setenv("FLEETML_PROJECT", str(ROOT))
     monkeypatch.setenv("FLEETML_HOME", str(tmp_path / "home"))

@@ -30,7 +30,7 @@ def read(place: Path, settings: Settings) -> Mapping[str, Any] | None:
 
 def run(found: Mapping[str, Any], place: Path, settings: Settings) -> int:
     """Run a job; return the exit status as `fleetml run` does. Raises InvalidWorkflow, InvalidParameter."""
-    from fleetml.cli.pipelines import defaults
+    from fleetml.cli.pipelines import defaults, triggers_of
     from fleetml.cli.run import execute, fresh_id
     from fleetml.engines.local import Job
     from fleetml.pipeline import load
@@ -46,4 +46,5 @@ def run(found: Mapping[str, Any], place: Path, settings: Settings) -> int:
             ir, given, triggers = source.keep(job.workflow(found, folder), settings.home), {}, place
     plan = load(ir, settings.home / "ir")
     parameters = plan.bind({**defaults(triggers, plan, settings), **given})
-    return execute(Job(plan, ir, parameters, fresh_id(plan.name, settings), workers=os.cpu_count() or 1), settings)
+    run_id, retries = fresh_id(plan.name, settings), triggers_of(triggers, plan, settings).retries
+    return execute(Job(plan, ir, parameters, run_id, workers=os.cpu_count() or 1, retries=retries), settings)

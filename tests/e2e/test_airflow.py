@@ -79,7 +79,7 @@ class Stack:
 
     def wait(self, pipeline: str, run_id: str) -> dict[str, str]:
         """Return the states of the tasks once the run is over."""
-        for _ in self.client.follow(pipeline, run_id):
+        for _ in self.client.follow(pipeline, run_id, self.service.alive):
             pass
         return {task: str(found["state"]) for task, found in self.client.tasks(pipeline, run_id).items()}
 

@@ -138,3 +138,13 @@ def test_following_gives_up_on_one_that_stays_away(
 def test_nobody_there_names_the_remedy() -> None:
     with pytest.raises(Unavailable, match=r"does not answer: .*; start the stack: fleetml up"):
         AirflowClient(f"http://{ports.HOST}:{ports.free()}", "admin", "secret").import_errors()
+
+
+def test_a_run_of_an_airflow_that_lost_a_process_is_not_waited_for(airflow: Answers, client: AirflowClient) -> None:
+    airflow.say("GET dags/d/dagRuns/r", (200, {"state": "running"}))
+    airflow.say(
+        "GET dags/d/dagRuns/r/taskInstances?limit=1000&offset=0", (200, {"task_instances": [], "total_entries": 0})
+    )
+    looks = iter([True, True, False])
+    with pytest.raises(Unavailable, match=r"has lost a process, so run r does not go on"):
+        list(client.follow("d", "r", lambda: next(looks)))

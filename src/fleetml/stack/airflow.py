@@ -77,7 +77,8 @@ def environment(settings: Settings, image: Image, home: Path, port: int) -> dict
         "CORE__PARALLELISM": "8",
         "CORE__EXECUTION_API_SERVER_URL": f"{base}/execution/",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        # A busy machine keeps a writer waiting: after 5 s, which is the default, the scheduler would end.
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "API__HOST": ports.HOST,
         "API__PORT": str(port),
         "API__BASE_URL": base,

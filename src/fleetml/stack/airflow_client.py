@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,14 +73,20 @@ class AirflowClient:
         place = f"dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances"
         return {_instance(task): task for task in self._all(f"{place}?", "task_instances")}
 
-    def follow(self, dag_id: str, run_id: str) -> Iterator[tuple[str, str]]:
+    def follow(self, dag_id: str, run_id: str, alive: Callable[[], bool] = lambda: True) -> Iterator[tuple[str, str]]:
         """Yield (task id, state) as states change, until the run is over and its record is written.
 
-        Raises Unavailable when Airflow does not answer for a minute.
+        Raises Unavailable when Airflow does not answer for a minute, or one of its processes is no longer `alive`: without
+        a scheduler it would answer for ever, and nothing go on.
         """
         known: dict[str, str] = {}
         answered = time.monotonic()
         while True:
+            if not alive():
+                raise Unavailable(
+                    f"Airflow at {self.address} has lost a process, so run {run_id} does not go on; its log tells why, "
+                    "`fleetml up` starts it again"
+                )
             try:
                 over = self.state(dag_id, run_id) in FINAL
                 tasks = self.tasks(dag_id, run_id)

@@ -12,6 +12,7 @@ from fleetml.records import Attempt, Run
 from fleetml.settings import Settings
 from fleetml.stack import airflow, processes
 from fleetml.stack.airflow_client import FINAL, AirflowClient
+from fleetml.stack.processes import Service
 from fleetml.stack.state import Stack
 
 # Airflow's words -> those of docs/adr/0001
@@ -35,6 +36,7 @@ class AirflowRun:
     plan: Plan
     dag_id: str
     records: Run
+    service: Service
 
     @property
     def link(self) -> str:
@@ -44,7 +46,7 @@ class AirflowRun:
         """Yield (step, state, its latest record) at each change, until the run is over."""
         steps = {step.replace("/", "."): step for step in self.plan.steps}  # Airflow's task ids
         steps |= {f"{name.replace('/', '.')}.outcome": name for name in self.plan.steps}  # of loops
-        for task, state in self.client.follow(self.dag_id, self.records.run_id):
+        for task, state in self.client.follow(self.dag_id, self.records.run_id, self.service.alive):
             if step := steps.get(task):
                 yield step, _STATES.get(state, state), self.latest(step)
 
@@ -86,7 +88,7 @@ def start(stack: Stack, settings: Settings, plan: Plan, parameters: Mapping[str,
         raise FleetMLError(
             f"Airflow's answer to a trigger of {dag_id} lacks {error}; see {stack.services['airflow'].log}"
         ) from None
-    return AirflowRun(client, plan, dag_id, Run(settings.home, run_id))
+    return AirflowRun(client, plan, dag_id, Run(settings.home, run_id), stack.services["airflow"])
 
 
 def stop(records: Run, stack: Stack | None, timeout_seconds: float = 60.0) -> str:

@@ -238,10 +238,10 @@ def _one_in_airflow(client: Any, path: Path, one: Found, settings: Settings) -> 
 
 def report(found: list[Found]) -> None:
     engines = list(dict.fromkeys(engine for one in found for engine in one.states))
-    print(f"{len(found)} pipelines, {sum(one.plan is not None for one in found)} load.")
+    print(f"{len(found)} pipelines, {sum(one.plan is not None for one in found)} load.  ")
     for engine in engines:
         counts = Counter(one.states.get(engine, "") for one in found if one.plan)
-        print(f"{engine}: {', '.join(f'{count} {state}' for state, count in counts.most_common())}.")
+        print(f"{engine}: {', '.join(f'{count} {state}' for state, count in counts.most_common())}.  ")
     print(f"\n| pipeline | loads | {' | '.join(engines)} | why not |\n|---|---|{'---|' * len(engines)}---|")
     for one in found:
         cells = [one.name, "yes" if one.plan else "refused", *(one.states.get(engine, "") for engine in engines)]
@@ -251,7 +251,18 @@ def report(found: list[Found]) -> None:
         print(f"| {' | '.join(cells)} | {why} |")
 
 
+# What our own messages come to in a table.
+_SHORT = (
+    (r".*: (\w+) \(kfp-kubernetes\) is not honoured.*", r"needs a cluster: \1"),
+    (r".*image '([^']*)' has no environment on this machine.*", r"needs the image \1"),
+    (r".*the step asks for \d+ GPUs? \((\w+)\).*", r"asks for a GPU (\1), there is none"),
+)
+
+
 def shortened(reason: str) -> str:
+    for pattern, said in _SHORT:
+        if found := re.fullmatch(pattern, reason):
+            return found.expand(said)
     plain = re.sub(r"/\S*/(tmp\S*|given\.txt)", "…", reason).replace("|", "\\|")
     return plain if len(plain) < 220 else plain[:219] + "…"
 

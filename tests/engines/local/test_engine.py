@@ -15,6 +15,7 @@ from fleetml.engines import local
 from fleetml.errors import ConfigurationError, InvalidParameter
 from fleetml.pipeline import load
 from fleetml.records import Attempt, Run
+from fleetml.runners import accelerators
 from fleetml.settings import Settings
 from tests.small_pipelines import Pipeline
 
@@ -30,6 +31,21 @@ def go(path: Path, project: Settings, run_id: str = "r", **known: Any) -> str:
 
 def states(project: Settings, run_id: str = "r") -> dict[str, str]:
     return {step: attempt.state for step, attempt in Run(project.home, run_id).latest().items()}
+
+
+def test_gpus_that_are_not_here_are_told_before_anything_runs(
+    pipeline: Pipeline, project: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(accelerators, "DEVICES", tmp_path / "none")
+    path = pipeline(CHAIN, {"a": [], "b": ["a"]})
+    document = json.loads(path.read_text())
+    document["deploymentSpec"]["executors"]["exec-b"]["container"]["resources"] = {
+        "accelerator": {"resourceCount": "1"}
+    }
+    path.write_text(json.dumps(document))
+    with pytest.raises(ConfigurationError, match="step 'b' asks for 1 GPU"):
+        go(path, project)
+    assert not Run(project.home, "r").exists()
 
 
 def test_values_go_along_a_chain(pipeline: Pipeline, project: Settings) -> None:

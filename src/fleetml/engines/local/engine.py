@@ -13,7 +13,7 @@ from typing import Any
 from fleetml.engines.local.schedule import Schedule, Tell
 from fleetml.errors import ConfigurationError, InvalidParameter, Unavailable
 from fleetml.frozen import frozen
-from fleetml.pipeline import Plan
+from fleetml.pipeline import Plan, Step
 from fleetml.records import Run
 from fleetml.runners import Runner, choice
 from fleetml.settings import Settings
@@ -116,8 +116,8 @@ class _Engine:
             self.records.finish(schedule.state)
             return schedule.state
 
-    def _require_images(self) -> None:
-        """Refuse a run that could not get through: a step whatever happens needs an image that is not here.
+    def _require_means(self) -> None:
+        """Refuse a run that could not get through: a step whatever happens needs an image or GPUs that are not here.
 
         What a condition may leave out is told if it comes to that. Raises ConfigurationError.
         """
@@ -128,9 +128,17 @@ class _Engine:
                     self.context.images.resolve(step.container.image)
                 except ConfigurationError as error:
                     raise ConfigurationError(f"step '{name}': {error}") from None
+                self._require_gpus(step)
+
+    def _require_gpus(self, step: Step) -> None:
+        resources = step.container.resources
+        if resources.accelerator_count.isdecimal() and not hasattr(self.runner, "honours"):  # a cluster has its own
+            from fleetml.runners import accelerators
+
+            accelerators.require(resources, f"step '{step.name}'")
 
     def _begin(self) -> None:
-        self._require_images()
+        self._require_means()
         if self.records.exists() and not self.job.resumed:
             raise InvalidParameter(
                 f"a run id is used once, {self.job.run_id!r} exists; "

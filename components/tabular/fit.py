@@ -13,6 +13,7 @@ from components.tabular.transformations import ML_OPSET
 from fleetml.errors import InvalidParameter
 from fleetml.learn.algorithms import CLASSIFICATION, OPTIMIZERS, fault
 from fleetml.learn.builder import IR_VERSION, OPSET
+from fleetml.learn.tabular import of_float32
 
 Floats = npt.NDArray[np.float32]
 Chosen = Mapping[str, Any]
@@ -178,7 +179,7 @@ def convert(algorithm: str, estimator: Any, features: int, classifies: bool) -> 
 
         types = [("rows", FloatTensorType([None, features]))]
         if algorithm == "lightgbm":
-            booster = _of_float32(estimator.booster_)
+            booster = of_float32(estimator.booster_)
             model = onnxmltools.convert_lightgbm(booster, initial_types=types, target_opset=15, zipmap=False)
         else:
             model = onnxmltools.convert_xgboost(estimator, initial_types=types, target_opset=15)
@@ -197,27 +198,6 @@ def convert(algorithm: str, estimator: Any, features: int, classifies: bool) -> 
     model.ir_version = IR_VERSION
     model.graph.name = algorithm  # the converters draw one: the same model would be another file each time
     return model
-
-
-def _of_float32(booster: Any) -> Any:
-    """Return the model with its thresholds rounded down to float32.
-
-    A graph's thresholds are float32, and the converter rounds to the nearest: where two values of a column are neighbours
-    in float32, that sends one of them the other way. x <= t is x <= (t rounded down) for every x of float32.
-    """
-    import lightgbm
-
-    def line(text: str) -> str:
-        if text.startswith("tree_sizes="):  # of the texts as they were; not needed
-            return ""
-        if not text.startswith("threshold="):
-            return text
-        exact = np.array(text.removeprefix("threshold=").split(), dtype=np.float64)
-        near = exact.astype(np.float32)
-        down = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)
-        return "threshold=" + " ".join(repr(float(value)) for value in down)
-
-    return lightgbm.Booster(model_str="\n".join(line(text) for text in booster.model_to_string().split("\n")))
 
 
 def outputs(estimator: Any, rows: Floats, classifies: bool) -> Floats:

@@ -33,6 +33,19 @@ def test_each_family_learns_and_its_graph_says_the_same(family, table):
     np.testing.assert_allclose(graph[:, 0], said, atol=1e-4)
 
 
+@pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
+def test_values_that_are_neighbours_in_float32_stay_apart_in_the_graph(family):
+    places = np.arange(400) % 2
+    near = np.where(places == 0, np.float32(0.1), np.nextafter(np.float32(0.1), np.float32(1)))
+    rows = np.stack([near, np.arange(400) % 7], axis=1).astype(np.float32)
+    table = Table(rows, (places * 2.5).astype(np.float32), np.ones(400, np.float32))
+    estimator = fitted(family, table)
+    session = ort.InferenceSession(tabular.convert(family, estimator, 2).SerializeToString())
+    said = tabular.predict(estimator, rows)
+    assert np.ptp(said) > 2  # the model tells them apart
+    np.testing.assert_allclose(session.run(None, {"rows": rows})[0][:, 0], said, atol=1e-4)
+
+
 @pytest.mark.parametrize("family", ["lightgbm", "xgboost", "random_forest"])
 def test_a_passed_deadline_leaves_a_smaller_ensemble_that_works(family, table):
     whole, cut = fitted(family, table), fitted(family, table, deadline=time.monotonic())

@@ -206,8 +206,10 @@ def convert(family: str, estimator: Any, features: int) -> onnx.ModelProto:
     if family in ("lightgbm", "xgboost"):
         import onnxmltools
 
-        converters = {"lightgbm": onnxmltools.convert_lightgbm, "xgboost": onnxmltools.convert_xgboost}
-        model = converters[family](estimator, initial_types=types, target_opset=15)
+        if family == "lightgbm":
+            model = onnxmltools.convert_lightgbm(of_float32(estimator.booster_), initial_types=types, target_opset=15)
+        else:
+            model = onnxmltools.convert_xgboost(estimator, initial_types=types, target_opset=15)
     else:
         from skl2onnx import convert_sklearn
 
@@ -218,6 +220,27 @@ def convert(family: str, estimator: Any, features: int) -> onnx.ModelProto:
     model.ir_version = IR_VERSION
     model.graph.name = family  # the converters draw one: the same model would be another file each time
     return model
+
+
+def of_float32(booster: Any) -> Any:
+    """Return the model with its thresholds rounded down to float32.
+
+    A graph's thresholds are float32, and the converter rounds to the nearest: where two values of a column are neighbours
+    in float32, that sends one of them the other way. x <= t is x <= (t rounded down) for every x of float32.
+    """
+    import lightgbm
+
+    def line(text: str) -> str:
+        if text.startswith("tree_sizes="):  # of the texts as they were; not needed
+            return ""
+        if not text.startswith("threshold="):
+            return text
+        exact = np.array(text.removeprefix("threshold=").split(), dtype=np.float64)
+        near = exact.astype(np.float32)
+        down = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)
+        return "threshold=" + " ".join(repr(float(value)) for value in down)
+
+    return lightgbm.Booster(model_str="\n".join(line(text) for text in booster.model_to_string().split("\n")))
 
 
 def predict(estimator: Any, rows: Floats) -> Floats:

@@ -15,8 +15,8 @@ from typing import Any
 from fleetml.errors import ConfigurationError
 from fleetml.frozen import frozen
 from fleetml.pipeline.document import parsed
+from fleetml.settings import TABLE
 
-TABLE = Path("images/images.toml")
 STAMP = "fleetml-environment.json"  # left in a finished venv by whoever built it: locks, python
 
 

@@ -268,6 +268,11 @@ class Run:
         return folder / f"attempt-{wanted}.log" if wanted in numbers else None
 
 
+def fresh_id(name: str) -> str:
+    """Return an id for a run of what is called `name`: that, the time, and four letters."""
+    return f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(2).hex()}"
+
+
 def _locked(lock: IO[str]) -> bool:
     """Lock a file for this process; whoever only looks whether it is locked holds it for an instant, so ask again."""
     for pause in (0.02, 0.05, 0.1, 0.0):

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -73,11 +72,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def fresh_id(pipeline: str, settings: Settings, wanted: str | None = None) -> str:
     """Return the id of a run to come: `wanted`, or one of the pipeline's name and the time. Raises InvalidParameter."""
+    from fleetml import records
     from fleetml.errors import InvalidParameter
-    from fleetml.records import Run
 
-    run_id = wanted or f"{pipeline}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(2).hex()}"
-    if Run(settings.home, run_id).exists():
+    run_id = wanted or records.fresh_id(pipeline)
+    if records.Run(settings.home, run_id).exists():
         raise InvalidParameter(f"a run id is used once, {run_id!r} exists; choose another, or: fleetml resume {run_id}")
     return run_id
 

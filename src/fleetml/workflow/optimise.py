@@ -15,8 +15,6 @@ the training task's, which is of the validation rows, before any other task's: a
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,6 +26,7 @@ from fleetml.frozen import frozen
 from fleetml.learn import requested_space
 from fleetml.learn.algorithms import METRICS
 from fleetml.learn.requested_space import Dimension
+from fleetml.records import fresh_id
 from fleetml.settings import Settings
 from fleetml.workflow import grammar, parameters
 from fleetml.workflow.grammar import InvalidWorkflow
@@ -88,7 +87,7 @@ async def optimize_hyperparameters(
     if settings is None:
         settings = await asyncio.to_thread(Settings.from_environment)
     study = await asyncio.to_thread(_study, checked)
-    name = f"{checked.workflow.pipeline}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(2).hex()}"
+    name = fresh_id(checked.workflow.pipeline)
     record = settings.home / "searches" / f"{name}.json"
     trials: list[Trial] = []
     for number in range(checked.max_trials):

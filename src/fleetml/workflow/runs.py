@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future
 from dataclasses import field
@@ -164,12 +163,12 @@ def start(
     """Start a run. Raises as `submit_ml_workflow`."""
     from fleetml.engines.local import Job
     from fleetml.pipeline import load
-    from fleetml.records import Run
+    from fleetml.records import Run, fresh_id
 
     ir = source.keep(workflow, settings.home)
     plan = load(ir, settings.home / "ir")
     bound = plan.bind({**source.installation(plan, settings), **parameters})
-    run_id = run_id or f"{plan.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(2).hex()}"
+    run_id = run_id or fresh_id(plan.name)
     if Run(settings.home, run_id).exists():
         raise InvalidParameter(f"a run id is used once, {run_id!r} exists; choose another")
     job = Job(plan, ir, bound, run_id, workers=workers or os.cpu_count() or 1, caching=caching)

@@ -19,7 +19,7 @@ from fleetml.pipeline.model import ArtifactDefinition, Container, Parameter
 from fleetml.records import Run
 from fleetml.runners.subprocess import SubprocessRunner
 from fleetml.settings import Settings
-from fleetml.step import RunContext, StepOutcome, run
+from fleetml.step import RunContext, StepOutcome, exchange, run
 
 GOOD = """
 def work(n, data, metrics):
@@ -380,3 +380,11 @@ def test_a_step_s_progress_is_told_as_it_goes(project: Settings, stage: Callable
     assert outcome.state == "succeeded"
     assert [type(event) for event in heard] == [StepStarted, StepLine, StepEnded]
     assert (project.home / "runs/r/steps/group/work/attempt-1.log").read_text() == "ready\n"
+
+
+@pytest.mark.parametrize(("uri", "seen"), [("file:///a/b", "/a/b"), ("/a/b", "/a/b"), ("s3://a/b", "s3://a/b")])
+def test_a_file_url_is_a_path_to_a_step(uri: str, seen: str, tmp_path: Path) -> None:
+    """KFP's executor takes the URI of an artifact as its path, unless it is one of a remote store."""
+    given = step("m:work", input_artifacts={"model": ArtifactDefinition("model", "system.Model")})
+    document = exchange.executor_input(given, Inputs({}, {"model": [{"uri": uri}]}), tmp_path)
+    assert document["inputs"]["artifacts"]["model"]["artifacts"][0]["uri"] == seen

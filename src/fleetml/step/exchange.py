@@ -59,7 +59,8 @@ def _given(item: Mapping[str, Any], definition: ArtifactDefinition) -> dict[str,
     return {
         "name": item.get("name", definition.name),
         "type": {"schemaTitle": item.get("type", definition.type), "schemaVersion": definition.version},
-        "uri": item["uri"],
+        # KFP's executor takes a URI as the path, and would open one named "file:".
+        "uri": str(artifacts.local_path(item["uri"]) or item["uri"]),
         "metadata": item.get("metadata", {}),
     }
 

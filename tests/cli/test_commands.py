@@ -37,6 +37,19 @@ def test_run_shows_each_step_and_how_the_run_ended(
     assert "\x1b" not in out
 
 
+def test_a_run_and_its_status_show_what_the_pipeline_puts_out(
+    fleetml: Callable[..., int], project: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fleetml("run", str(PIPELINES / "published.yaml"), "--run-id", "one", "-p", "word=wörd") == 0
+    *before, last = capsys.readouterr().out.splitlines()
+    shown = sorted(line for line in before if line.startswith("output "))
+    uri = Run(project.home, "one").read()["outputs"]["data"]["uri"]
+    assert shown == [f"output data = {uri}", "output numbers = [0, 1]", 'output said = "wörd"']
+    assert last == "run one: succeeded"
+    assert fleetml("status", "one") == 0
+    assert sorted(capsys.readouterr().out.splitlines()[-3:]) == shown
+
+
 def test_a_failed_step_is_told_in_ten_lines_and_the_status(
     fleetml: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from fleetml.records import Attempt
 from fleetml.redaction import without_passwords
@@ -14,6 +16,7 @@ from fleetml.report import text
 
 Tell = Callable[[str, str, Attempt | None], None]
 """Told a step, its new state, and its record once there is one."""
+_LONGEST = 500
 
 
 def say(line: str = "") -> None:
@@ -32,6 +35,19 @@ def complain(line: str) -> None:
 def shown_state(attempt: Attempt) -> str:
     """A success that nothing was run for is called cached."""
     return "cached" if attempt.cached else attempt.state
+
+
+def say_outputs(outputs: Mapping[str, Any]) -> None:
+    """Print a line per output of a pipeline (`Plan.published`): a parameter's value as JSON, an artifact's URI."""
+    for name, value in outputs.items():
+        shown = _uris(value) or json.dumps(value, ensure_ascii=False)
+        say(f"output {name} = {shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + '…'}")
+
+
+def _uris(value: Any) -> str:
+    entries = value if isinstance(value, list) else [value]
+    artifacts = all(isinstance(entry, dict) and set(entry) == {"uri", "digest"} for entry in entries)
+    return ", ".join(entry["uri"] for entry in entries) if artifacts else ""
 
 
 def _lines(labels: Mapping[str, str]) -> Tell:

@@ -83,8 +83,9 @@ def fresh_id(pipeline: str, settings: Settings, wanted: str | None = None) -> st
 
 def execute(job: Job, settings: Settings) -> int:
     """Run a job with its progress on the terminal; Ctrl-C and SIGTERM stop its steps. Return the exit status."""
-    from fleetml.cli.output import complain, progress, say
+    from fleetml.cli.output import complain, progress, say, say_outputs
     from fleetml.engines import local
+    from fleetml.records import Run
     from fleetml.step import Failure
 
     failures: list[Failure] = []
@@ -102,6 +103,7 @@ def execute(job: Job, settings: Settings) -> int:
         complain("\n".join(failure.report()))
     if len(failures) > _SHOWN:
         complain(f"{len(failures) - _SHOWN:,} more steps failed; see: fleetml status {job.run_id}")
+    say_outputs(Run(settings.home, job.run_id).read().get("outputs") or {})
     say(f"run {job.run_id}: {state}")
     if state == "cancelled":
         say(f"go on with: fleetml resume {job.run_id}")

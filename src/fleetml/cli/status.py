@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Print a line about the run, and one per step. Raises ConfigurationError when there is no such run."""
-    from fleetml.cli.output import say
+    """Print a line about the run, one per step, one per output. Raises ConfigurationError when there is no such run."""
+    from fleetml.cli.output import say, say_outputs
     from fleetml.records import Run
 
     records = Run(settings.home, args.run or _newest(settings))
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if attempt and attempt.state == "running" and state != "running":  # it ended with its engine, nobody knows when
             attempt = replace(attempt, state="died", started=0.0)
         say(f"  {step:<{width}}  {_shown(attempt, before)}".rstrip())
+    say_outputs(document.get("outputs") or {})
     return 0
 
 

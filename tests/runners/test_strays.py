@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from fleetml.images import Images
-from fleetml.runners import Command
+from fleetml.runners import Command, strays
 from fleetml.runners.subprocess import SubprocessRunner
 from fleetml.settings import Settings
 from fleetml.stack.processes import wait_until
@@ -60,8 +60,9 @@ SubprocessRunner().run(shell, lambda line: print(line, flush=True), threading.Ev
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="engines are told apart by /proc")
+@pytest.mark.parametrize("reaped", [True, False], ids=["gone", "a zombie"])
 def test_the_next_engine_removes_what_one_that_was_killed_left(
-    project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reaped: bool
 ) -> None:
     environ = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
@@ -70,9 +71,13 @@ def test_the_next_engine_removes_what_one_that_was_killed_left(
         assert engine.stdout
         child = int(engine.stdout.readline())
         engine.kill()
-    assert not _is_over(child)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    command = Command(("true",), Images(project.project).resolve("fleetml/ml"))
-    assert SubprocessRunner().run(command, print, threading.Event()).succeeded
-    assert wait_until(lambda: _is_over(child), 5, 0.02)
+        os.waitid(os.P_PID, engine.pid, os.WEXITED | os.WNOWAIT)
+        if reaped:
+            engine.wait()
+        assert not _is_over(child)
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        strays._swept.cache_clear()
+        command = Command(("true",), Images(project.project).resolve("fleetml/ml"))
+        assert SubprocessRunner().run(command, print, threading.Event()).succeeded
+        assert wait_until(lambda: _is_over(child), 5, 0.02)
     assert list(tmp_path.glob("fleetml-step-*")) == []

@@ -74,8 +74,12 @@ def _engine(pid: int) -> str:
     """Name a process among all of this machine, for ever: its PID namespace, its PID, when it began [ticks]."""
     if sys.platform != "linux":
         return f"0-{pid}-0"
-    began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    return f"{_namespace()}-{pid}-{began}"
+    return f"{_namespace()}-{pid}-{_stat(pid)[19]}"
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what Linux tells of a process, from its state on: names may hold blanks and brackets."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _namespace() -> str:
@@ -86,7 +90,8 @@ def _is_alive(engine: str) -> bool:
     """Say whether a process may be alive: one of another namespace cannot be seen from here."""
     namespace, pid, _ = engine.split("-")
     try:
-        return namespace != _namespace() or _engine(int(pid)) == engine
+        # One that was killed stays a zombie until its parent asks for its status, which some never do.
+        return namespace != _namespace() or (_engine(int(pid)) == engine and _stat(int(pid))[0] not in "ZX")
     except OSError:
         return False
 

@@ -50,6 +50,14 @@ def test_a_run_and_its_status_show_what_the_pipeline_puts_out(
     assert sorted(capsys.readouterr().out.splitlines()[-3:]) == shown
 
 
+def test_the_source_of_a_pipeline_is_to_be_compiled_first(
+    fleetml: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = str(PIPELINES / "branches.py")
+    assert fleetml("run", source) == 2
+    assert f"fleetml compile {source}" in capsys.readouterr().err
+
+
 def test_a_failed_step_is_told_in_ten_lines_and_the_status(
     fleetml: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

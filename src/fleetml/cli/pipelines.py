@@ -17,6 +17,8 @@ from fleetml.workflow import source
 def pipeline_file(given: str) -> Path:
     """Return the file of a pipeline folder or file: an IR, or a workflow. Raises ConfigurationError when there is none."""
     path = Path(given)
+    if path.suffix == ".py":
+        raise ConfigurationError(f"a pipeline runs from its IR, {path} is its source; first: fleetml compile {path}")
     if path.is_dir():
         names = ("pipeline.yaml", *source.NAMES)
         path = next((path / name for name in names if (path / name).is_file()), path / names[0])

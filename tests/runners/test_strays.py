@@ -11,6 +11,7 @@ import pytest
 
 from fleetml.images import Images
 from fleetml.runners import Command, strays
+from fleetml.runners.container import orphaned, owner
 from fleetml.runners.subprocess import SubprocessRunner
 from fleetml.settings import Settings
 from fleetml.stack.processes import wait_until
@@ -81,3 +82,13 @@ def test_the_next_engine_removes_what_one_that_was_killed_left(
         assert SubprocessRunner().run(command, print, threading.Event()).succeeded
         assert wait_until(lambda: _is_over(child), 5, 0.02)
     assert list(tmp_path.glob("fleetml-step-*")) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="zombies are those of Linux")
+def test_a_container_of_a_zombie_is_an_orphan() -> None:
+    with subprocess.Popen(["sleep", "600"]) as engine:
+        by = owner(engine.pid)
+        assert not orphaned(by)
+        engine.kill()
+        os.waitid(os.P_PID, engine.pid, os.WEXITED | os.WNOWAIT)
+        assert orphaned(by)

@@ -54,7 +54,7 @@ def orphaned(by: str) -> bool:
     if host != _here():
         return False
     with suppress(psutil.NoSuchProcess):
-        return owner(int(pid)) != by
+        return owner(int(pid)) != by or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
     return True
 
 

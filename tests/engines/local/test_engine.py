@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,14 @@ def test_retries_of_the_pipeline_are_those_of_steps_that_state_none(
 ) -> None:
     assert go(pipeline(attempts(3, "ValueError", tmp_path), {"a": []}), project, retries=2) == "succeeded"
     assert len(Run(project.home, "r").attempts("a")) == 3
+
+
+def test_a_store_that_is_none_is_told_before_the_first_step(pipeline: Pipeline, project: Settings) -> None:
+    path = pipeline(CHAIN, {"a": [], "b": ["a"], "c": ["b"]})
+    assert go(path, project, "before") == "succeeded"  # all of it can be reused: no step would ask the store
+    with pytest.raises(ConfigurationError, match="the artifact store foo://bucket/x must be a URL that fsspec opens"):
+        go(path, replace(project, store="foo://bucket/x"))
+    assert not Run(project.home, "r").exists()
 
 
 def test_an_image_that_is_not_here_is_told_before_the_first_step(pipeline: Pipeline, project: Settings) -> None:

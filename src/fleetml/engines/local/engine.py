@@ -117,10 +117,15 @@ class _Engine:
             return schedule.state
 
     def _require_means(self) -> None:
-        """Refuse a run that could not get through: a step whatever happens needs an image or GPUs that are not here.
+        """Refuse a run that could not get through: a step whatever happens needs an image or GPUs that are not here, or
+        the artifact store is none.
 
-        What a condition may leave out is told if it comes to that. Raises ConfigurationError.
+        What a condition may leave out is told if it comes to that. Raises ConfigurationError, Unavailable.
         """
+        if self.context.settings.store:
+            from fleetml import artifact_store
+
+            artifact_store.of(self.context.settings).ready()  # type: ignore[union-attr]
         for name, step in self.plan.steps.items():
             tasks = (step, *(self.plan.groups[group] for group in step.group))
             if step.container.image and name not in self.job.kept and not any(task.guard for task in tasks):

@@ -5,6 +5,8 @@ import dataclasses
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -57,7 +59,24 @@ def test_a_file_is_filled_before_the_next_is_begun(
         log.add(model, "vm-1", HISTORY, ABSENT, HISTORY[0])
         asyncio.run(log.flush())
     assert sorted(pq.read_metadata(path).num_rows for path in _files(tmp_path)) == [1, 3]
-    assert not list(tmp_path.rglob(".*.parquet"))
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_what_is_being_written_does_not_look_like_a_finished_file(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[Path]] = []
+
+    def write(table: Any, path: Path, **options: Any) -> None:
+        pq.write_table(table, path, **options)
+        seen.append(_files(tmp_path))
+
+    monkeypatch.setattr(predictions, "pq", SimpleNamespace(write_table=write))
+    log = PredictionLog(tmp_path)
+    log.add(model, "vm-1", HISTORY, ABSENT, HISTORY[0])
+    asyncio.run(log.flush())
+    assert seen == [[]]
+    assert len(_files(tmp_path)) == 1
 
 
 def test_what_the_disk_refuses_is_kept_up_to_a_limit(

@@ -230,7 +230,7 @@ def test_what_clients_ask_is_logged_but_not_probes(
         with pytest.raises(InvalidParameter):
             client.predict_bandwidth("vm-1", HISTORY, 0)
     log = root / "predictions"
-    assert wait_until(lambda: any(log.rglob("*.parquet")), 30, 0.02)
+    assert wait_until(lambda: any(log.rglob("*.parquet")), 60, 0.02)
     rows = ds.dataset(log, partitioning="hive", exclude_invalid_files=True).to_table().to_pylist()
     assert [(row["vm_id"], row["model"], row["model_version"], row["predictions"]) for row in rows] == [
         ("vm-1", "bandwidth", "1", [11.0, 11.0])

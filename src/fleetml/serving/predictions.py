@@ -121,7 +121,7 @@ class PredictionLog:
         part = self._parts.get(key) or _Part(self._path(key, rows[0].time))
         part = _Part(part.path, [*part.tables, _table(key[1], meta, rows)])
         part.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = part.path.with_name(f".{part.path.name}")
+        aside = part.path.with_name(f".{part.path.stem}.part")  # no *.parquet: readers look for those
         try:
             pq.write_table(pa.concat_tables(part.tables), aside, compression="zstd")
             aside.replace(part.path)

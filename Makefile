@@ -77,7 +77,7 @@ DOCKER ?= docker
 BASE ?=
 BUILD ?=
 
-images: ## build fleetml/ml, fleetml/serving and fleetml/orchestrator (needs Docker); BASE=image BUILD="flags"
+images: ## build fleetml/ml, fleetml/serving and fleetml/orchestrator (needs Docker with BuildKit, see images/README.md); BASE=image BUILD="flags"
 	@for image in ml serving orchestrator; do \
 	  DOCKER_BUILDKIT=1 $(DOCKER) build $(if $(BASE),--build-arg BASE=$(call quote,$(BASE))) $(BUILD) \
 	    -f images/$$image/Dockerfile -t fleetml/$$image . || exit; \

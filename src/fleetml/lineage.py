@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleetml import __version__
 from fleetml.artifacts import NOTHING, local_path
+from fleetml.errors import ConfigurationError
 from fleetml.outbox import Outbox
 from fleetml.redaction import mapped, without_passwords
 
@@ -120,6 +121,10 @@ def _namespace() -> str:
 
 
 def _load() -> None:
+    """Make the client. Raises ConfigurationError where it would go on without the file that it was given."""
+    place = os.environ.get("OPENLINEAGE_CONFIG", "")
+    if place and not os.access(place, os.R_OK):
+        raise ConfigurationError(f"OPENLINEAGE_CONFIG names a readable file, {place} is none; correct or unset it")
     from openlineage.client import event_v2, facet_v2  # noqa: F401
 
     _client()

@@ -39,16 +39,18 @@ def path(pipeline: Pipeline) -> Path:
 
 def test_entries_are_listed_and_removed_by_step_age_and_all(say: Say, path: Path, project: Settings) -> None:
     say("run", path, "--run-id", "r")
-    listed = say("cache", "ls").splitlines()
-    assert sorted(line.split()[4] for line in listed) == ["a", "b"]
-    assert say("cache", "ls", "--step", "b", "--pipeline", "p").split()[3:5] == ["p", "b"]
-    assert say("cache", "ls", "--older-than", "1h") == ""
+    head, *listed = say("cache", "ls").splitlines()
+    assert head.split() == ["KEY", "CREATED", "STATE", "PIPELINE", "STEP", "RESULT"]
+    assert sorted(line[head.index("STEP")] for line in listed) == ["a", "b"]
+    assert say("cache", "ls", "--step", "b", "--pipeline", "p").splitlines()[1].split()[3:6] == ["valid", "p", "b"]
+    assert say("cache", "ls", "--older-than", "1h") == "the cache holds no such entry\n"
     assert say("cache", "rm", "--older-than", "1h") == "removed 0 entries\n"
     assert say("cache", "rm", "--step", "a") == "removed 1 entry\n"
     assert say("cache", "rm", "--pipeline", "q") == "removed 0 entries\n"
     assert "which entries" in say("cache", "rm", status=2)
     assert say("cache", "rm", "--all") == "removed 1 entry\n"
     assert list(store_of(project).entries()) == []
+    assert say("cache", "ls") == "the cache holds no entry yet\n"
 
 
 def test_explain_says_what_changed_since_the_nearest_earlier_result(
@@ -146,7 +148,7 @@ def test_gc_says_what_it_would_free_and_frees_it(say: Say, path: Path, project: 
     assert freed.startswith("freed ")
     assert "  1 run (" in freed
     assert "  1 result (" in freed  # of the step that is never cached; the others are reused by the last run
-    assert [line.split()[0] for line in say("ls").splitlines()] == ["two"]
+    assert [line.split()[0] for line in say("ls").splitlines()[1:]] == ["two"]
     assert say("gc") == "freed 0 B\n"
 
 

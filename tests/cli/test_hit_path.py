@@ -26,6 +26,8 @@ print(json.dumps([status, sorted(set(sys.modules) - before)]))
 def test_a_run_of_cache_hits_loads_nothing_heavy(pipeline: Pipeline, environ: dict[str, str]) -> None:
     code = "def a():\n    return {'out': 1}\ndef b(a=0):\n    return {'out': a + 1}\n"
     ir = pipeline(code, {"a": [], "b": ["a"]})
+    ir.write_text(f"# YAML, not JSON\n{ir.read_text()}")
+    ir.with_name("triggers.yaml").write_text("owner: me\n")
 
     def run() -> tuple[str, int, set[str]]:
         command = [sys.executable, "-c", TOLD, "run", str(ir)]

@@ -37,13 +37,39 @@ def test_ls_lists_runs_by_state_pipeline_and_number(
 
     def listed(*words: str) -> list[str]:
         assert fleetml("ls", *words) == 0
-        return capsys.readouterr().out.splitlines()
+        head, *lines = capsys.readouterr().out.splitlines()
+        assert head.split() == ["RUN", "STATE", "ENGINE", "PIPELINE", "STARTED", "TOOK"]
+        assert all(line[head.index("ENGINE") :].startswith("local ") for line in lines)
+        return lines
 
     assert [line.split()[0] for line in listed()] == ["four", "three", "two", "one"]
-    assert listed()[-1].startswith("one  succeeded  local  p  ")
+    assert listed()[-1].split()[:4] == ["one", "succeeded", "local", "p"]
     assert listed()[-1].endswith("  2.5 s")
     assert [line.split()[:2] for line in listed("--state", "died")] == [["four", "died"]]
     assert [line.split()[0] for line in listed("--pipeline", "p", "--limit", "2")] == ["four", "two"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--pipeline", "nope"), "no run of pipeline 'nope'; there are runs of p, q"),
+        (("--pipeline", "p", "--state", "cancelled"), "no run of p has the state cancelled"),
+        (("--state", "died"), "no run has the state died"),
+    ],
+)
+def test_ls_says_that_there_is_none(
+    fleetml: Callable[..., int],
+    project: Settings,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    assert fleetml("ls") == 0
+    assert "no run in" in capsys.readouterr().err
+    record(project.home, "one")
+    record(project.home, "two", pipeline="q")
+    assert fleetml("ls", *words) == 0
+    assert capsys.readouterr() == ("", f"{said}\n")
 
 
 def test_status_without_any_run_says_so(fleetml: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import os
 import sys
 from typing import NoReturn
 
+from fleetml import __version__
 from fleetml.errors import FleetMLError
 
 # name -> (module, one line of help)
@@ -100,6 +101,7 @@ def _columns() -> int:
 
 def _help_or_refuse(argv: list[str]) -> NoReturn:
     parser = argparse.ArgumentParser(prog="fleetml", description="Keeps the models of a fleet of machines fresh.")
+    parser.add_argument("--version", action="version", version=f"fleetml {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command, (_, line) in COMMANDS.items():
         commands.add_parser(command, help=line, description=line)

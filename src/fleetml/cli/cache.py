@@ -44,12 +44,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _ls(store: Store, args: argparse.Namespace, settings: Settings) -> int:
-    from fleetml.cli.output import say
+    from fleetml.cli.output import complain, say_table
 
+    rows = []
     for key, entry in sorted(_chosen(store, args), key=lambda pair: -pair[1].created):
         created = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.created))
-        expired = "  expired" if entry.expired(settings.cache.ttl) else ""
-        say(f"{key[:12]}  {created}  {entry.pipeline}  {entry.step}  {entry.result}{expired}")
+        state = "expired" if entry.expired(settings.cache.ttl) else "valid"
+        rows.append((key[:12], created, state, entry.pipeline, entry.step, entry.result))
+    say_table(("KEY", "CREATED", "STATE", "PIPELINE", "STEP", "RESULT"), rows)
+    if not rows:
+        complain("the cache holds no such entry" if any(_filters(args)) else "the cache holds no entry yet")
     return 0
 
 
@@ -71,11 +75,15 @@ def _rm(store: Store, args: argparse.Namespace) -> int:
     from fleetml.cli.output import say
     from fleetml.errors import InvalidParameter
 
-    if not (args.all or args.step or args.pipeline or args.older_than is not None):
+    if not (args.all or any(_filters(args))):
         raise InvalidParameter("rm needs to know which entries: --step, --pipeline, --older-than or --all")
     removed = sum(store.remove(key) for key, _ in list(_chosen(store, args)))
     say(f"removed {removed} {'entry' if removed == 1 else 'entries'}")
     return 0
+
+
+def _filters(args: argparse.Namespace) -> tuple[bool, ...]:
+    return args.step is not None, args.pipeline is not None, args.older_than is not None
 
 
 def _chosen(store: Store, args: argparse.Namespace) -> Iterator[tuple[str, Entry]]:

@@ -1,4 +1,7 @@
-"""``fleetml costs [RUN]``: CPU time, energy, money and CO2 of runs and their steps."""
+"""``fleetml costs [RUN]``: CPU time, energy, money and CO2 of runs and their steps.
+
+A step's figures are of all its attempts, and of the installation of its packages where it was the one that needed it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Print a line per run or step (all its attempts), and their sum."""
+    """Print a line per run or step, and their sum; of memory the highest peak."""
     from fleetml.cli.output import say
     from fleetml.cost.estimate import total
     from fleetml.records import Run, runs
@@ -36,4 +39,4 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def _line(cost: Mapping[str, float]) -> str:
     seconds, kwh, usd, grams = (cost.get(name, 0.0) for name in ("cpu_seconds", "kwh", "usd", "co2_grams"))
     memory = cost.get("max_rss_bytes", 0) / 1e6
-    return f"{seconds:9.1f} CPU s {memory:8.0f} MB {kwh * 1000:9.3f} Wh {usd:10.6f} USD {grams:9.3f} g CO2"
+    return f"{seconds:9.1f} CPU s {memory:8.0f} MB peak {kwh * 1000:9.3f} Wh {usd:10.6f} USD {grams:9.3f} g CO2"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+from collections.abc import Iterator
+from typing import Any
 
 from fleetml.cli.count import at_least
 from fleetml.settings import Settings
@@ -20,19 +23,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Print a line per run, the latest first: its id, state, engine, pipeline, start, and how long it took."""
-    from fleetml.cli.output import say
-    from fleetml.cli.status import line
+    """Print a line per run, the latest first; where there is none, say so on standard error."""
+    from fleetml.cli.output import complain, say_table
+    from fleetml.cli.status import when
+
+    found = list(itertools.islice(_chosen(args, settings), args.limit))
+    rows = [(each["run_id"], state, each["engine"], each["pipeline"], *when(each)) for each, state in found]
+    say_table(("RUN", "STATE", "ENGINE", "PIPELINE", "STARTED", "TOOK"), rows)
+    if not rows:
+        complain(_none(args, settings))
+    return 0
+
+
+def _chosen(args: argparse.Namespace, settings: Settings) -> Iterator[tuple[dict[str, Any], str]]:
     from fleetml.records import Run, runs
 
-    shown = 0
     for document in runs(settings.home):
-        if shown == args.limit:
-            break
-        if args.pipeline and document["pipeline"] != args.pipeline:
-            continue
-        state = Run(settings.home, document["run_id"]).state()
-        if not args.state or state == args.state:
-            say(line(document, state))
-            shown += 1
-    return 0
+        if args.pipeline in (None, document["pipeline"]):
+            state = Run(settings.home, document["run_id"]).state()
+            if args.state in (None, state):
+                yield document, state
+
+
+def _none(args: argparse.Namespace, settings: Settings) -> str:
+    from fleetml.records import runs
+
+    pipelines = sorted({document["pipeline"] for document in runs(settings.home)})
+    if not pipelines:
+        return f"no run in {settings.home / 'runs'} yet; start one: fleetml run PIPELINE"
+    if args.pipeline and args.pipeline not in pipelines:
+        return f"no run of pipeline '{args.pipeline}'; there are runs of {', '.join(pipelines)}"
+    return f"no run{f' of {args.pipeline}' if args.pipeline else ''} has the state {args.state}"

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -30,6 +30,14 @@ def say(line: str = "") -> None:
 def complain(line: str) -> None:
     """Print to standard error."""
     print(without_passwords(line), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def say_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of texts under their heads, each column as wide as its widest text; nothing where there is no row."""
+    lines = [head, *rows] if rows else []
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        say("  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip())
 
 
 def shown_state(attempt: Attempt) -> str:

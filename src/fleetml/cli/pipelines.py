@@ -49,6 +49,10 @@ def given(texts: Sequence[str], file: str | None, plan: Plan) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals:
             raise InvalidParameter(f"a parameter is NAME=VALUE, got {text!r}; write e.g. -p {name or 'seed'}=1")
+        if name in pairs:
+            raise InvalidParameter(
+                f"a parameter is given once, '{name}' is given as {pairs[name]!r} and as {value!r}; leave one of them out"
+            )
         pairs[name] = value
     return {**_of_file(file), **plan.parse(pairs)}
 

@@ -27,11 +27,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     records = Run(settings.home, args.run or _newest(settings))
     document = records.read()
     state = records.state()
-    say(line(document, state))
+    began, took = when(document)
+    say(
+        f"run {records.run_id}: {state}; pipeline {document['pipeline']}, engine {document['engine']}, "
+        f"started {began}{f', took {took}' if took else ''}"
+    )
     if state == "died":
         say(f"  its process is gone; go on with: fleetml resume {records.run_id}")
     latest, before = records.latest(), _earlier(settings, document)
-    width = max(map(len, document["steps"]), default=0)
+    width = max(map(len, (*document["steps"], "STEP")))
+    say(f"  {'STEP':<{width}}  {'STATE':<15} {'TOOK':>10}  FIGURES (WHY IT WAS RUN)")
     for step in document["steps"]:
         attempt = latest.get(step)
         if attempt and attempt.state == "running" and state != "running":  # it ended with its engine, nobody knows when
@@ -41,14 +46,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def line(document: Mapping[str, Any], state: str) -> str:
-    """Return what a run is, in one line."""
+def when(document: Mapping[str, Any]) -> tuple[str, str]:
+    """Return when a run began, in local time, and how long it took ("": it is not over)."""
     from fleetml.report import text
 
     began = document.get("started", 0)
     taken = text.seconds(max(0.0, document["finished"] - began)) if document.get("finished") and began else ""
-    started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began))
-    return f"{document['run_id']}  {state}  {document['engine']}  {document['pipeline']}  {started}  {taken}".rstrip()
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began)), taken
 
 
 def _newest(settings: Settings) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 
 from fleetml.errors import ConfigurationError, InvalidParameter
 from fleetml.settings import Settings
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         given(args.parameter, args.params, plan),
         host,
         project=settings.project,
-        image_overrides=dict(map(_override, args.image)),
+        image_overrides=_overrides(args.image),
         token=os.environ.get("KF_PIPELINES_TOKEN", ""),
         namespace=args.namespace,
         experiment=args.experiment,
@@ -61,10 +62,17 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _override(text: str) -> tuple[str, str]:
-    name, equals, reference = text.partition("=")
-    if not (name and equals and reference):
-        raise InvalidParameter(
-            f"an image is NAME=REGISTRY@sha256:…, got {text!r}; write --image NAME=REGISTRY@sha256:…"
-        )
-    return name, reference
+def _overrides(texts: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, reference = text.partition("=")
+        if not (name and equals and reference):
+            raise InvalidParameter(
+                f"an image is NAME=REGISTRY@sha256:…, got {text!r}; write --image NAME=REGISTRY@sha256:…"
+            )
+        if name in found:
+            raise InvalidParameter(
+                f"an image is given once, '{name}' is given as {found[name]} and as {reference}; leave one of them out"
+            )
+        found[name] = reference
+    return found

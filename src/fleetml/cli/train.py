@@ -48,6 +48,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 f"a training job says everything itself, {place} does; write it there, without flags"
             )
         return job.run(found, place, settings)
+    if not place.exists():
+        raise InvalidParameter(
+            f"train takes a training job (YAML or JSON) or the folder of a pipeline of this project, "
+            f"{args.pipeline} is neither here nor in {settings.project}; correct the name"
+        )
     terminal = Terminal()
     plan = load(pipeline_file(str(place)), settings.home / "ir", fold=True)  # as Airflow sees it
     given = parameters(args, plan)

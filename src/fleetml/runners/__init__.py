@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -97,6 +97,16 @@ class Usage:
     cpu_seconds: float = 0.0
     max_rss_bytes: int = 0
     wall_seconds: float = 0.0
+
+    @classmethod
+    def total(cls, parts: Iterable[Usage]) -> Usage:
+        """Return what commands used that ran one after another: sums, and the highest peak."""
+        found = list(parts)
+        return cls(
+            sum(part.cpu_seconds for part in found),
+            max((part.max_rss_bytes for part in found), default=0),
+            sum(part.wall_seconds for part in found),
+        )
 
 
 @frozen

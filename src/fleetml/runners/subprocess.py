@@ -55,13 +55,21 @@ class SubprocessRunner:
             from fleetml.runners import accelerators
 
             accelerators.require(command.resources, "the step")
-        try:
-            command = self._with_packages(command, on_line, cancel)
-        except InterruptedError:
-            return Exit(0, ended="cancelled")
-        return self._in_folder(command, on_line, cancel)
+        parts: list[Exit] = []  # what was run for the step: the installation of its packages costs too
 
-    def _with_packages(self, command: Command, on_line: Callable[[str], None], cancel: threading.Event) -> Command:
+        def call(part: Command) -> Exit:
+            parts.append(self._in_folder(part, on_line, cancel))
+            return parts[-1]
+
+        try:
+            exit = call(self._with_packages(command, call, on_line))
+        except InterruptedError:
+            exit = Exit(0, ended="cancelled")
+        return replace(exit, usage=Usage.total(part.usage for part in parts))
+
+    def _with_packages(
+        self, command: Command, call: Callable[[Command], Exit], on_line: Callable[[str], None]
+    ) -> Command:
         """Return the command in an environment that holds the packages its component installs."""
         if "pip install" not in " ".join(command.argv[2:3]):
             return command
@@ -75,9 +83,7 @@ class SubprocessRunner:
                 f"packages_to_install ({', '.join(packages.requirements)}) are not installed here; "
                 f"put them into the lock of image '{command.image.name}'"
             )
-        image = environment(
-            packages, command.image, self.environments, lambda it: self._in_folder(it, on_line, cancel), on_line
-        )
+        image = environment(packages, command.image, self.environments, call, on_line)
         return replace(command, argv=argv, image=image)
 
     def _in_folder(self, command: Command, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,19 +13,27 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fleetml.learn.forecaster import Forecaster
-from fleetml.serving import features, predictions
-from fleetml.serving.deployment import Deployed
-from fleetml.serving.model import Model
-from fleetml.serving.predictions import PredictionLog
+from fleetml.serving import backends, deployment, features, predictions
+from fleetml.serving.deployment import Card
+from fleetml.serving.model import Model, load
+from fleetml.serving.predictions import PredictionLog, Row
 
-HISTORY = np.arange(12, dtype=np.float32)[None, :]
-ABSENT = np.full((1, 1), np.nan, np.float32)
+NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
+EARLIER = NOW - timedelta(hours=1)
+INPUTS = {"history": np.arange(12, dtype=np.float32)[None, :], "covariates": np.full((1, 1), np.nan, np.float32)}
+VALUES = np.array([11.0, 11.0], np.float32)
+
+
+def row(key: str = "vm-1", version: str = "3", **changes: Any) -> Row:
+    made = Row(NOW, EARLIER, key, version, "champion", "", 1.5, INPUTS, VALUES, 300)
+    return dataclasses.replace(made, **changes)
 
 
 @pytest.fixture
-def model(graph: Callable[..., Path]) -> Model:
-    return Model("bandwidth", Deployed("3", "", ""), Forecaster(graph()), 0.5)
+def model(graph: Callable[..., Path], tmp_path: Path) -> Model:
+    deployment.install(tmp_path, Card("bandwidth", "3", ""), {deployment.GRAPH: graph()})
+    deployment.point(tmp_path, "bandwidth", "3")
+    return load(tmp_path, "bandwidth", deployment.read(tmp_path)["bandwidth"], backends.choose("cpu"))
 
 
 def _files(root: Path) -> list[Path]:
@@ -33,21 +42,36 @@ def _files(root: Path) -> list[Path]:
 
 def test_a_row_holds_the_features_of_the_request(tmp_path: Path, model: Model) -> None:
     log = PredictionLog(tmp_path)
-    log.add(model, "vm-1", HISTORY, np.array([[30.0]], np.float32), np.array([11.0, 11.0], np.float32))
-    log.add(model, "vm-2", HISTORY, ABSENT, np.array([11.0], np.float32))
+    log.add(model, row(inputs={**INPUTS, "covariates": np.array([[30.0]], np.float32)}))
+    log.add(model, row("vm-2", predictions=VALUES[:1]))
     asyncio.run(log.flush())
     (path,) = _files(tmp_path)
-    assert path.relative_to(tmp_path).parts[:2] == ("predictions", "model=bandwidth")
+    assert path.relative_to(tmp_path).parts[:3] == ("predictions", "model=bandwidth", "date=2026-11-21")
     table = pq.read_table(path, partitioning=None)
     assert table.schema.names == [
-        *("time", "vm_id", "model_version", "horizon", "history_mean", "history_last", "history_std"),
-        *("cpu_usage", "predictions"),
+        *("time", "origin", "vm_id", "model_version", "role", "rollout", "horizon", "step_seconds", "latency_ms"),
+        *("failure", "history_mean", "history_last", "history_std", "cpu_usage", "predictions"),
     ]
-    row = table.to_pylist()[0]
-    assert (row["vm_id"], row["model_version"], row["horizon"], row["cpu_usage"]) == ("vm-1", "3", 2, 30.0)
-    assert (row["history_mean"], row["history_last"], row["predictions"]) == (5.5, 11.0, [11.0, 11.0])
-    assert row["history_std"] == pytest.approx(np.std(np.arange(12)))
-    assert f"date={row['time'].date()}" in str(path)
+    first, second = table.to_pylist()
+    assert first == {
+        **{"time": NOW, "origin": EARLIER, "vm_id": "vm-1", "model_version": "3", "role": "champion", "rollout": ""},
+        **{"horizon": 2, "step_seconds": 300, "latency_ms": 1.5, "failure": "", "history_mean": 5.5},
+        **{"history_last": 11.0, "history_std": pytest.approx(np.std(np.arange(12))), "cpu_usage": 30.0},
+        "predictions": [11.0, 11.0],
+    }
+    assert (second["vm_id"], second["horizon"], second["predictions"]) == ("vm-2", 1, [11.0])
+
+
+def test_a_version_that_did_not_answer_leaves_a_row_without_figures(tmp_path: Path, model: Model) -> None:
+    log = PredictionLog(tmp_path)
+    none = {"inputs": None, "predictions": np.empty(0), "step_seconds": 0}
+    log.add(model, row(version="4", role="challenger", rollout="4-x", failure="not loaded", **none))
+    asyncio.run(log.flush())
+    (path,) = _files(tmp_path)
+    (found,) = pq.read_table(path, partitioning=None).to_pylist()
+    assert (found["model_version"], found["role"], found["rollout"]) == ("4", "challenger", "4-x")
+    assert (found["failure"], found["predictions"]) == ("not loaded", [])
+    assert np.isnan(found["history_mean"])
 
 
 def test_a_file_is_filled_before_the_next_is_begun(
@@ -56,7 +80,7 @@ def test_a_file_is_filled_before_the_next_is_begun(
     monkeypatch.setattr(predictions, "ROWS_PER_FILE", 3)
     log = PredictionLog(tmp_path)
     for _ in range(4):
-        log.add(model, "vm-1", HISTORY, ABSENT, HISTORY[0])
+        log.add(model, row())
         asyncio.run(log.flush())
     assert sorted(pq.read_metadata(path).num_rows for path in _files(tmp_path)) == [1, 3]
     assert not list(tmp_path.rglob(".*"))
@@ -73,7 +97,7 @@ def test_what_is_being_written_does_not_look_like_a_finished_file(
 
     monkeypatch.setattr(predictions, "pq", SimpleNamespace(write_table=write))
     log = PredictionLog(tmp_path)
-    log.add(model, "vm-1", HISTORY, ABSENT, HISTORY[0])
+    log.add(model, row())
     asyncio.run(log.flush())
     assert seen == [[]]
     assert len(_files(tmp_path)) == 1
@@ -86,9 +110,10 @@ def test_what_the_disk_refuses_is_kept_up_to_a_limit(
     log = PredictionLog(tmp_path)
     (tmp_path / "predictions").write_text("in the way")
     for vm in ("vm-1", "vm-2", "vm-3"):
-        log.add(model, vm, HISTORY, ABSENT, HISTORY[0])
+        log.add(model, row(vm))
     asyncio.run(log.flush())
     assert "3 predictions of bandwidth could not be logged yet" in caplog.text
+    assert log.lost == 1
     (tmp_path / "predictions").unlink()
     asyncio.run(log.flush())
     (path,) = _files(tmp_path)
@@ -112,8 +137,7 @@ def test_an_end_in_the_middle_of_a_flush_loses_nothing(
     async def end() -> None:
         log = PredictionLog(tmp_path)
         for version in ("3", "4", "5"):
-            served = dataclasses.replace(model, deployed=Deployed(version, "", ""))
-            log.add(served, f"vm-{version}", HISTORY, ABSENT, HISTORY[0])
+            log.add(model, row(version=version))
         running = asyncio.create_task(log.run())
         await asyncio.to_thread(began.wait, 30)
         running.cancel()

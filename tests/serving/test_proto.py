@@ -6,7 +6,7 @@ from fleetml.serving.proto import ai_service_pb2 as messages
 from fleetml.serving.proto.__main__ import ROOT, generate
 
 CONTRACT = {
-    "BandwidthRequest": {"vm_id": 1, "historical_metrics": 2, "horizon_minutes": 3},
+    "BandwidthRequest": {"vm_id": 1, "historical_metrics": 2, "horizon_minutes": 3, "as_of": 10},
     "BandwidthResponse": {"predictions": 1, "confidence": 2, "model_version": 3},
     "PlacementRequest": {"workload_id": 1, "requirements": 2, "available_nodes": 3},
     "NodeInfo": {"node_id": 1, "cpu_available": 2, "memory_available": 3},

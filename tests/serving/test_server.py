@@ -214,7 +214,7 @@ def test_a_forecast_that_is_no_number_is_an_error_not_an_answer(client: Client, 
 
 
 def test_an_unknown_failure_keeps_its_text_on_the_server(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fleetml.serving.model.Model.steps", lambda *_: 1 / 0)
+    monkeypatch.setattr("fleetml.serving.forecast.Question.answer", lambda *_: 1 / 0)
     with pytest.raises(FleetMLError, match="its log says why"):
         client.predict_bandwidth("vm-1", HISTORY, 5)
 

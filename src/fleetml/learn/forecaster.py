@@ -1,6 +1,7 @@
 """Forecaster graphs run by ONNX Runtime, as serving runs them, and timed."""
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,10 @@ class Forecaster:
         return self.session.run(["forecast"], feeds)[0]
 
 
-def session(graph: Path | bytes, threads: int = 1) -> ort.InferenceSession:
-    """Return an ONNX Runtime session on the CPU. Raises InvalidGraph."""
+def session(
+    graph: Path | bytes, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
+) -> ort.InferenceSession:
+    """Return an ONNX Runtime session, on the CPU unless told otherwise. Raises InvalidGraph."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -64,7 +67,7 @@ def session(graph: Path | bytes, threads: int = 1) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         content = graph if isinstance(graph, bytes) else str(graph)
-        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(content, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's errors share no public base
         place = "the graph" if isinstance(graph, bytes) else str(graph)
         raise InvalidGraph(f"ONNX Runtime must load {place}, got {error}; export the model again") from error
@@ -73,17 +76,22 @@ def session(graph: Path | bytes, threads: int = 1) -> ort.InferenceSession:
 def smoke(graph: bytes, meta: Meta) -> None:
     """Run a graph on one and on several awkward windows. Raises InvalidGraph for a wrong shape or value."""
     forecaster = Forecaster(graph)
+    try_out(forecaster.predict, meta, forecaster.description.family)
+
+
+def try_out(predict: Callable[[Floats, Floats], Floats], meta: Meta, family: str) -> None:
+    """The same for whatever runs the graph: history [N, context], covariates [N, C] → forecast [N, horizon]."""
     history, covariates = awkward(meta)
     for rows in (1, len(history)):
         try:
-            forecast = forecaster.predict(history[:rows], covariates[:rows])
+            forecast = predict(history[:rows], covariates[:rows])
         except Exception as error:  # ONNX Runtime's errors share no public base
             raise InvalidGraph(f"a forecaster graph must run, got {error}; fix its export") from error
         if forecast.shape != (rows, meta.horizon) or not np.isfinite(forecast).all() or (forecast < 0).any():
             raise InvalidGraph(
                 f"forecast must be finite, not negative and of shape {(rows, meta.horizon)}, got shape {forecast.shape}, "
                 f"from {np.nanmin(forecast)} to {np.nanmax(forecast)} for flat and bursting histories; "
-                f"fix the graph of family {forecaster.description.family!r}"
+                f"fix the graph of family {family!r}"
             )
 
 

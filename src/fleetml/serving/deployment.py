@@ -17,9 +17,10 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fleetml import atomic
 from fleetml.errors import ConfigurationError, InvalidParameter
@@ -30,8 +31,34 @@ GRAPH = "model.onnx"
 CARD = "model.json"
 REFERENCE = "reference.parquet"
 PREDICTIONS = "predictions"
-_FORMAT = "fleetml/deployment/1"
+MODES = ("canary", "ab", "shadow")
+_FORMAT = "fleetml/deployment/2"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class Version(Protocol):
+    """What is needed to load a version. `graph` is relative to the serving folder."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def graph(self) -> str: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A second version beside the served one. `mode` is one of `MODES`; `share` of the VMs that it is asked for."""
+
+    id: str
+    mode: str
+    share: float
+    version: str
+    graph: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +69,7 @@ class Deployed:
     graph: str
     sha256: str
     previous: str = ""
+    rollout: Rollout | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +106,7 @@ def read(root: Path) -> dict[str, Deployed]:
     path = root / POINTER
     try:
         models = json.loads(path.read_text(encoding="utf-8"))["models"]
-        return {name: Deployed(**entry) for name, entry in models.items()}
+        return {name: _deployed(entry) for name, entry in models.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -115,12 +143,12 @@ def card(graph: Path) -> Card | None:
 
 
 def point(root: Path, name: str, version: str) -> Deployed | None:
-    """Serve `version` of model `name` from now on; return what was served before. Raises OSError."""
-    graph = folder(root, name, version) / GRAPH
+    """Serve `version` of model `name` from now on; return what was served before. A rollout ends. Raises OSError."""
+    graph, sha256 = _installed(root, name, version)
     with _writing(root) as models:
         before = models.get(name)
         previous = before.version if before and before.version != version else before.previous if before else ""
-        models[name] = Deployed(version, str(graph.relative_to(root)), digest(graph), previous)
+        models[name] = Deployed(version, graph, sha256, previous)
     return before
 
 
@@ -131,6 +159,57 @@ def restore(root: Path, name: str, before: Deployed | None) -> None:
             models.pop(name, None)
         else:
             models[name] = before
+
+
+def begin(root: Path, name: str, version: str, mode: str, share: float, now: datetime) -> Rollout:
+    """Ask an installed version beside the served one, for `share` of the VMs; return the rollout.
+
+    Raises InvalidParameter where nothing is served, another rollout is under way, or the arguments make no rollout.
+    """
+    if mode not in MODES:
+        raise InvalidParameter(f"the mode of a rollout must be one of {', '.join(MODES)}, got {mode!r}; correct it")
+    graph, sha256 = _installed(root, name, version)
+    made = Rollout(f"{version}-{now:%Y%m%dT%H%M%SZ}", mode, _share(share), version, graph, sha256)
+    with _writing(root) as models:
+        served = models.get(name)
+        if served is None or served.version == version:
+            raise InvalidParameter(
+                f"a rollout needs another version of {name} that is served, got "
+                f"{f'version {version} itself' if served else 'none'}; deploy the version at once"
+            )
+        if served.rollout:
+            raise InvalidParameter(
+                f"model {name} has one rollout at a time, {served.rollout.id} is under way; end it before the next"
+            )
+        models[name] = replace(served, rollout=made)
+    return made
+
+
+def advance(root: Path, name: str, rollout: str, share: float) -> Rollout:
+    """Change the share of the rollout with this id; return it.
+
+    Raises InvalidParameter where that rollout is not under way (any more).
+    """
+    share = _share(share)
+    with _writing(root) as models:
+        served, current = _under_way(models, name, rollout)
+        made = replace(current, share=share)
+        models[name] = replace(served, rollout=made)
+    return made
+
+
+def end(root: Path, name: str, rollout: str, promote: bool) -> Deployed:
+    """End the rollout with this id: serve its version from now on (`promote`), or what was served alone again.
+
+    Returns what is served. Raises InvalidParameter where that rollout is not under way (any more).
+    """
+    with _writing(root) as models:
+        served, current = _under_way(models, name, rollout)
+        after = replace(served, rollout=None)
+        if promote:
+            after = Deployed(current.version, current.graph, current.sha256, served.version)
+        models[name] = after
+    return after
 
 
 def digest(path: Path) -> str:
@@ -146,6 +225,31 @@ def status(root: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}
+
+
+def _deployed(entry: Mapping[str, Any]) -> Deployed:
+    rollout = entry.get("rollout")
+    return Deployed(**{**entry, "rollout": Rollout(**rollout) if rollout else None})
+
+
+def _installed(root: Path, name: str, version: str) -> tuple[str, str]:
+    """Return path (in the serving folder) and digest of an installed graph."""
+    graph = folder(root, name, version) / GRAPH
+    return str(graph.relative_to(root)), digest(graph)
+
+
+def _share(share: float) -> float:
+    if not 0 <= share <= 1:
+        raise InvalidParameter(f"the share of a rollout must be from 0 to 1, got {share}; correct it")
+    return float(share)
+
+
+def _under_way(models: Mapping[str, Deployed], name: str, rollout: str) -> tuple[Deployed, Rollout]:
+    served = models.get(name)
+    if served is None or served.rollout is None or served.rollout.id != rollout:
+        current = served.rollout.id if served and served.rollout else "none"
+        raise InvalidParameter(f"rollout {rollout} of model {name} must be under way, {current} is; look again")
+    return served, served.rollout
 
 
 @contextlib.contextmanager

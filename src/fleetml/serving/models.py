@@ -1,12 +1,12 @@
 """The table of loaded models: follows ``deployment.json`` and swaps versions without dropping a request.
 
-A request keeps the `Model` it began with; the table's entry is replaced only once the new version is loaded and tried.
+A request keeps the `Served` it began with; the table's entry is replaced only once the new version is loaded and tried.
 A version that does not load is refused, said in the log and in ``server.json``, and the old one goes on serving.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from typing import Any
 from fleetml import atomic
 from fleetml.errors import FleetMLError
 from fleetml.serving import deployment, model
-from fleetml.serving.deployment import POINTER, STATUS, Deployed
+from fleetml.serving.backends import Backend
+from fleetml.serving.deployment import POINTER, STATUS, Deployed, Rollout, Version
 from fleetml.serving.errors import NotDeployed
 from fleetml.serving.model import Model
 from fleetml.serving.online import Covariates
+from fleetml.serving.routing import Served
 
 POLL_SECONDS = 0.2
 
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Models:
-    """Models by name, loaded in `executor`. `about` is written into ``server.json`` with them (address, pid).
+    """Models by name, loaded by `backend` in `executor`. `about` is written into ``server.json`` with them (address, pid).
 
     `covariates` is prepared before a version serves. `changed` is awaited after each look: is any model loaded?
     """
@@ -34,21 +36,23 @@ class Models:
         self,
         root: Path,
         executor: Executor,
+        backend: Backend,
         covariates: Covariates,
         changed: Callable[[bool], Awaitable[None]],
         about: dict[str, Any],
     ) -> None:
         self._root = root
         self._executor = executor
+        self._backend = backend
         self._covariates = covariates
         self._changed = changed
         self._about = about
-        self._loaded: dict[str, Model] = {}
+        self._loaded: dict[str, Served] = {}
         self._refused: dict[str, tuple[Deployed, str]] = {}
         self._seen: object = object()
 
-    def get(self, name: str) -> Model:
-        """Return the loaded version of a model. Raises NotDeployed."""
+    def get(self, name: str) -> Served:
+        """Return what serves as a model. Raises NotDeployed."""
         if found := self._loaded.get(name):
             return found
         if refused := self._refused.get(name):
@@ -59,11 +63,15 @@ class Models:
             f"train one (make run TARGET={name}) and wait for its deploy step"
         )
 
+    def loaded(self) -> Mapping[str, Served]:
+        """Return what serves, by name."""
+        return self._loaded
+
     def status(self) -> dict[str, Any]:
-        """Return what is loaded (name → version, sha256) and what was refused (… and why)."""
+        """Return what is loaded (name → version, sha256, rollout) and what was refused (… and why)."""
         return {
             **self._about,
-            "models": {n: {"version": m.version, "sha256": m.deployed.sha256} for n, m in sorted(self._loaded.items())},
+            "models": {name: _told(served) for name, served in sorted(self._loaded.items())},
             "refused": {
                 n: {"version": d.version, "sha256": d.sha256, "error": error}
                 for n, (d, error) in sorted(self._refused.items())
@@ -101,21 +109,51 @@ class Models:
 
     async def _load(self, name: str, deployed: Deployed) -> None:
         serving = self._loaded.get(name)
-        if serving and (serving.version, serving.deployed.sha256) == (deployed.version, deployed.sha256):
-            self._refused.pop(name, None)
-            return
         try:
-            loop = asyncio.get_running_loop()
-            loaded = await loop.run_in_executor(self._executor, model.load, self._root, name, deployed)
-            await self._covariates.prepare(loaded.meta.covariates)
+            champion = await self._version(name, deployed, serving)
         except Exception as error:
-            old = f"version {serving.version} goes on serving" if serving else "nothing is served under this name"
+            old = (
+                f"version {serving.champion.version} goes on serving"
+                if serving
+                else "nothing is served under this name"
+            )
             log.error("model %s version %s refused (%s): %s", name, deployed.version, old, error)
             self._refused[name] = (deployed, str(error))
             return
         self._refused.pop(name, None)
-        self._loaded[name] = loaded
-        log.info("model %s version %s serves", name, deployed.version)
+        self._loaded[name] = await self._beside(name, champion, deployed.rollout, serving)
+        if not serving or serving.champion is not champion:
+            log.info("model %s version %s serves", name, deployed.version)
+
+    async def _beside(self, name: str, champion: Model, rollout: Rollout | None, serving: Served | None) -> Served:
+        """Load the version of a rollout. One that does not load is a failure of the rollout, not of the model."""
+        if rollout is None:
+            return Served(champion)
+        if serving and serving.fault and serving.rollout and serving.rollout.sha256 == rollout.sha256:
+            return Served(champion, rollout, None, serving.fault)
+        try:
+            return Served(champion, rollout, await self._version(name, rollout, serving))
+        except Exception as error:
+            log.error("rollout %s of model %s: version %s refused: %s", rollout.id, name, rollout.version, error)
+            return Served(champion, rollout, None, str(error))
+
+    async def _version(self, name: str, version: Version, serving: Served | None) -> Model:
+        """Return a version, the loaded one where it is loaded already."""
+        for known in (serving.champion, serving.challenger) if serving else ():
+            if known and (known.version, known.sha256) == (version.version, version.sha256):
+                return known
+        loop = asyncio.get_running_loop()
+        loaded = await loop.run_in_executor(self._executor, model.load, self._root, name, version, self._backend)
+        await self._covariates.prepare(loaded.kind.covariates(loaded.about))
+        return loaded
+
+
+def _told(served: Served) -> dict[str, Any]:
+    told: dict[str, Any] = {"version": served.champion.version, "sha256": served.champion.sha256}
+    if served.rollout:
+        beside = {"id": served.rollout.id, "version": served.rollout.version, "sha256": served.rollout.sha256}
+        told["rollout"] = {**beside, "share": served.rollout.share, "error": served.fault}
+    return told
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

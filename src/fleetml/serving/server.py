@@ -15,8 +15,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from fleetml.errors import Unavailable
-from fleetml.serving import deployment
+from fleetml.serving import backends, deployment
 from fleetml.serving.contract import MESSAGE_BYTES, SERVICE
+from fleetml.serving.inference import Inference
 from fleetml.serving.models import Models
 from fleetml.serving.online import Absent, Covariates, Feast
 from fleetml.serving.predictions import PredictionLog
@@ -30,12 +31,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Options:
-    """`root` is the serving folder; port 0: any free one; `feature_store` None: no covariates are looked up."""
+    """`root` is the serving folder; port 0: any free one; `feature_store` None: no covariates are looked up.
+
+    `backend` is one of `fleetml.serving.backends.NAMES`.
+    """
 
     root: Path
     host: str = "127.0.0.1"
     port: int = 50051
     feature_store: Path | None = None
+    backend: str = "cpu"
 
 
 async def serve(options: Options) -> None:
@@ -76,8 +81,10 @@ async def running(options: Options) -> AsyncIterator[str]:
         await checks.set(SERVICE, state)
         await checks.set("", health_pb2.HealthCheckResponse.SERVING)
 
-    models = Models(options.root, executor, covariates, changed, {"address": address, "pid": os.getpid()})
-    add_AIServiceServicer_to_server(AIService(models, covariates, predictions, executor), server)
+    about = {"address": address, "pid": os.getpid()}
+    models = Models(options.root, executor, backends.choose(options.backend), covariates, changed, about)
+    inference = Inference(models, covariates, predictions, executor)
+    add_AIServiceServicer_to_server(AIService(inference), server)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection([SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     for name in ("", SERVICE):
@@ -92,6 +99,7 @@ async def running(options: Options) -> AsyncIterator[str]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await inference.drain()
         await predictions.flush()
         (options.root / deployment.STATUS).unlink(missing_ok=True)
         executor.shutdown()

@@ -1,24 +1,18 @@
 """The rpcs of AIService."""
 
-import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import grpc
-import numpy as np
 
 from fleetml.errors import FleetMLError, InvalidParameter
-from fleetml.learn.windows import Floats
-from fleetml.serving import errors
+from fleetml.serving import errors, forecast
 from fleetml.serving.contract import PROBE
 from fleetml.serving.errors import NotImplementedYet
-from fleetml.serving.model import Model
-from fleetml.serving.models import Models
-from fleetml.serving.online import Covariates
-from fleetml.serving.predictions import PredictionLog
+from fleetml.serving.inference import Inference
 from fleetml.serving.proto import ai_service_pb2 as messages
 from fleetml.serving.proto.ai_service_pb2_grpc import AIServiceServicer
 
@@ -48,21 +42,19 @@ def _answered(rpc: _Rpc[_Request, _Answer]) -> _Rpc[_Request, _Answer]:
 
 
 class AIService(AIServiceServicer):
-    """Answers from `models`; covariates come from the request or from `covariates`; forecasts are run in `executor`."""
+    """Puts the messages of the contract into questions, and answers into messages."""
 
-    def __init__(self, models: Models, covariates: Covariates, predictions: PredictionLog, executor: Executor) -> None:
-        self._models = models
-        self._covariates = covariates
-        self._predictions = predictions
-        self._executor = executor
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
 
     @_answered
     async def PredictBandwidth(self, request: messages.BandwidthRequest, context: Any) -> messages.BandwidthResponse:
-        model, forecast = await self._forecast(
-            context, BANDWIDTH, request.vm_id, request.historical_metrics, request.horizon_minutes
+        question = forecast.Question(
+            request.vm_id, request.historical_metrics, request.horizon_minutes, None, _as_of(request)
         )
+        model, answer = await self._inference.ask(BANDWIDTH, question, _probe(context))
         return messages.BandwidthResponse(
-            predictions=forecast.tolist(), confidence=model.confidence, model_version=model.version
+            predictions=answer.predictions.tolist(), confidence=model.confidence, model_version=model.version
         )
 
     @_answered
@@ -71,14 +63,15 @@ class AIService(AIServiceServicer):
             raise InvalidParameter(
                 "a forecast needs the name of a model, got an empty one; set model, say to 'bandwidth'"
             )
-        model, forecast = await self._forecast(
-            context, request.model, request.vm_id, request.history, request.horizon_minutes, request.covariates
+        question = forecast.Question(
+            request.vm_id, request.history, request.horizon_minutes, request.covariates, _as_of(request)
         )
+        model, answer = await self._inference.ask(request.model, question, _probe(context))
         return messages.ForecastResponse(
-            forecast=forecast.tolist(),
+            forecast=answer.predictions.tolist(),
             confidence=model.confidence,
             model_version=model.version,
-            step_seconds=model.meta.step_seconds,
+            step_seconds=answer.step_seconds,
         )
 
     @_answered
@@ -93,35 +86,18 @@ class AIService(AIServiceServicer):
             "DetectAnomaly needs an anomaly model, and there is none yet; it comes with train_anomaly"
         )
 
-    async def _forecast(
-        self,
-        context: Any,
-        name: str,
-        vm_id: str,
-        values: Sequence[float],
-        horizon_minutes: int,
-        given: Mapping[str, float] | None = None,
-    ) -> tuple[Model, Floats]:
-        """Return the model that answered and its forecast [steps]."""
-        if not vm_id:
-            raise InvalidParameter("a forecast needs the VM it is for, got an empty vm_id; set it")
-        model = self._models.get(name)
-        steps, history = model.steps(horizon_minutes), model.history(values)
-        references = model.meta.covariates
-        if given and (unknown := sorted(set(given) - set(references))):
-            raise InvalidParameter(
-                f"covariates must be among those of model {name} version {model.version}, {list(references)}, "
-                f"got {unknown}; leave them out"
-            )
-        covariates = model.covariates(given or await self._covariates.of(vm_id, references))
-        loop = asyncio.get_running_loop()
-        forecast = await loop.run_in_executor(self._executor, model.forecaster.predict, history, covariates)
-        forecast = forecast[0, :steps]
-        if not np.isfinite(forecast).all():
-            raise FleetMLError(
-                f"a forecast must be finite, model {name} version {model.version} makes {forecast.tolist()} of this "
-                "history and these covariates; send plausible ones, or roll the model back"
-            )
-        if PROBE not in dict(context.invocation_metadata() or ()):
-            self._predictions.add(model, vm_id, history, covariates, forecast)
-        return model, forecast
+
+def _probe(context: Any) -> bool:
+    return any(key == PROBE for key, _ in context.invocation_metadata() or ())
+
+
+def _as_of(request: messages.BandwidthRequest | messages.ForecastRequest) -> datetime | None:
+    """Raises InvalidParameter for a time that is none."""
+    if not request.HasField("as_of"):
+        return None
+    try:
+        return request.as_of.ToDatetime(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidParameter(
+            f"as_of must be a time from the year 1 to 9999, got {request.as_of.seconds} s since 1970 ({error}); correct it"
+        ) from error

@@ -108,7 +108,7 @@ def test_a_refused_graph_leaves_the_old_version_and_the_old_champion(
     for path in (first, second):
         registry.add("bandwidth", Entry(path, "run", {}, {}, {}, {}))
     step.deploy(first, "1", address, registry.uri)
-    monkeypatch.setattr("fleetml.serving.model.smoke", _refuse)
+    monkeypatch.setattr("fleetml.serving.forecast.try_out", _refuse)
     with pytest.raises(StepFailed, match="server refused bandwidth version 2: not today"):
         step.deploy(second, "2", address, registry.uri)
     assert step.served() == "1"

@@ -43,14 +43,18 @@ class Monitor:
         known = asked.covariates if covariates else np.full_like(asked.covariates, np.nan)
         figures = features.values(asked.history, known)
         columns = {
-            "time": [when] * len(asked),
+            **dict.fromkeys(("time", "origin"), [when] * len(asked)),
             "vm_id": asked.vm_id.tolist(),
             "model_version": [version] * len(asked),
+            "role": ["champion"] * len(asked),
+            **dict.fromkeys(("rollout", "failure"), [""] * len(asked)),
             "horizon": [4] * len(asked),
+            "step_seconds": [300] * len(asked),
+            "latency_ms": [1.0] * len(asked),
             **dict(zip(features.columns(asked.meta.covariates), figures.T, strict=True)),
             "predictions": [[1.0]] * len(asked),
         }
-        table = pa.table(columns, schema=predictions.schema(asked.meta.covariates))
+        table = pa.table(columns, schema=predictions.schema(features.columns(asked.meta.covariates)))
         place = self.root / "predictions" / "model=bandwidth" / f"date={when.date()}"
         place.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, place / f"{version}-{len(list(place.iterdir()))}.parquet")

@@ -15,11 +15,13 @@ def generate(root: Path) -> None:
 
     Raises RuntimeError when the compiler refuses the contract; its reason stands on stderr.
     """
+    import grpc_tools
     from grpc_tools import protoc
 
+    known = Path(grpc_tools.__file__).parent / "_proto"  # google/protobuf/*.proto
     root.mkdir(parents=True, exist_ok=True)
     out = [f"--{kind}={root}" for kind in ("python_out", "pyi_out", "grpc_python_out")]
-    if protoc.main(["protoc", f"--proto_path={ROOT}", *out, PROTO]) != 0:
+    if protoc.main(["protoc", f"--proto_path={ROOT}", f"--proto_path={known}", *out, PROTO]) != 0:
         raise RuntimeError(f"the compiler refused {PROTO}")
 
 

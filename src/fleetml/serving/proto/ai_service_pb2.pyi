@@ -1,3 +1,6 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -7,14 +10,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class BandwidthRequest(_message.Message):
-    __slots__ = ("vm_id", "historical_metrics", "horizon_minutes")
+    __slots__ = ("vm_id", "historical_metrics", "horizon_minutes", "as_of")
     VM_ID_FIELD_NUMBER: _ClassVar[int]
     HISTORICAL_METRICS_FIELD_NUMBER: _ClassVar[int]
     HORIZON_MINUTES_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
     vm_id: str
     historical_metrics: _containers.RepeatedScalarFieldContainer[float]
     horizon_minutes: int
-    def __init__(self, vm_id: _Optional[str] = ..., historical_metrics: _Optional[_Iterable[float]] = ..., horizon_minutes: _Optional[int] = ...) -> None: ...
+    as_of: _timestamp_pb2.Timestamp
+    def __init__(self, vm_id: _Optional[str] = ..., historical_metrics: _Optional[_Iterable[float]] = ..., horizon_minutes: _Optional[int] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class BandwidthResponse(_message.Message):
     __slots__ = ("predictions", "confidence", "model_version")
@@ -108,7 +113,7 @@ class AnomalyResponse(_message.Message):
     def __init__(self, is_anomaly: _Optional[bool] = ..., score: _Optional[float] = ..., anomaly_type: _Optional[str] = ..., severity: _Optional[str] = ...) -> None: ...
 
 class ForecastRequest(_message.Message):
-    __slots__ = ("model", "vm_id", "history", "horizon_minutes", "covariates")
+    __slots__ = ("model", "vm_id", "history", "horizon_minutes", "covariates", "as_of")
     class CovariatesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -121,12 +126,50 @@ class ForecastRequest(_message.Message):
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     HORIZON_MINUTES_FIELD_NUMBER: _ClassVar[int]
     COVARIATES_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
     model: str
     vm_id: str
     history: _containers.RepeatedScalarFieldContainer[float]
     horizon_minutes: int
     covariates: _containers.ScalarMap[str, float]
-    def __init__(self, model: _Optional[str] = ..., vm_id: _Optional[str] = ..., history: _Optional[_Iterable[float]] = ..., horizon_minutes: _Optional[int] = ..., covariates: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    as_of: _timestamp_pb2.Timestamp
+    def __init__(self, model: _Optional[str] = ..., vm_id: _Optional[str] = ..., history: _Optional[_Iterable[float]] = ..., horizon_minutes: _Optional[int] = ..., covariates: _Optional[_Mapping[str, float]] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class BandwidthBatchRequest(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[BandwidthRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[BandwidthRequest, _Mapping]]] = ...) -> None: ...
+
+class BandwidthBatchResponse(_message.Message):
+    __slots__ = ("responses",)
+    RESPONSES_FIELD_NUMBER: _ClassVar[int]
+    responses: _containers.RepeatedCompositeFieldContainer[BandwidthResponse]
+    def __init__(self, responses: _Optional[_Iterable[_Union[BandwidthResponse, _Mapping]]] = ...) -> None: ...
+
+class PlacementBatchRequest(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[PlacementRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[PlacementRequest, _Mapping]]] = ...) -> None: ...
+
+class PlacementBatchResponse(_message.Message):
+    __slots__ = ("responses",)
+    RESPONSES_FIELD_NUMBER: _ClassVar[int]
+    responses: _containers.RepeatedCompositeFieldContainer[PlacementResponse]
+    def __init__(self, responses: _Optional[_Iterable[_Union[PlacementResponse, _Mapping]]] = ...) -> None: ...
+
+class AnomalyBatchRequest(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[AnomalyRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[AnomalyRequest, _Mapping]]] = ...) -> None: ...
+
+class AnomalyBatchResponse(_message.Message):
+    __slots__ = ("responses",)
+    RESPONSES_FIELD_NUMBER: _ClassVar[int]
+    responses: _containers.RepeatedCompositeFieldContainer[AnomalyResponse]
+    def __init__(self, responses: _Optional[_Iterable[_Union[AnomalyResponse, _Mapping]]] = ...) -> None: ...
 
 class ForecastResponse(_message.Message):
     __slots__ = ("forecast", "confidence", "model_version", "step_seconds")

@@ -54,6 +54,21 @@ class AIServiceStub:
                 request_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.ForecastRequest.SerializeToString,
                 response_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.ForecastResponse.FromString,
                 _registered_method=True)
+        self.PredictBandwidthBatch = channel.unary_unary(
+                '/novacron.ai.AIService/PredictBandwidthBatch',
+                request_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthBatchRequest.SerializeToString,
+                response_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthBatchResponse.FromString,
+                _registered_method=True)
+        self.OptimizePlacementBatch = channel.unary_unary(
+                '/novacron.ai.AIService/OptimizePlacementBatch',
+                request_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementBatchRequest.SerializeToString,
+                response_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementBatchResponse.FromString,
+                _registered_method=True)
+        self.DetectAnomalyBatch = channel.unary_unary(
+                '/novacron.ai.AIService/DetectAnomalyBatch',
+                request_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyBatchRequest.SerializeToString,
+                response_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyBatchResponse.FromString,
+                _registered_method=True)
 
 
 class AIServiceServicer:
@@ -85,6 +100,24 @@ class AIServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PredictBandwidthBatch(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OptimizePlacementBatch(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DetectAnomalyBatch(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AIServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -107,6 +140,21 @@ def add_AIServiceServicer_to_server(servicer, server):
                     servicer.Forecast,
                     request_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.ForecastRequest.FromString,
                     response_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.ForecastResponse.SerializeToString,
+            ),
+            'PredictBandwidthBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.PredictBandwidthBatch,
+                    request_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthBatchRequest.FromString,
+                    response_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthBatchResponse.SerializeToString,
+            ),
+            'OptimizePlacementBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.OptimizePlacementBatch,
+                    request_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementBatchRequest.FromString,
+                    response_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementBatchResponse.SerializeToString,
+            ),
+            'DetectAnomalyBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.DetectAnomalyBatch,
+                    request_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyBatchRequest.FromString,
+                    response_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyBatchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -217,6 +265,87 @@ class AIService:
             '/novacron.ai.AIService/Forecast',
             fleetml_dot_serving_dot_proto_dot_ai__service__pb2.ForecastRequest.SerializeToString,
             fleetml_dot_serving_dot_proto_dot_ai__service__pb2.ForecastResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PredictBandwidthBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/novacron.ai.AIService/PredictBandwidthBatch',
+            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthBatchRequest.SerializeToString,
+            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OptimizePlacementBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/novacron.ai.AIService/OptimizePlacementBatch',
+            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementBatchRequest.SerializeToString,
+            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetectAnomalyBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/novacron.ai.AIService/DetectAnomalyBatch',
+            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyBatchRequest.SerializeToString,
+            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,4 +1,4 @@
-"""Feast stores on this machine: DuckDB over Parquet offline, SQLite online, everything in one folder."""
+"""Feast stores on this machine: Parquet offline (`fleetml.featurestore.offline`), SQLite online, all in one folder."""
 
 import functools
 import math
@@ -13,9 +13,10 @@ from feast import FeatureStore, RepoConfig
 from fleetml.errors import ConfigurationError
 
 REGISTRY, ONLINE = "registry.db", "online.db"
+ASOF = "fleetml.featurestore.offline.AsofOfflineStore"
 
 
-def open_store(folder: Path, offline: str = "duckdb") -> FeatureStore:
+def open_store(folder: Path, offline: str = ASOF) -> FeatureStore:
     """Return the store in `folder`, which is created if need be; nothing is applied to it.
 
     `offline` is the engine of its offline store.

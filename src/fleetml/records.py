@@ -23,7 +23,7 @@ from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from fleetml import atomic, lineage, tracing
+from fleetml import atomic
 from fleetml.cost.estimate import total
 from fleetml.errors import ConfigurationError, InvalidParameter
 from fleetml.frozen import frozen
@@ -83,7 +83,7 @@ class Run:
         self.folder = home / "runs" / run_id
 
     def start(self, document: Mapping[str, Any], pipeline: Path | None = None) -> None:
-        """Write run.json, state "running", and a copy of the IR at `pipeline`: an engine's first act. Raises OSError.
+        """Write run.json, state "running", and a copy of the IR at `pipeline` (`engines.record.begin`). Raises OSError.
 
         A run that exists (a resumed one) keeps when it was started and whatever else its engine noted. Raises
         ConfigurationError when it should exist and does not.
@@ -96,7 +96,6 @@ class Run:
             atomic.write_text(self.pipeline, pipeline.read_text(encoding="utf-8"))
         now = {"run_id": self.run_id, "state": "running", "finished": None, "pid": os.getpid()}
         atomic.write_json(self.folder / "run.json", {**before, **document, **now})
-        lineage.run_started(self)
 
     def ask_to_stop(self) -> None:
         """Ask the engine that runs it to stop it; asked before it began, it does not hear."""
@@ -145,13 +144,11 @@ class Run:
         return ConfigurationError(f"run {self.run_id} was removed meanwhile (fleetml gc); start a new one")
 
     def finish(self, state: str) -> None:
-        """Write the final state and the sums of all attempts' cost."""
+        """Write the final state and the sums of all attempts' cost (`engines.record.end`)."""
         costs = [
             attempt.cost for step in self.read().get("steps", []) for attempt in self.attempts(step) if attempt.cost
         ]
         self.update(state=state, finished=time.time(), cost=total(costs))
-        tracing.run_ended(self)
-        lineage.run_ended(self)
 
     def update(self, **entries: Any) -> None:
         """Replace entries of run.json; only the engine that started the run does so."""

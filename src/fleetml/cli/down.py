@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Stop the stack; say what ran."""
-    from fleetml.report.terminal import Terminal
+    from fleetml.cli.terminal import Terminal
     from fleetml.stack.up import down
 
     terminal = Terminal()

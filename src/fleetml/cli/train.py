@@ -13,8 +13,8 @@ from fleetml.errors import FleetMLError, InvalidParameter
 from fleetml.settings import Settings, Subject
 
 if TYPE_CHECKING:
+    from fleetml.cli.terminal import Terminal
     from fleetml.pipeline import Plan
-    from fleetml.report.terminal import Terminal
     from fleetml.stack.runs import AirflowRun
     from fleetml.stack.up import Up
 
@@ -36,8 +36,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Train; return 0 if every step succeeded, 1 if one failed. An interrupt stops what this command started."""
     from fleetml.cli import job
     from fleetml.cli.pipelines import pipeline_file
+    from fleetml.cli.terminal import Terminal
     from fleetml.pipeline import load
-    from fleetml.report.terminal import Terminal
     from fleetml.stack.interrupts import interruptible
     from fleetml.stack.up import up
 

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Bring the stack up, show its progress and where it answers."""
-    from fleetml.report.terminal import Terminal
+    from fleetml.cli.terminal import Terminal
     from fleetml.stack.interrupts import interruptible
     from fleetml.stack.up import up
 

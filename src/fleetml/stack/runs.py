@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fleetml.engines import record
 from fleetml.errors import FleetMLError, Unavailable
 from fleetml.pipeline import Plan
 from fleetml.records import Attempt, Run
@@ -114,7 +115,7 @@ def _fail(client: AirflowClient, dag_id: str, dag_run_id: str, records: Run, tim
     client.fail(dag_id, dag_run_id)
     processes.wait_until(lambda: _over(records), timeout_seconds)
     if records.exists() and records.read()["state"] == "running":
-        records.finish("cancelled")
+        record.end(records, "cancelled")
 
 
 def _over(records: Run) -> bool:

@@ -20,6 +20,7 @@ from airflow.sdk.exceptions import (
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from fleetml import lineage, tracing
+from fleetml.engines import record
 from fleetml.engines.airflow.source import PARENT, Source
 from fleetml.engines.start import is_start, still_wanted
 from fleetml.errors import FleetMLError
@@ -208,7 +209,7 @@ def _reopened(records: Run) -> Iterator[None]:
         yield
     finally:
         if found.get("reopened"):
-            records.finish(_ended({attempt.state for attempt in records.latest().values()}))
+            record.end(records, _ended({attempt.state for attempt in records.latest().values()}))
         lineage.flush()  # a task's process ends without a word
         tracing.flush()
 
@@ -272,7 +273,7 @@ class RecordOperator(BaseOperator):
                 known[step] = records.note(step, state, reason).state
         known |= self._unseen_iterations(records, states)
         ended = _ended(set(known.values()))
-        records.finish(ended)
+        record.end(records, ended)
         if ended != "succeeded":
             bad = ", ".join(f"{step} {state.replace('_', ' ')}" for step, state in known.items() if state in _BAD)
             raise AirflowFailException(f"run {records.run_id} {ended}: {bad}")

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from airflow.configuration import AIRFLOW_HOME
 
 from fleetml import lineage
+from fleetml.engines import record
 from fleetml.engines.airflow.secrets import from_airflow
 from fleetml.engines.start import shortened
 from fleetml.pipeline import Plan, load
@@ -80,7 +81,7 @@ class Source:
             "steps": list(self.plan.steps),
             **({"parent": run.conf[PARENT]} if PARENT in (run.conf or {}) and not self.group else {}),
         }
-        self.records(run).start(entries, self.path)
+        record.begin(self.records(run), entries, self.path)
         lineage.flush()
 
     def context(self, run: Any) -> RunContext:

@@ -10,6 +10,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
+from fleetml.engines import record
 from fleetml.engines.local.schedule import Schedule, Tell
 from fleetml.errors import ConfigurationError, InvalidParameter, Unavailable
 from fleetml.frozen import frozen
@@ -109,11 +110,11 @@ class _Engine:
             except BaseException:
                 # The record tells the truth even of our own mistakes, as far as it can still be written.
                 with contextlib.suppress(OSError, ConfigurationError):
-                    self.records.finish("failed")
+                    record.end(self.records, "failed")
                 raise
             if schedule.state == "succeeded":
                 self.records.update(outputs=schedule.plan.published(self.job.parameters, schedule.outcomes))
-            self.records.finish(schedule.state)
+            record.end(self.records, schedule.state)
             return schedule.state
 
     def _require_means(self) -> None:
@@ -160,5 +161,5 @@ class _Engine:
             "steps": list(self.plan.steps),
             **({"parent": dict(self.job.parent)} if self.job.parent else {}),
         }
-        self.records.start(document, self.job.pipeline)
+        record.begin(self.records, document, self.job.pipeline)
         self.context = replace(self.context, created=self.records.read()["started"])

@@ -6,6 +6,7 @@ import contextlib
 import time
 from pathlib import Path
 
+from fleetml.engines import record
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.records import Run
 
@@ -27,7 +28,7 @@ def stop(records: Run, patience: float = 30.0) -> str:
     with contextlib.suppress(ConfigurationError), records.held():  # refused: somebody goes on with it already
         end_strays()
         if records.read()["state"] == "running":
-            records.finish("cancelled")
+            record.end(records, "cancelled")
     return records.state()
 
 

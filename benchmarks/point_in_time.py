@@ -35,7 +35,7 @@ def run() -> Iterator[tuple[str, float, str]]:
         if abs(sums.setdefault((rows, hours), found["sum"]) - found["sum"]) > 1e-6 * found["sum"]:
             raise AssertionError(f"the stores differ at {rows} rows: {sums} and {found['sum']}")
         name = "Feast" if offline == FEAST else "ours"
-        case = f"{name}, {rows:,} rows × {rows:,} moments, TTL {'10 years' if hours == YEARS else f'{hours} h'}"
+        case = f"{name}, {rows:,} rows x {rows:,} moments, TTL {'10 years' if hours == YEARS else f'{hours} h'}"
         yield case, found["seconds"], "s"
         yield f"{case}: peak memory", found["gigabytes"], "GB"
 

@@ -33,7 +33,7 @@ def _docker(request: pytest.FixtureRequest) -> Environment:
 
 
 def _kubernetes(request: pytest.FixtureRequest) -> Environment:
-    """Against a stand-in for a cluster (tests/cluster.py): none can be had here."""
+    """Against a stand-in for a cluster (tests/cluster): none can be had here."""
     cluster = request.getfixturevalue("cluster")
     cluster.secrets = {"given": {"key": "hush"}}
     from fleetml.runners.kubernetes import KubernetesRunner

@@ -215,7 +215,7 @@ def test_an_emitting_step_sends_its_output_with_the_event(run: Any) -> None:
 def test_steps_are_pods_where_the_settings_say_so(
     run: Any, project: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Against a stand-in for a cluster (tests/cluster.py)."""
+    """Against a stand-in for a cluster (tests/cluster)."""
     from tests.cluster import IMAGE
 
     table = project / "images/images.toml"

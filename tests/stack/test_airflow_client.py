@@ -11,6 +11,7 @@ from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 from fleetml.stack import airflow_client, ports
 from fleetml.stack.airflow_client import AirflowClient
 
+SILENCE = (0, None)  # it takes the question and does not answer
 BUSY = (500, {"detail": {"reason": "Database error", "message": "see the log"}})
 
 
@@ -21,6 +22,8 @@ class Answers(http.server.ThreadingHTTPServer):
         super().__init__((ports.HOST, 0), Handler)
         self.queued: dict[str, list[tuple[int, object]]] = {"/auth/token": [(201, {"access_token": "t"})]}
         self.asked: list[str] = []
+        self.bodies: list[bytes] = []
+        self.over = threading.Event()
 
     def say(self, method_and_path: str, *answers: tuple[int, object]) -> None:
         self.queued[method_and_path] = list(answers)
@@ -33,11 +36,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
         what = f"{self.command} {self.path.removeprefix('/api/v2/')}"
         self.server.asked.append(what)
         answers = self.server.queued.get(what) or self.server.queued[self.path]
         status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+        if status == 0:
+            self.server.over.wait(600)
+            return
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
@@ -54,6 +60,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
     with Answers() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
+        server.over.set()
         server.shutdown()
 
 
@@ -74,6 +81,36 @@ def test_a_database_that_is_busy_is_asked_again(airflow: Answers, client: Airflo
 def test_one_that_stays_busy_is_told(airflow: Answers, client: AirflowClient) -> None:
     airflow.say("GET dags/small", BUSY)
     with pytest.raises(Unavailable, match=r"answered 500 to GET .*Database error"):
+        client.trigger("small", {})
+
+
+@pytest.mark.parametrize("second", [(409, {"detail": "there is one of this id"}), (200, {})], ids=["made", "not made"])
+def test_a_run_whose_making_nobody_confirmed_is_asked_for_again_by_its_id(
+    second: tuple[int, object], airflow: Answers, client: AirflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(airflow_client, "_TIMEOUT", 3.0)
+    airflow.say("GET dags/small", (200, {"is_paused": False}))
+    airflow.say("POST dags/small/dagRuns", SILENCE, second)
+    run_id = client.trigger("small", {"n": 1})
+    asked = [json.loads(body) for body in airflow.bodies if b"dag_run_id" in body]
+    assert asked == [{"dag_run_id": run_id, "logical_date": None, "conf": {"n": 1}}] * 2
+
+
+def test_one_that_never_answers_is_told(
+    airflow: Answers, client: AirflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(airflow_client, "_TIMEOUT", 3.0)
+    monkeypatch.setattr(airflow_client, "_TRIGGERS", 1)
+    airflow.say("GET dags/small", (200, {"is_paused": False}))
+    airflow.say("POST dags/small/dagRuns", SILENCE)
+    with pytest.raises(Unavailable, match="took POST /api/v2/dags/small/dagRuns and did not answer for"):
+        client.trigger("small", {})
+
+
+def test_a_run_that_is_there_before_it_was_asked_for_is_another_s(airflow: Answers, client: AirflowClient) -> None:
+    airflow.say("GET dags/small", (200, {"is_paused": False}))
+    airflow.say("POST dags/small/dagRuns", (409, {"detail": "there is one of this id"}))
+    with pytest.raises(Unavailable, match="there is one of this id"):
         client.trigger("small", {})
 
 

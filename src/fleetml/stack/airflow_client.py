@@ -17,12 +17,22 @@ from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 FINAL = {"success", "failed"}
 _PAUSE = 0.5  # s between looks at a run
 _PAGE = 1000  # runs, or task instances, asked for at once
-_PATIENCE = 60.0  # s without an answer
-_LOCKED = (1.0, 2.0, 4.0)  # s to wait before asking again what its database was too busy for
+_TIMEOUT = 90.0  # s for one answer: longer than Airflow itself waits for its database
+_PATIENCE = 180.0  # s without an answer
+_LOCKED = (1.0, 2.0, 4.0, 8.0, 8.0)  # s to wait before asking again what its database was too busy for
+_TRIGGERS = 3  # times a run is asked for that nobody said was made
 
 
 class DatabaseBusy(Unavailable):
     """Airflow rolled a change back because its database was locked or somebody else was first; it can be asked again."""
+
+
+class NoAnswer(Unavailable):
+    """Airflow took a question and did not answer in time; what was asked for may have been done, or may yet be."""
+
+
+class AlreadyThere(Unavailable):
+    """What was to be made is there."""
 
 
 @dataclass
@@ -56,12 +66,24 @@ class AirflowClient:
     def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
         """Unpause the DAG if need be, start a run and return its id, which is that of its records too.
 
-        Raises InvalidParameter for what the form would refuse.
+        The id is ours, so a run whose making nobody confirmed can be asked for again, and is made once. Raises
+        InvalidParameter for what the form would refuse.
         """
         run_id = f"{dag_id}__{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
         if self.call("GET", f"dags/{dag_id}")["is_paused"]:
             self.call("PATCH", f"dags/{dag_id}", {"is_paused": False})
-        self.call("POST", f"dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)})
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
+        for attempt in range(1, _TRIGGERS + 1):
+            try:
+                self.call("POST", f"dags/{dag_id}/dagRuns", body)
+                break
+            except NoAnswer:
+                if attempt == _TRIGGERS:
+                    raise
+            except AlreadyThere:
+                if attempt == 1:  # nobody else has this id but a stranger by chance
+                    raise
+                break
         return run_id
 
     def state(self, dag_id: str, run_id: str) -> str:
@@ -76,7 +98,7 @@ class AirflowClient:
     def follow(self, dag_id: str, run_id: str, alive: Callable[[], bool] = lambda: True) -> Iterator[tuple[str, str]]:
         """Yield (task id, state) as states change, until the run is over and its record is written.
 
-        Raises Unavailable when Airflow does not answer for a minute, or one of its processes is no longer `alive`: without
+        Raises Unavailable when Airflow does not answer for three minutes, or one of its processes is no longer `alive`: without
         a scheduler it would answer for ever, and nothing go on.
         """
         known: dict[str, str] = {}
@@ -170,15 +192,19 @@ class AirflowClient:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self.address + path, data, headers, method=method)  # noqa: S310 - our own stack
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             said = _said(error)
             if error.code in (400, 422):
                 raise InvalidParameter(f"Airflow refused {method} {path}: {said}") from None
-            kind = DatabaseBusy if error.code == 500 and "Database error" in said else Unavailable
+            busy = DatabaseBusy if error.code == 500 and "Database error" in said else Unavailable
+            kind = AlreadyThere if error.code == 409 else busy
             raise kind(f"Airflow at {self.address} answered {error.code} to {method} {path}: {said}") from None
         except OSError as error:
+            if isinstance(getattr(error, "reason", error), TimeoutError):
+                message = f"Airflow at {self.address} took {method} {path} and did not answer for {_TIMEOUT:.0f} s"
+                raise NoAnswer(f"{message}; its log tells why, `fleetml down` and `fleetml up` start it anew") from None
             raise Unavailable(
                 f"Airflow at {self.address} does not answer: {error}; start the stack: fleetml up"
             ) from None

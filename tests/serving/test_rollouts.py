@@ -1,5 +1,6 @@
 """A second version beside the served one: who is asked, what is logged, and that it never hurts a caller."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,12 +80,15 @@ def test_a_share_of_the_vms_is_answered_by_the_challenger_and_keeps_to_it(
         second = ask(client)
         assert all(second[vm] == "2" for vm in VMS if first[vm] == "2")
         assert list(second.values()).count("2") > list(first.values()).count("2")
-    logged = rows(root, 3 * len(VMS))
-    assert len(logged) == 3 * len(VMS)
-    assert {(row["model_version"], row["role"], row["rollout"]) for row in logged} == {
-        ("1", "champion", made.id),
-        ("2", "challenger", made.id),
+    asked = Counter(2 * list(first.values()) + list(second.values()))
+    logged = rows(root, 3 * len(VMS) + asked["2"])
+    assert Counter((row["model_version"], row["role"], row["rollout"]) for row in logged) == {
+        ("1", "champion", made.id): asked["1"],
+        ("2", "challenger", made.id): asked["2"],
+        ("1", "shadow", made.id): asked["2"],  # asked the same, off the path, to be compared
     }
+    questions = Counter((row["vm_id"], row["origin"]) for row in logged if row["role"] != "champion")
+    assert set(questions.values()) == {2}
 
 
 def test_a_probe_is_for_the_served_version(root: Path, serve: Callable[..., str]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, TypeVar
@@ -60,6 +60,9 @@ class Inference:
         if beside and served.rollout and served.rollout.mode != "shadow":
             answered, failure = await self._challenge(served, question, asked)
             if answered:
+                self._follow(
+                    served, served.champion, question, asked
+                )  # the same questions to both: what a rollout compares
                 return answered
         model = served.champion
         inputs, answer = await self._answer(model, question)
@@ -68,7 +71,7 @@ class Inference:
         if not probe:
             self._predictions.add(model, _row(served, model, CHAMPION, question, asked, inputs, answer))
         if beside and served.rollout and served.rollout.mode == "shadow":
-            self._follow(served, question)
+            self._follow(served, served.challenger, question, asked)
         return model, answer
 
     async def drain(self) -> None:
@@ -89,15 +92,15 @@ class Inference:
         self._predictions.add(model, _row(served, model, CHALLENGER, question, asked, inputs, answer))
         return (model, answer), None
 
-    def _follow(self, served: Served, question: Question[Any]) -> None:
+    def _follow(self, served: Served, model: Model | None, question: Question[Any], asked: _Asked) -> None:
+        """Ask the version that does not answer, off the caller's path. None: the rollout's, which was not loaded."""
         if len(self._shadows) < SHADOWS:
-            task = asyncio.create_task(self._shadow(served, question))
+            task = asyncio.create_task(self._shadow(served, model, question, asked.time))
             self._shadows.add(task)
             task.add_done_callback(self._shadows.discard)
 
-    async def _shadow(self, served: Served, question: Question[Any]) -> None:
-        asked = _Asked(datetime.now(UTC), perf_counter(), False)
-        model = served.challenger
+    async def _shadow(self, served: Served, model: Model | None, question: Question[Any], time: datetime) -> None:
+        asked = _Asked(time, perf_counter(), False)
         try:
             if model is None:
                 row = _failed(served, SHADOW, question, asked, f"not loaded: {served.fault}")
@@ -106,6 +109,7 @@ class Inference:
                 row = _row(served, model, SHADOW, question, asked, inputs, answer)
         except Exception as error:
             row = _failed(served, SHADOW, question, asked, str(error))
+            row = replace(row, version=model.version if model else row.version)
         self._predictions.add(model if model and not row.failure else served.champion, row)
 
     async def _answer(self, model: Model, question: Question[_A]) -> tuple[Arrays, _A]:

@@ -21,7 +21,7 @@ from fleetml.report import page
 from fleetml.runners.choice import choose, images
 from fleetml.settings import Settings
 from fleetml.step import RunContext, StepOutcome, run
-from tests.step.test_step import step
+from tests.step.conftest import step
 
 SECRET = "tr0ub'4dor&3 x"
 ASKED = [{"secretName": "my-db", "keyToEnv": [{"secretKey": "pass.word", "envVar": "DB_PASSWORD"}]}]

@@ -16,6 +16,7 @@ from components.tabular.train import train
 from fleetml.component import Artifact
 
 New = Callable[[str], Artifact]
+FEATURES: list[Any] = ["age", {"name": "income", "transformations": ["log", "standard_scale"]}, "city"]
 
 
 @pytest.fixture

@@ -1,0 +1,63 @@
+"""A search over parameters and algorithms."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import polars as pl
+import pytest
+
+from components.tabular.model import TabularModel
+from components.tabular.tune import tune
+from fleetml.errors import InvalidParameter
+from fleetml.learn.algorithms import ALGORITHMS
+from fleetml.learn.search import SearchFailed
+from tests.components.tabular.conftest import FEATURES
+
+
+def test_tuning_finds_the_best_of_its_trials(dataset: Any, new: Any) -> None:
+    model, board, metrics = new("model"), new("board"), new("m")
+    space = {
+        "max_depth": {"type": "integer", "min": 1, "max": 8},
+        "n_estimators": {"type": "categorical", "values": [5, 20]},
+    }
+    tune(dataset(FEATURES), model, board, metrics, "random_forest", search_space=space, max_trials=5)
+    trials = pl.read_parquet(board.path)
+    assert len(trials) == 5
+    assert metrics.metadata["accuracy"] == round(trials["accuracy"].max(), 4)
+    best = json.loads(trials.sort("accuracy", descending=True, maintain_order=True)["hyperparameters"][0])
+    assert TabularModel(model.path).about.hyperparameters == best
+
+
+def test_tuning_tries_every_algorithm_and_goes_the_metrics_way(dataset: Any, new: Any) -> None:
+    model, board, metrics = new("model"), new("board"), new("m")
+    given = dataset(["age", "income"], target="spend")
+    tune(given, model, board, metrics, max_trials=5, objective_metric="mae")
+    trials = pl.read_parquet(board.path)
+    assert set(trials["algorithm"]) == set(ALGORITHMS)
+    assert metrics.metadata["mae"] == round(trials["mae"].min(), 4)
+
+
+def test_a_trial_whose_graph_is_wrong_does_not_end_the_search(
+    dataset: Any, new: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from components.tabular import train
+
+    monkeypatch.setattr(train, "TOLERANCE", -1.0)  # no graph is good enough
+    board = new("board")
+    with pytest.raises(SearchFailed, match="every trial failed, the last: InvalidGraph: a graph must predict what"):
+        tune(dataset(), new("model"), board, new("m"), "linear", max_trials=2)
+
+
+def test_a_search_that_cannot_be_is_refused(dataset: Any, new: Any) -> None:
+    outputs = (new("model"), new("board"), new("m"))
+    space = {"max_depth": {"type": "integer", "min": 1, "max": 8}}
+    for parameters, said in [
+        ({"search_space": space}, "is that of one algorithm"),
+        ({"search_space": space, "algorithm": "linear"}, "max_depth: linear has no max_depth"),
+        ({"max_trials": 0}, "must be at least 1"),
+        ({"objective_metric": "mae"}, "objective_metric of a classification must be one of accuracy"),
+    ]:
+        with pytest.raises(InvalidParameter, match=said):
+            tune(dataset(), *outputs, **parameters)

@@ -1,6 +1,7 @@
 """Keeps secrets out of what FleetML writes: texts, JSON values, lines of logs, files.
 
-A secret is found as it is, and as `repr`, JSON, URLs and base64 write it; in lines also when it is split over several.
+A secret is found as it is, and as `repr`, JSON, HTML, URLs, base64 and hexadecimal digits write it, and with colours in it;
+in lines also when it is split over several.
 """
 
 from __future__ import annotations
@@ -8,16 +9,21 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from fleetml.lines import Take, taker
 
 HIDDEN = "***"
 SHORTEST = 4  # characters; to hide "1" or "yes" would hide half of every log, and tell what it is
 _HELD = 3  # characters of a secret at the end of a line that make the line wait for the next one
 _PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s/:@?#\"'<>]*):([^\s/\"'<>]+)@")
+_ENCODED = 6  # bytes; shorter ones in base64 or hexadecimal digits may be anything
 _CHUNK = 1 << 20  # bytes
+_CONTROL = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\))"  # a colour, or a title or link of a terminal
+_BETWEEN = {"": "", "\n": r"\n?", "\x1b": rf"(?:{_CONTROL}|\n)*"}  # what may stand between a secret's letters
+_APART = re.compile(rf"{_CONTROL}|\n")
 
 
 def without_passwords(text: str) -> str:
@@ -46,23 +52,26 @@ class Redactor:
         self._forms = sorted({form for value in values for form in _forms(value)}, key=len, reverse=True)
         self.longest = len(self._forms[0]) if self._forms else 0  # characters; no secret is split over more lines
         self._cores = {form[_free(form) :].replace("\n", "") for form in self._forms}  # what every match has in it
+        self._made: dict[str, re.Pattern[str]] = {}
         self._ends = {form[at : at + _HELD] for form in self._forms for at in range(len(form) - _HELD)}
 
     def text(self, text: str) -> str:
         """Return a text without secrets, and without the passwords of URLs."""
-        plain = text.replace("\n", "")
-        if any(core in plain for core in self._cores):  # the patterns are slow, of a long secret slow to make too
-            secret = self._split if "\n" in text else self._whole
+        if secret := self._pattern_for(text):
             text = secret.sub(_hide, text)
         return without_passwords(text)
 
-    @cached_property
-    def _whole(self) -> re.Pattern[str]:
-        return _alternatives(_pattern(form, "") for form in self._forms)
+    def _pattern_for(self, text: str) -> re.Pattern[str] | None:
+        """Return what finds the secrets in a text; None where it has none."""
+        plain = _plain(text)
+        if not any(core in plain for core in self._cores):  # the patterns are slow, of a long secret slow to make too
+            return None
+        return self._patterns("\x1b" if "\x1b" in text else "\n" if "\n" in text else "")
 
-    @cached_property
-    def _split(self) -> re.Pattern[str]:
-        return _alternatives(_pattern(form, "\n?") for form in self._forms)
+    def _patterns(self, apart: str) -> re.Pattern[str]:
+        if apart not in self._made:
+            self._made[apart] = _alternatives(_pattern(form, _BETWEEN[apart]) for form in self._forms)
+        return self._made[apart]
 
     def value(self, value: Any) -> Any:
         """The same for a JSON value."""
@@ -71,7 +80,8 @@ class Redactor:
     def holds(self, value: Any) -> bool:
         """Say whether a JSON value holds a secret."""
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-        return any(form in text or form in text.replace("\n", "") for form in self._refused)
+        plain = _plain(text)
+        return any(form in text or form in plain for form in self._refused)
 
     def leak(self, place: Path) -> Path | None:
         """Return the first file at or below `place` that holds a secret, or is named after one. Raises OSError.
@@ -98,38 +108,69 @@ class Redactor:
                 before = window[-overlap:]
         return False
 
-    def lines(self, take: Callable[[str], None]) -> Lines:
+    def lines(self, take: Take) -> Lines:
         """Return what hands lines on to `take` without secrets."""
         return Lines(self, take)
 
-    def _ends_in_one(self, text: str) -> bool:
-        """Say whether a text ends in the beginning of a secret."""
-        plain = text.replace("\n", "")
-        return plain[-_HELD:] in self._ends and any(
-            plain.endswith(form[:size]) for form in self._forms for size in range(_HELD, min(len(form), len(plain) + 1))
+    def finished(self, lines: Sequence[str]) -> int:
+        """Return how many lines, from the first on, have no part in what may be the beginning of a secret at their end."""
+        text, done = "\n".join(lines), len(lines)
+        begun = self._begun(_plain(text))
+        while done and begun > 0:
+            done -= 1
+            begun -= len(_plain(lines[done]))
+        if 0 < done < len(lines) and (secrets := self._pattern_for(text)):
+            start = sum(map(len, lines[:done])) + done
+            for found in reversed([*secrets.finditer(text)]):
+                if found.start() < start < found.end():  # one that is whole is hidden whole
+                    done, start = text.count("\n", 0, found.start()), text.rfind("\n", 0, found.start()) + 1
+        return done
+
+    def _begun(self, plain: str) -> int:
+        """Return how many characters at the end of a text are the beginning of a secret, at most."""
+        if plain[-_HELD:] not in self._ends:
+            return 0
+        sizes = (
+            size
+            for form in self._forms
+            for size in range(min(len(form) - 1, len(plain)), _HELD - 1, -1)
+            if plain.endswith(form[:size])
         )
+        return max(sizes, default=0)
 
 
 class Lines:
     """A stream of lines. One that ends in the beginning of a secret waits for the next; `end` hands on what waits."""
 
-    def __init__(self, redactor: Redactor, take: Callable[[str], None]) -> None:
-        self._redactor, self._take = redactor, take
+    def __init__(self, redactor: Redactor, take: Take) -> None:
+        self._redactor, self._take = redactor, taker(take)
         self._held: list[str] = []
 
     def __call__(self, line: str) -> None:
-        if self._redactor.longest == 0:
-            self._take(without_passwords(line))
-            return
-        self._held.append(line)
-        if len(self._held) > self._redactor.longest or not self._redactor._ends_in_one("\n".join(self._held)):
-            self.end()
+        self.several([line])
+
+    def several(self, lines: Sequence[str]) -> None:
+        """Take lines, many in one call."""
+        if self._redactor.longest:
+            lines = [*self._held, *lines]
+            done = self._redactor.finished(lines)
+            if len(lines) - done > self._redactor.longest:
+                done = len(lines)
+            lines, self._held = lines[:done], lines[done:]
+        self._hand_on(lines)
 
     def end(self) -> None:
         held, self._held = self._held, []
-        if held:
-            for line in self._redactor.text("\n".join(held)).split("\n"):
-                self._take(line)
+        self._hand_on(held)
+
+    def _hand_on(self, lines: Sequence[str]) -> None:
+        if lines:
+            self._take(self._redactor.text("\n".join(lines)).split("\n"))
+
+
+def _plain(text: str) -> str:
+    """Return a text in one line, without colours."""
+    return _APART.sub("", text) if "\x1b" in text else text.replace("\n", "")
 
 
 def _hide(found: re.Match[str]) -> str:
@@ -175,7 +216,9 @@ def _forms(value: str) -> Iterator[str]:
             for quoted in (quote(raw), quote(raw, safe=""), quote_plus(raw)):
                 yield from (quoted, re.sub("%..", lambda found: found[0].lower(), quoted))
             yield raw.decode(errors="replace")
-            yield from _base64(raw)
+            if len(raw) >= _ENCODED:
+                yield from (raw.hex(), raw.hex().upper())
+                yield from _base64(raw)
 
 
 def _base64(raw: bytes) -> Iterator[str]:
@@ -187,5 +230,4 @@ def _base64(raw: bytes) -> Iterator[str]:
         start = (0, 2, 3)[before]  # letters that the bytes before have a part in
         end = len(encoded.rstrip("=")) - (1 if encoded.endswith("=") else 0)  # and those after
         inner = encoded[start:end]
-        if len(inner) >= 2 * SHORTEST:
-            yield from (inner, inner.translate(str.maketrans("+/", "-_")))
+        yield from (inner, inner.translate(str.maketrans("+/", "-_")))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fleetml.errors import ConfigurationError
+from fleetml.redaction import SHORTEST
 
 _CREDENTIAL = re.compile("SECRET|PASSW|TOKEN|KEY|CREDENTIAL", re.IGNORECASE)
 
@@ -36,6 +37,28 @@ def names(asked: Iterable[Mapping[str, Any]], found: Mapping[str, str]) -> list[
     return [found[p["envVar"]] for p in pairs if p["secretKey"].lower() in _NAMES and p["envVar"] in found]
 
 
+def too_short(asked: Iterable[Mapping[str, Any]], found: Mapping[str, str]) -> list[str]:
+    """Return which of the values cannot be hidden, by the variables that hold them: half of every log would be hidden too."""
+    named = names(asked, found)
+    short = [place for place, value in found.items() if 0 < len(value.strip()) < SHORTEST and value not in named]
+    return sorted(short)
+
+
+def require_distinct(asked: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ConfigurationError where one variable of our environment is meant by two keys: it can hold one of them only."""
+    meant: dict[str, tuple[str, str]] = {}
+    for entry in asked:
+        for pair in entry.get("keyToEnv", ()):
+            wanted = (str(entry["secretName"]), pair["secretKey"])
+            name = variable(*wanted)
+            if meant.setdefault(name, wanted) != wanted and name in os.environ:
+                both = " and ".join(f"key '{key}' of '{secret}'" for secret, key in (meant[name], wanted))
+                raise ConfigurationError(
+                    f"a variable holds one key of one secret, {name} would be {both}; rename one of them in the pipeline, "
+                    "or unset it and keep both where they have their own names (Airflow's Connections)"
+                )
+
+
 def credentials(names: Iterable[str]) -> list[str]:
     """Return the values of those variables of our environment whose names tell that they are secret."""
     return [os.environ[name] for name in names if _CREDENTIAL.search(name) and name in os.environ]
@@ -45,9 +68,11 @@ def delivered(asked: Iterable[Mapping[str, Any]], lookup: Lookup, step: str) -> 
     """Return the values of a step's environment variables, looked up for the entries of "secretAsEnv".
 
     An entry has secretName, keyToEnv (a list of secretKey and envVar) and optional. Raises ConfigurationError for a
-    secret that is not there and not optional.
+    secret that is not there and not optional, or that shares its variable with another one.
     """
     found: dict[str, str] = {}
+    asked = list(asked)
+    require_distinct(asked)
     for entry in asked:
         secret, pairs = str(entry["secretName"]), list(entry.get("keyToEnv", ()))
         values = lookup(secret, [pair["secretKey"] for pair in pairs])

@@ -9,6 +9,7 @@ import pytest
 
 from fleetml.records import Run
 from fleetml.settings import Settings
+from tests.small_pipelines import Pipeline
 
 TYPES = Path(__file__).parents[1] / "pipelines" / "types.yaml"
 
@@ -43,3 +44,16 @@ def test_a_resumed_run_goes_on_with_its_runner_unless_told_otherwise(
     assert "step 'fail' failed: exit status 3" in capsys.readouterr().err
     assert fleetml("resume", "x", "--runner", "docker") == 1
     assert "Docker engine" in capsys.readouterr().err
+
+
+def test_a_run_that_is_refused_leaves_its_message_and_nothing_else(
+    fleetml: Callable[..., int], pipeline: Pipeline, project: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = pipeline("def a(): return {'out': 1}\n", {"a": []})
+    path.write_text(path.read_text().replace("fleetml/ml", "fleetml/unknown"))
+    assert fleetml("run", path, "--run-id", "r") == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error: step 'a': ")
+    assert len(told.err.splitlines()) == 1
+    assert not Run(project.home, "r").folder.exists()

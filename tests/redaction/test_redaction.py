@@ -35,6 +35,8 @@ KEY = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY----
         base64.b64encode(SECRET.encode()).decode(),
         base64.urlsafe_b64encode(b"user:" + SECRET.encode()).decode(),
         base64.b64encode(b"u:" + SECRET.encode() + b":more").decode(),
+        SECRET.encode().hex(),
+        SECRET.encode().hex().upper(),
     ],
 )
 def test_every_way_to_write_a_secret_is_hidden(written: str) -> None:
@@ -66,6 +68,39 @@ def test_a_secret_split_over_many_lines_is_hidden() -> None:
     taken = read(["a", *(secret[at : at + 4] for at in range(0, 16, 4)), "b"], secret)
     assert "".join(taken) == "a***b"
     assert len(taken) == 6
+
+
+@pytest.mark.parametrize("place", range(3, 14))
+@pytest.mark.parametrize("control", ["\x1b[31m", "\x1b[0;1;38;5;208m", "\x1b[K\x1b[0m", "\x1b]8;;http://h\x1b\\"])
+def test_a_secret_with_colours_in_it_is_hidden(place: int, control: str) -> None:
+    secret = "0123456789abcdef"
+    coloured = f"it is {control}{secret[:place]}{control}{secret[place:]}{control} here"
+    assert read([coloured], secret) == [f"it is {control}***{control} here"]
+    halves = coloured.split(control)
+    assert "789a" not in "".join(read([control.join(halves[:2]), control.join(["", *halves[2:]])], secret))
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5, 100])
+def test_a_secret_is_hidden_however_many_lines_come_at_once(at_once: int) -> None:
+    secret, taken = "0123456789abcdef", []
+    wrapped = [secret[:6], secret[6:11], secret[11:]]
+    lines = ["a", *wrapped, "", f"x{secret}x01", "23", *wrapped, "b 012345", "b", *wrapped]
+    stream = Redactor([secret]).lines(taken.append)
+    for place in range(0, len(lines), at_once):
+        stream.several(lines[place : place + at_once])
+    stream.end()
+    assert taken == ["a", "***", "", "", "", "x***x01", "23", "***", "", "", "b 012345", "b", "***", "", ""]
+
+
+def test_a_secret_that_ends_in_its_own_beginning_is_hidden_whole() -> None:
+    assert read(["xabcabc", "dxabcabc", "defabc", "yy"], "abcabcd") == ["x***", "x***", "efabc", "yy"]
+
+
+def test_of_several_lines_only_those_wait_that_may_be_a_secret_s_beginning() -> None:
+    taken: list[str] = []
+    stream = Redactor(["0123456789abcdef"]).lines(taken.append)
+    stream.several(["one", "two", "it is 0123"])
+    assert taken == ["one", "two"]
 
 
 def test_each_line_of_a_secret_of_several_lines_is_hidden() -> None:

@@ -183,6 +183,39 @@ def test_names_of_variables() -> None:
     assert secrets.variable("my-db", "pass.word") == "FLEETML_SECRET_MY_DB_PASS_WORD"
 
 
+TWICE = [
+    {"secretName": "a-b", "keyToEnv": [{"secretKey": "c", "envVar": "ONE"}]},
+    {"secretName": "a", "keyToEnv": [{"secretKey": "b_c", "envVar": "TWO"}]},
+]
+
+
+def test_one_variable_is_not_taken_for_two_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEETML_SECRET_A_B_C", "value")
+    with pytest.raises(ConfigurationError, match="FLEETML_SECRET_A_B_C would be key 'c' of 'a-b' and key 'b_c' of 'a'"):
+        secrets.delivered(TWICE, secrets.from_environment, "s")
+    assert secrets.delivered(TWICE[:1] * 2, secrets.from_environment, "s") == {"ONE": "value"}
+
+
+def test_two_secrets_may_share_a_variable_that_is_not_set() -> None:
+    found = secrets.delivered(TWICE, lambda secret, keys: dict.fromkeys(keys, secret), "s")
+    assert found == {"ONE": "a-b", "TWO": "a"}
+
+
+def test_a_secret_that_is_too_short_to_be_hidden_is_told(
+    go: Callable[..., StepOutcome], project: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEETML_SECRET_MY_DB_PASS_WORD", "x1z")
+    monkeypatch.setenv("FLEETML_SECRET_MY_DB_USERNAME", "jo")
+    pairs = [*ASKED[0]["keyToEnv"], {"secretKey": "username", "envVar": "DB_USER"}]
+    outcome = go("def work(n, data):\n    data.path.touch()\n", [{"secretName": "my-db", "keyToEnv": pairs}])
+    assert outcome.state == "succeeded"
+    log = Run(project.home, "r").log("group/work")
+    assert log is not None
+    assert log.read_text().splitlines() == [
+        "fleetml: DB_PASSWORD holds a secret of fewer than 4 characters, which is not hidden; take a longer one"
+    ]
+
+
 def test_a_secret_that_no_variable_can_hold_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="holds no NUL"):
         secrets.delivered(ASKED, lambda secret, keys: {"pass.word": "a\0b"}, "s")

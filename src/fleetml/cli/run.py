@@ -90,14 +90,18 @@ def execute(job: Job, settings: Settings) -> int:
 
     failures: list[Failure] = []
     labels = {name: step.label for name, step in job.plan.steps.items()}
+    begun = False
     with _cancelled_by_signals() as cancel, progress(labels) as show:
 
         def tell(step: str, state: str, attempt: Attempt | None) -> None:
+            nonlocal begun
+            if not begun:  # one that is refused never is
+                say(f"run {job.run_id}")
+                begun = True
             show(step, state, attempt)
             if state == "failed" and attempt and attempt.failure:
                 failures.append(Failure(**attempt.failure))
 
-        say(f"run {job.run_id}")
         state = local.run(job, settings, tell, cancel)
     for failure in failures[:_SHOWN]:
         complain("\n".join(failure.report()))

@@ -14,7 +14,7 @@ from typing import Any
 from fleetml.errors import InvalidParameter, InvalidPipeline
 from fleetml.frozen import frozen
 from fleetml.pipeline.ir import walk
-from fleetml.pipeline.model import Constant, Container, Source
+from fleetml.pipeline.model import Constant, Container, PipelineInput, Source, Step
 from fleetml.pipeline.platform_grammar import NEEDED, PLATFORM, REFERENCE
 from fleetml.pipeline.values import ABSENT, cast, shown
 from fleetml.pipeline.wiring import Ports, Typed, constant, named, origin
@@ -130,6 +130,20 @@ def filled(platform: Mapping[str, Any], value: Callable[[Source], Any], place: s
         else:
             found[feature] = of(feature, setting)
     return {feature: setting for feature, setting in found.items() if setting is not ABSENT and setting != []}
+
+
+def known_secrets(step: Step, bound: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return which secrets a step asks for ("secretAsEnv"), as far as that is known before the run; `bound` as in `Plan.bind`."""
+
+    def value(source: Source) -> Any:
+        return source.value if isinstance(source, Constant) else bound.get(source.name, source.default)  # type: ignore[union-attr]
+
+    entries = [
+        entry
+        for entry in step.platform.get("secretAsEnv", ())
+        if all(isinstance(each, Constant | PipelineInput) for each in entry.values() if isinstance(each, Source))
+    ]
+    return list(filled({"secretAsEnv": entries}, value, f"step '{step.name}'").get("secretAsEnv", ()))
 
 
 def operation(container: Container) -> tuple[Container, dict[str, Any]]:

@@ -148,7 +148,8 @@ class Runner(Protocol):
     """
 
     def run(self, command: Command, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
-        """Run `command`; call `on_line` with each line of its output (both streams, no newline) as it comes.
+        """Run `command`; call `on_line` with each line of its output (both streams, no newline) as it comes, or its method
+        `several` with all that are there (`fleetml.lines`).
 
         Setting `cancel` stops it: a polite signal first, then a kill after a grace. Raises ConfigurationError
         when the environment or the program is not there, Unavailable when the machine can start no process.

@@ -186,7 +186,8 @@ class Life:
             skip, wanted = seen, True
             since = math.ceil(time.monotonic() - seen_at) + 5 if seen else None
             with contextlib.suppress(Exception):  # the connection broke, or the log is not there yet
-                for raw in lines_of((chunk, None) for chunk in self._log(since)):
+                pieces = lines_of((chunk, None) for chunk in self._log(since))
+                for raw in (raw for piece in pieces for raw in piece.removesuffix(b"\n").split(b"\n")):
                     if found := _STAMPED.fullmatch(raw):  # else it goes on with a line that is too long for one piece
                         wanted = found[1] > skip
                     if wanted:

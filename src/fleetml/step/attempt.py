@@ -19,7 +19,7 @@ from fleetml.pipeline import Inputs, Step
 from fleetml.pipeline.model import Importer
 from fleetml.pipeline.placeholders import fill, render_command, render_env
 from fleetml.records import Attempt, Run
-from fleetml.redaction import Redactor
+from fleetml.redaction import SHORTEST, Redactor
 from fleetml.runners import Command, ContainerRunner, Exit, Limits, Runner
 from fleetml.step import exchange
 from fleetml.step.failure import Failure, of_process, shown_inputs
@@ -181,6 +181,10 @@ class _Attempt:
         found = secrets.delivered(asked, self.context.secrets, self.step.name)
         credentials = secrets.credentials(self.context.settings.step_variables)
         self.redactor = Redactor([*found.values(), *credentials], secrets.names(asked, found))
+        for name in secrets.too_short(asked, found):
+            self._say(
+                f"{name} holds a secret of fewer than {SHORTEST} characters, which is not hidden; take a longer one"
+            )
         return {} if elsewhere else found
 
     def _say(self, line: str) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from fleetml.engines import local
-from fleetml.errors import UnsupportedConstruct
+from fleetml.errors import ConfigurationError, UnsupportedConstruct
 from fleetml.pipeline import document, load, plan_of
 from fleetml.records import Run
 from fleetml.settings import Settings
 from tests.small_pipelines import Pipeline
 
+TWO = "def a(): return {'out': 1}\ndef b(): return {'out': 2}\n"
 SLOW = "import time\ndef a():\n    time.sleep(600)\n"
 
 
@@ -80,3 +81,29 @@ def test_the_run_keeps_both_documents(pipeline: Pipeline, project: Settings) -> 
     kept = Run(project.home, "r").pipeline
     assert document.read(kept) == document.read(path)
     assert load(kept).digest == load(path).digest
+
+
+def secret(name: str, key: str) -> list[dict[str, Any]]:
+    return [{"secretName": name, "keyToEnv": [{"secretKey": key, "envVar": "PASSWORD"}]}]
+
+
+def test_a_secret_that_is_not_there_is_told_before_the_first_step(pipeline: Pipeline, project: Settings) -> None:
+    path = asking(pipeline("def a(): return {'out': 1}\n", {"a": []}), secretAsEnv=secret("db", "pass"))
+    with pytest.raises(
+        ConfigurationError, match=r"step 'a' needs key 'pass' of the secret 'db'.*FLEETML_SECRET_DB_PASS"
+    ):
+        go(path, project)
+    assert not Run(project.home, "r").folder.exists()
+
+
+def test_two_secrets_of_one_variable_are_refused_before_the_first_step(
+    pipeline: Pipeline, project: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEETML_SECRET_A_B_C", "value")
+    path = asking(pipeline(TWO, {"a": [], "b": []}), secretAsEnv=secret("a", "b_c"))
+    first, second = document.split(document.read(path))
+    second["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-b"] = {"secretAsEnv": secret("a-b", "c")}
+    path.write_text("\n---\n".join(map(json.dumps, (first, second))))
+    with pytest.raises(ConfigurationError, match="FLEETML_SECRET_A_B_C would be"):
+        go(path, project)
+    assert not Run(project.home, "r").folder.exists()

@@ -11,6 +11,44 @@ import pytest
 from fleetml.pipeline.values import canonical_json
 
 Pipeline = Callable[..., Path]
+INTEGER = {"parameterType": "NUMBER_INTEGER"}
+
+
+def write(
+    path: Path,
+    tasks: Mapping[str, Any],
+    components: Mapping[str, Any],
+    executors: Mapping[str, Any],
+    parameters: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the IR of a pipeline ``p``; `components` and `executors` are by their tasks' names. Return its place."""
+    inputs = {"inputDefinitions": {"parameters": parameters}} if parameters else {}
+    document = {
+        "schemaVersion": "2.1.0",
+        "sdkVersion": "kfp-2.17.0",
+        "pipelineInfo": {"name": "p"},
+        "components": {f"comp-{name}": {"executorLabel": f"exec-{name}", **it} for name, it in components.items()},
+        "deploymentSpec": {"executors": {f"exec-{name}": it for name, it in executors.items()}},
+        "root": {"dag": {"tasks": {name: _task(name, it) for name, it in tasks.items()}}, **inputs},
+    }
+    path.write_text(canonical_json(document))
+    return path
+
+
+def calling(entry: str) -> dict[str, Any]:
+    """Return the executor that calls ``module:function``."""
+    command = ["python", "-m", "fleetml.component", entry]
+    return {"container": {"image": "fleetml/ml", "command": command, "args": ["{{$}}"]}}
+
+
+def output_of(task: str, output: str, kind: str = "Parameter") -> dict[str, Any]:
+    """Return a task's input that is an output of another; `kind` Parameter or Artifact."""
+    return {f"taskOutput{kind}": {"producerTask": task, f"output{kind}Key": output}}
+
+
+def _task(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    usual = {"cachingOptions": {"enableCache": True}}
+    return {"componentRef": {"name": f"comp-{name}"}, "taskInfo": {"name": name}, **usual, **known}
 
 
 @pytest.fixture
@@ -20,48 +58,20 @@ def pipeline(stage: Callable[[str], str], tmp_path: Path) -> Pipeline:
     A function gets the upstream tasks' `out` (an integer) as parameters of their names, and returns its own.
     """
 
-    def write(code: str, tasks: Mapping[str, Sequence[str]], **known: Any) -> Path:
+    def make(code: str, tasks: Mapping[str, Sequence[str]], uncached: Sequence[str] = (), **known: Any) -> Path:
         """`known`: entries added to every task (retryPolicy), `uncached`: names of tasks compiled with caching off."""
         module = stage(code)
-        uncached = known.pop("uncached", ())
-        components, executors, dag = {}, {}, {}
+        components, dag = {}, {}
         for name, before in tasks.items():
-            inputs = {each: {"parameterType": "NUMBER_INTEGER"} for each in before}
-            components[f"comp-{name}"] = {
-                "executorLabel": f"exec-{name}",
-                **({"inputDefinitions": {"parameters": inputs}} if inputs else {}),
-                "outputDefinitions": {"parameters": {"out": {"parameterType": "NUMBER_INTEGER"}}},
-            }
-            executors[f"exec-{name}"] = {
-                "container": {
-                    "image": "fleetml/ml",
-                    "command": ["python", "-m", "fleetml.component", f"{module}:{name}"],
-                    "args": ["{{$}}"],
-                }
-            }
-            produced = {
-                each: {"taskOutputParameter": {"producerTask": each, "outputParameterKey": "out"}} for each in before
-            }
+            inputs = {"inputDefinitions": {"parameters": dict.fromkeys(before, INTEGER)}} if before else {}
+            components[name] = {**inputs, "outputDefinitions": {"parameters": {"out": INTEGER}}}
+            given = {"parameters": {each: output_of(each, "out") for each in before}}
             dag[name] = {
-                "componentRef": {"name": f"comp-{name}"},
-                "taskInfo": {"name": name},
-                "cachingOptions": {} if name in uncached else {"enableCache": True},
-                **({"dependentTasks": list(before), "inputs": {"parameters": produced}} if before else {}),
+                **({"cachingOptions": {}} if name in uncached else {}),
+                **({"dependentTasks": list(before), "inputs": given} if before else {}),
                 **known,
             }
-        path = tmp_path / "pipeline.yaml"
-        path.write_text(
-            canonical_json(
-                {
-                    "schemaVersion": "2.1.0",
-                    "sdkVersion": "kfp-2.17.0",
-                    "pipelineInfo": {"name": "p"},
-                    "components": components,
-                    "deploymentSpec": {"executors": executors},
-                    "root": {"dag": {"tasks": dag}},
-                }
-            )
-        )
-        return path
+        executors = {name: calling(f"{module}:{name}") for name in tasks}
+        return write(tmp_path / "pipeline.yaml", dag, components, executors)
 
-    return write
+    return make

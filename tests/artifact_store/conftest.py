@@ -11,7 +11,9 @@ import pytest
 
 from fleetml import artifact_store
 from fleetml.settings import Settings
-from tests.small_pipelines import pipeline as pipeline
+from tests.artifact_store.pipelines import importing, two_steps
+
+__all__ = ["importing", "two_steps"]
 
 
 @pytest.fixture

@@ -47,10 +47,27 @@ def test_a_machine_without_room_for_temporary_files_says_so(project: Settings, m
 
 def test_a_file_that_is_no_program_is_named(project: Settings, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
-    broken.write_bytes(b"\x7fELF nothing")
+    broken.write_text("nothing that a machine runs")
     broken.chmod(0o755)
     with pytest.raises(ConfigurationError, match="broken"):
         lines(project, SubprocessRunner(), str(broken))
+
+
+def test_no_line_of_ours_runs_in_the_new_process_where_it_would_wait_for_a_lock_of_another_thread(
+    project: Settings,
+) -> None:
+    us, before = os.getpid(), sys.gettrace()
+
+    def trace(*_: object) -> None:
+        if os.getpid() != us:
+            os._exit(77)
+
+    sys.settrace(trace)
+    try:
+        told = lines(project, SubprocessRunner(), "echo", "started")
+    finally:
+        sys.settrace(before)
+    assert told == ["started"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")

@@ -14,7 +14,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 MARK = "FLEETML_STEP"  # its value is the step's own folder
@@ -30,17 +30,27 @@ def folder(place: Path) -> Path:
     return place / f"fleetml-step-{_engine(os.getpid())}-{limit}"
 
 
-def marking(folder: Path) -> Callable[[], None]:
-    """Return what a new process of the step does to be marked; it may run between fork and exec."""
+def marked(folder: Path, *command: str) -> tuple[str, ...]:
+    """Return what runs the command with the mark of the step's folder; where util-linux is missing the variable alone does."""
     import resource
 
-    limit = _limit(folder)
+    limit, highest = _limit(folder), resource.getrlimit(_RTTIME)[1]
+    prlimit = tool("prlimit")
+    if not prlimit or (highest != resource.RLIM_INFINITY and highest < limit):  # a lower limit is set here already
+        return command
+    return (prlimit, f"--rttime={limit}:", "--", *command)
 
-    def mark() -> None:
-        with contextlib.suppress(ValueError, OSError):  # a lower limit is set here already; the variable is left
-            resource.setrlimit(_RTTIME, (limit, resource.getrlimit(_RTTIME)[1]))
 
-    return mark
+@functools.cache
+def tool(name: str) -> str:
+    """Return the path of a small program of util-linux that arranges something and becomes the command it is given.
+
+    Between fork and exec Python could arrange it, but there a lock that another thread held, a tracer's or that of a
+    library, stays held for ever. "" where it is missing.
+    """
+    import shutil
+
+    return (shutil.which(name, path="/usr/bin:/bin") or "") if sys.platform == "linux" else ""
 
 
 def kill(folder: Path) -> None:

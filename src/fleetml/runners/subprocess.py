@@ -31,7 +31,6 @@ PASSED = (
 )
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"  # the same whoever starts the step
 _LOOK = 0.05  # s between looks at cancel and limits; the end of the step itself is noticed at once
-_PR_SET_PDEATHSIG = 1
 
 
 @frozen
@@ -152,17 +151,20 @@ class SubprocessRunner:
                 f"image '{command.image.name}' has no program '{argv[0]}' (looked in {env['PATH']}); "
                 "correct the component's command or add the program to the image"
             )
+        if not _is_program(Path(program)):
+            raise ConfigurationError(
+                f"'{argv[0]}' cannot be run: {program} is neither a binary nor a script that begins with #!; "
+                "mend the component's command"
+            )
         try:
             return subprocess.Popen(
-                argv,
-                executable=program,
+                strays.marked(folder, *_dying_with_us(), program, *argv[1:]),
                 env=env,
                 cwd=env["PWD"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid(), strays.marking(folder)) if sys.platform == "linux" else None,
             )
         except OSError as error:
             if error.errno in (errno.ENOEXEC, errno.EACCES, errno.ENOENT, errno.E2BIG):
@@ -210,21 +212,6 @@ class SubprocessRunner:
         return why
 
 
-def _die_with(parent: int, mark: Callable[[], None]) -> Callable[[], None]:
-    """Return what a new process does first: take its mark, and ask for SIGKILL when the thread that started it dies."""
-    import ctypes  # here, as a run of cache hits starts no process; and before the fork, where importing is unsafe
-
-    libc = ctypes.CDLL(None)
-
-    def arrange() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before we asked
-            os._exit(1)
-        mark()
-
-    return arrange
-
-
 def _await_end(pid: int, over: threading.Event) -> None:
     """Set `over` when the process has ended, leaving it unreaped so that nobody else gets its pid."""
     if sys.platform == "darwin":
@@ -235,6 +222,20 @@ def _await_end(pid: int, over: threading.Event) -> None:
     else:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     over.set()
+
+
+def _dying_with_us() -> tuple[str, ...]:
+    """Return what has Linux kill a command when the thread that starts it dies."""
+    from fleetml.runners import strays
+
+    setpriv = strays.tool("setpriv")
+    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
+
+
+def _is_program(path: Path) -> bool:
+    with path.open("rb") as content:
+        begin = content.read(4)
+    return begin == b"\x7fELF" or begin[:2] == b"#!" or sys.platform != "linux"
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

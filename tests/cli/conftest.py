@@ -23,7 +23,10 @@ def fleetml(project: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
 @pytest.fixture
 def environ(project: Settings) -> dict[str, str]:
-    return {**os.environ, "FLEETML_PROJECT": str(project.project)}
+    """Return our environment without what libraries that other tests use left in it for themselves."""
+    others = ("FLEETML_", "OPENLINEAGE", "OTEL_", "AWS_", "MLFLOW_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    return {**kept, "FLEETML_PROJECT": str(project.project)}
 
 
 @pytest.fixture

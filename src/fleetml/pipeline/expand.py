@@ -9,30 +9,25 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 from typing import Any
 
 from fleetml.errors import InvalidPipeline, UnsupportedConstruct
 from fleetml.frozen import frozen
-from fleetml.pipeline import definitions, loops, placeholders, platform
+from fleetml.pipeline import definitions, leaf, loops, platform
 from fleetml.pipeline.definitions import Interface
 from fleetml.pipeline.model import (
     ArtifactDefinition,
-    Container,
     FinalStatus,
     Group,
-    Importer,
     Parameter,
     PipelineInput,
     Retry,
     Source,
     Step,
-    StepOutput,
 )
-from fleetml.pipeline.wiring import Ports, Typed, dag_inputs, dag_outputs, guard, named, resource_inputs, task_inputs
-
-_STRATEGIES = ("", "TRIGGER_STRATEGY_UNSPECIFIED", "ALL_UPSTREAM_TASKS_SUCCEEDED", "ALL_UPSTREAM_TASKS_COMPLETED")
+from fleetml.pipeline.tasks import STRATEGIES, TaskSpec, before, ordered, strategy
+from fleetml.pipeline.wiring import Ports, Typed, dag_inputs, dag_outputs, guard, named, task_inputs
 
 
 @frozen
@@ -82,25 +77,16 @@ class _Walk:
         uris: dict[str, Parameter] = {}
         made: dict[str, Typed] = {}
         for name, artifact in artifacts.items():
-            place = f"root.inputDefinitions.artifacts.{name}"
-            step = _import_step(name)
-            if artifact.many or step in tasks:
-                what = "a list of artifacts as input of a whole pipeline" if artifact.many else f"a task named {step!r}"
+            place, step = f"root.inputDefinitions.artifacts.{name}", leaf.bringing_in(name, artifact)
+            if artifact.many or step.name in tasks:
+                what = (
+                    "a list of artifacts as input of a whole pipeline"
+                    if artifact.many
+                    else f"a task named {step.name!r}"
+                )
                 raise UnsupportedConstruct(f"{place}: {what} is not run; bring it in with dsl.importer")
-            told = f"URI of the {artifact.type}: a path on this machine or a URL. {artifact.description}".strip()
-            uris[name] = Parameter(name, "STRING", optional=artifact.optional, description=told)
-            self.steps[step] = Step(
-                name=step,
-                label=f"import {name}",
-                component="importer",
-                container=Container(""),
-                importer=Importer(parameter=name),
-                parameters={name: PipelineInput(name)},
-                input_parameters={name: uris[name]},
-                output_artifacts={name: artifact},
-                cacheable=False,
-            )
-            made[name] = Typed(StepOutput(step, name), artifact.type)
+            self.steps[step.name], uris[name] = step, step.input_parameters[name]
+            made[name] = leaf.outputs(step).artifacts[name]
         return uris, made
 
     def dag(
@@ -115,13 +101,13 @@ class _Walk:
         tasks = component["dag"].get("tasks", {})
         if not tasks:
             raise InvalidPipeline(f"{place}.dag: a DAG must hold at least one task; compile again")
-        before = {
-            name: _before(task, self.asked(task), tasks, f"{place}.dag.tasks.{name}") for name, task in tasks.items()
+        earlier = {
+            name: before(task, self.asked(task), tasks, f"{place}.dag.tasks.{name}") for name, task in tasks.items()
         }
         made: dict[str, Ports] = {}
-        for name in _ordered(before, f"{place}.dag.tasks"):
+        for name in ordered(earlier, f"{place}.dag.tasks"):
             at = f"{place}.dag.tasks.{name}"
-            ports = self.task(name, tasks[name], given, made, before[name], at, group)
+            ports = self.task(name, tasks[name], given, made, earlier[name], at, group)
             full = f"{group[-1]}/{name}" if group else name
             leaves = self.groups[full].steps if full in self.groups else (full,)
             made[name] = replace(ports, status=FinalStatus(full, leaves))
@@ -131,47 +117,37 @@ class _Walk:
     def task(
         self,
         name: str,
-        task: Mapping[str, Any],
+        spec: Mapping[str, Any],
         given: Ports,
         made: Mapping[str, Ports],
-        before: Iterable[str],
+        earlier: Iterable[str],
         place: str,
         group: tuple[str, ...],
     ) -> Ports:
         """Expand one task, a leaf or a sub-DAG; return its outputs."""
+        called = spec.get("componentRef", {}).get("name", "")
+        component = named(called, self.components, f"{place}.componentRef.name", "component")
+        declared = definitions.interface(component, f"components.{called}")
+        over = loops.iterator(spec, place)
+        _require_body(component, called, over, place)
+        ports = task_inputs(spec, declared.without_input(over.item) if over else declared, given, made, place)
         prefix = f"{group[-1]}/" if group else ""
-        component_name = task.get("componentRef", {}).get("name", "")
-        component = named(component_name, self.components, f"{place}.componentRef.name", "component")
-        declared = definitions.interface(component, f"components.{component_name}")
-        over = loops.iterator(task, place)
-        if over and "dag" not in component:
-            raise InvalidPipeline(
-                f"{place}: a loop goes over a dag, components.{component_name} is none; compile again"
-            )
-        ports = task_inputs(task, declared.without_input(over.item) if over else declared, given, made, place)
-        policy = task.get("triggerPolicy", {})
-        if policy.get("strategy", "") not in _STRATEGIES:
-            raise InvalidPipeline(
-                f"{place}.triggerPolicy.strategy must be one of {_STRATEGIES[1:]}, got {policy['strategy']!r}"
-            )
-        common: dict[str, Any] = {
+        common = {
             "name": prefix + name,
-            "label": task.get("taskInfo", {}).get("name") or name,
+            "label": spec.get("taskInfo", {}).get("name") or name,
             "group": group,
-            "dependencies": (*(prefix + other for other in before), *self.imports(task, group)),
-            "guard": guard(policy.get("condition", ""), ports, place),
-            "ignores_failure": policy.get("strategy") == _STRATEGIES[-1],
+            "dependencies": (*(prefix + other for other in earlier), *self.imports(spec, group)),
+            "guard": guard(spec.get("triggerPolicy", {}).get("condition", ""), ports, place),
+            "ignores_failure": strategy(spec, place) == STRATEGIES[-1],
         }
-        if ("dag" in component) == ("executorLabel" in component):
-            raise InvalidPipeline(
-                f"components.{component_name} must hold either a dag or an executorLabel; compile again"
-            )
+        task = TaskSpec(place, spec, called, component, declared, ports, common)
         if over:
-            return self.loop(over, component_name, component, declared, ports, common, task, place)
+            return self.loop(over, task)
         if "dag" in component:
-            return self.subdag(component_name, component, declared, dag_inputs(ports, declared), common, task, place)
-        settings = platform.sources(component["executorLabel"], self.asked(task), given, made)
-        return self.leaf(component_name, component, declared, ports, common, task, place, settings)
+            return self.subdag(task, dag_inputs(ports, declared))
+        settings = platform.sources(component["executorLabel"], self.asked(spec), given, made)
+        step = self.steps[task.name] = leaf.step(task, self.executors, settings, self.retry(task))
+        return leaf.outputs(step)
 
     def asked(self, task: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return what a task asks of its cluster, as written."""
@@ -181,56 +157,30 @@ class _Walk:
     def imports(self, task: Mapping[str, Any], group: tuple[str, ...]) -> list[str]:
         """Return the steps that bring in what the pipeline is given and a task of its outermost DAG takes."""
         specs = task.get("inputs", {}).get("artifacts", {}).values() if not group else ()
-        taken = [_import_step(spec["componentInputArtifact"]) for spec in specs if "componentInputArtifact" in spec]
+        taken = [leaf.import_step(spec["componentInputArtifact"]) for spec in specs if "componentInputArtifact" in spec]
         return list(dict.fromkeys(taken))
 
-    def subdag(
-        self,
-        component_name: str,
-        component: Mapping[str, Any],
-        declared: Interface,
-        ports: Ports,
-        common: dict[str, Any],
-        task: Mapping[str, Any],
-        place: str,
-    ) -> Ports:
-        name = common["name"]
-        self.groups[name], since = Group(**common), len(self.steps)
-        with self._entered(component_name, task, place):
-            made = self.dag(component, declared, ports, f"components.{component_name}", (*common["group"], name))
-        self._close(name, since)
+    def subdag(self, task: TaskSpec, given: Ports) -> Ports:
+        self.groups[task.name], since = Group(**task.common), len(self.steps)
+        inside = (*task.common["group"], task.name)
+        with self._entered(task):
+            made = self.dag(task.component, task.declared, given, f"components.{task.component_name}", inside)
+        self._close(task.name, since)
         return made
 
-    def loop(
-        self,
-        over: loops.Iterator,
-        component_name: str,
-        component: Mapping[str, Any],
-        declared: Interface,
-        ports: Ports,
-        common: dict[str, Any],
-        task: Mapping[str, Any],
-        place: str,
-    ) -> Ports:
+    def loop(self, over: loops.Iterator, task: TaskSpec) -> Ports:
         """Expand a loop: a sub-DAG for each item, or a `Loop` while the items are not known."""
-        name, at = common["name"], f"components.{component_name}"
-        named(over.item, declared.input_artifacts if over.artifacts else declared.input_parameters, at, "input")
-        items = loops.items_of(over, ports, self.known.get(name), place)
+        name, declared, ports = task.name, task.declared, task.ports
+        inputs = declared.input_artifacts if over.artifacts else declared.input_parameters
+        named(over.item, inputs, f"components.{task.component_name}", "input")
+        items = loops.items_of(over, ports, self.known.get(name), task.place)
         if items is None or (self.fold and over.parallelism and name not in self.known):
-            self.steps[name], outputs = loops.pending(over, declared, ports, common, place)
+            self.steps[name], outputs = loops.pending(over, declared, ports, task.common, task.place)
             return outputs
-        self.groups[name], since = Group(**common, parallelism=over.parallelism), len(self.steps)
-        made = []
+        self.groups[name], since = Group(**task.common, parallelism=over.parallelism), len(self.steps)
         self.loops += 1
-        with self._entered(component_name, task, place):
-            for index, item in enumerate(items):
-                one = Group(
-                    name=f"{name}/{index}", label=f"{common['label']} [{index}]", group=(*common["group"], name)
-                )
-                self.groups[one.name], begun = one, len(self.steps)
-                given = dag_inputs(loops.iteration(over, index, item, declared, ports, place), declared)
-                made.append(self.dag(component, declared, given, at, (*one.group, one.name)))
-                self._close(one.name, begun)
+        with self._entered(task):
+            made = [self._iteration(over, index, item, task) for index, item in enumerate(items)]
         self.loops -= 1
         self._close(name, since)
         outputs = loops.collected(declared, made)
@@ -241,20 +191,34 @@ class _Walk:
         )
         return outputs
 
+    def _iteration(self, over: loops.Iterator, index: int, item: Any, task: TaskSpec) -> Ports:
+        """Expand one iteration of a loop, a group of its own; return its outputs."""
+        outer = (*task.common["group"], task.name)
+        one = Group(name=f"{task.name}/{index}", label=f"{task.common['label']} [{index}]", group=outer)
+        self.groups[one.name], begun = one, len(self.steps)
+        ports = loops.iteration(over, index, item, task.declared, task.ports, task.place)
+        given, at = dag_inputs(ports, task.declared), f"components.{task.component_name}"
+        made = self.dag(task.component, task.declared, given, at, (*outer, one.name))
+        self._close(one.name, begun)
+        return made
+
     @contextmanager
-    def _entered(self, component_name: str, task: Mapping[str, Any], place: str) -> Generator[None]:
+    def _entered(self, task: TaskSpec) -> Generator[None]:
         """Go into the sub-DAG of a task. Its retries are those of each task in it that states none, as on a cluster."""
-        if component_name in self.inside:
-            raise InvalidPipeline(f"{place}: components.{component_name} holds itself; a pipeline cannot be recursive")
-        self.inside.append(component_name)
-        self.retries.append(self.retry(task, place))
+        if task.component_name in self.inside:
+            raise InvalidPipeline(
+                f"{task.place}: components.{task.component_name} holds itself; a pipeline cannot be recursive"
+            )
+        self.inside.append(task.component_name)
+        self.retries.append(self.retry(task))
         yield
         self.inside.pop()
         self.retries.pop()
 
-    def retry(self, task: Mapping[str, Any], place: str) -> Retry:
-        if "retryPolicy" in task or not self.retries:
-            return definitions.retry(task.get("retryPolicy", {}), f"{place}.retryPolicy")
+    def retry(self, task: TaskSpec) -> Retry:
+        """Return the retries of a task: its own, else those of the sub-DAG around it."""
+        if "retryPolicy" in task.spec or not self.retries:
+            return definitions.retry(task.spec.get("retryPolicy", {}), f"{task.place}.retryPolicy")
         return self.retries[-1]
 
     def _close(self, group: str, since: int) -> None:
@@ -262,102 +226,9 @@ class _Walk:
         leaves = tuple(islice(reversed(self.steps), len(self.steps) - since))[::-1]
         self.groups[group] = replace(self.groups[group], steps=leaves)
 
-    def leaf(
-        self,
-        component_name: str,
-        component: Mapping[str, Any],
-        declared: Interface,
-        ports: Ports,
-        common: dict[str, Any],
-        task: Mapping[str, Any],
-        place: str,
-        settings: Mapping[str, Any],
-    ) -> Ports:
-        label = component["executorLabel"]
-        for name, artifact in declared.output_artifacts.items():
-            if artifact.many:
-                raise UnsupportedConstruct(
-                    f"components.{component_name}.outputDefinitions.artifacts.{name}: lists of artifacts as output of "
-                    "one step are not run yet; write one artifact, or loop and collect"
-                )
-        at = f"deploymentSpec.executors.{label}"
-        executor = named(label, self.executors, f"components.{component_name}.executorLabel", "executor")
-        brought = definitions.importer(executor, at)
-        container, operation = platform.operation(Container("") if brought else definitions.container(executor, at))
-        try:
-            placeholders.check_container(container, declared.declared())
-            if brought and len(declared.output_artifacts) != 1:
-                raise InvalidPipeline("an importer gives one artifact; compile again")
-            if brought:
-                placeholders.check_constant(dict(brought.metadata), declared.input_parameters)
-                if brought.parameter:
-                    named(brought.parameter, declared.input_parameters, f"{at}.importer.artifactUri", "input parameter")
-        except InvalidPipeline as error:
-            raise type(error)(f"{at}: {error}") from None
-        step = Step(
-            **common,
-            component=component_name.removeprefix("comp-"),
-            container=container,
-            importer=brought,
-            parameters={n: t.source for n, t in ports.parameters.items() if n in declared.input_parameters},
-            artifacts={n: t.source for n, t in ports.artifacts.items()},
-            platform={**settings, **operation},
-            resource_inputs=resource_inputs(container.resources, ports, at),
-            input_parameters=declared.input_parameters,
-            input_artifacts=declared.input_artifacts,
-            output_parameters=declared.output_parameters,
-            output_artifacts=declared.output_artifacts,
-            retry=self.retry(task, place),
-            cache_key=task.get("cachingOptions", {}).get("cacheKey", ""),
-        )
-        caches = task.get("cachingOptions", {}).get("enableCache", False)
-        cacheable = caches and brought is None and not operation and not placeholders.run_specific(step)
-        self.steps[step.name] = replace(step, cacheable=cacheable)
-        return Ports(
-            {n: Typed(StepOutput(step.name, n), p.type) for n, p in declared.output_parameters.items()},
-            {n: Typed(StepOutput(step.name, n), a.type, a.many) for n, a in declared.output_artifacts.items()},
-        )
 
-
-def _import_step(artifact: str) -> str:
-    return f"import-{artifact}".replace("_", "-")
-
-
-def _before(task: Mapping[str, Any], settings: Mapping[str, Any], tasks: Mapping[str, Any], place: str) -> list[str]:
-    """Return the tasks beside this one that come before it, by order or by data, in the IR's order."""
-    inputs = task.get("inputs", {})
-    producers = [*task.get("dependentTasks", []), *platform.producers(settings)]
-    producers += [
-        spec["taskFinalStatus"].get("producerTask", "")
-        for spec in inputs.get("parameters", {}).values()
-        if "taskFinalStatus" in spec
-    ]
-    producers += [
-        spec["taskOutputParameter"].get("producerTask", "")
-        for spec in inputs.get("parameters", {}).values()
-        if "taskOutputParameter" in spec
-    ]
-    producers += [
-        spec["taskOutputArtifact"].get("producerTask", "")
-        for spec in inputs.get("artifacts", {}).values()
-        if "taskOutputArtifact" in spec
-    ]
-    for name in producers:
-        named(name, tasks, place, "task")
-    return list(dict.fromkeys(producers))
-
-
-def _ordered(before: Mapping[str, list[str]], place: str) -> list[str]:
-    """Return the tasks in topological order, those that are ready together in the IR's. Raises InvalidPipeline for a cycle."""
-    sorter, positions = TopologicalSorter(before), {name: position for position, name in enumerate(before)}
-    try:
-        sorter.prepare()
-    except CycleError as error:
-        stuck = ", ".join(sorted(set(error.args[1])))
-        raise InvalidPipeline(f"{place}: the tasks {stuck} wait for each other; remove the cycle") from None
-    done: list[str] = []
-    while sorter.is_active():
-        ready = sorted(sorter.get_ready(), key=positions.__getitem__)
-        done += ready
-        sorter.done(*ready)
-    return done
+def _require_body(component: Mapping[str, Any], name: str, over: loops.Iterator | None, place: str) -> None:
+    if over and "dag" not in component:
+        raise InvalidPipeline(f"{place}: a loop goes over a dag, components.{name} is none; compile again")
+    if ("dag" in component) == ("executorLabel" in component):
+        raise InvalidPipeline(f"components.{name} must hold either a dag or an executorLabel; compile again")

@@ -1,71 +1,27 @@
-"""The records of a run: files under ``<home>/runs/<run_id>``, each written aside and renamed.
-
-    run.json                            run_id, pipeline, digest, engine, parameters, state, started, finished,
-                                        steps (names in order), cost (sums), pid; of the local engine: caching
-    pipeline.yaml                       the IR that runs, as it was read
-    steps/<step>/attempt-<n>.json       one attempt: see `Attempt`
-    steps/<step>/attempt-<n>.log        its output
-    workspace/                          what its steps share beside artifacts, where the pipeline asks for that
-
-Times are seconds since the epoch, UTC. States of steps stand in their attempts only.
-"""
+"""The records of one run, and of all runs."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from fleetml import atomic
 from fleetml.cost.estimate import total
 from fleetml.errors import ConfigurationError, InvalidParameter
-from fleetml.frozen import frozen
+from fleetml.records.attempt import Attempt
+from fleetml.records.document import read_run
+from fleetml.records.lock import is_taken, take
 from fleetml.redaction import mapped, without_passwords
 
 _OF_A_STORE = re.compile(r"[a-z][a-z0-9+.-]*://[^\"]*?/([\w.-]+-[0-9a-f]{16})/")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}\Z")
-
-
-@frozen
-class Attempt:
-    """One attempt of a step, or the note of an engine that it did not run (skipped, upstream_failed).
-
-    State "running": its command runs, or its engine died meanwhile. `outcome` is the JSON of docs/adr/0001; `result`
-    the name of its folder under results/ (of a running one: that it will have); `key` the cache key ("" when uncacheable) and `parts` the digests it was
-    made of; `inputs` the parameters and the artifacts' URIs; `figures` the first entries of its metrics.
-    """
-
-    step: str
-    number: int
-    state: str
-    started: float = 0.0
-    finished: float = 0.0
-    reason: str = ""
-    outcome: Mapping[str, Any] | None = None
-    failure: Mapping[str, Any] | None = None
-    usage: Mapping[str, float] | None = None
-    cost: Mapping[str, float] | None = None
-    key: str = ""
-    parts: Mapping[str, str] | None = None
-    inputs: Mapping[str, Any] | None = None
-    figures: Mapping[str, Any] | None = None
-    result: str = ""
-
-    @property
-    def cached(self) -> bool:
-        return bool(self.outcome and self.outcome.get("cached"))
-
-    @property
-    def seconds(self) -> float:
-        """Wall seconds so far, or in all."""
-        return max(0.0, (self.finished or time.time()) - self.started) if self.started else 0.0
 
 
 class Run:
@@ -113,7 +69,7 @@ class Run:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.lock.open("w") as lock:
-            if not _locked(lock):
+            if not take(lock):
                 raise ConfigurationError(
                     f"a run belongs to one process, another one runs {self.run_id}; "
                     f"wait for it, or: fleetml stop {self.run_id}"
@@ -129,12 +85,7 @@ class Run:
 
     def held_by_another(self) -> bool:
         """Say whether a process has the run."""
-        with self.lock.open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return is_taken(self.lock)
 
     def state(self) -> str:
         """Return how the run stands: its record's state, or "died" where it claims to be running and is not."""
@@ -170,7 +121,7 @@ class Run:
     def read(self) -> dict[str, Any]:
         """Return run.json. Raises ConfigurationError when there is no such run or the file is damaged."""
         try:
-            return _run(self.folder / "run.json")
+            return read_run(self.folder / "run.json")
         except FileNotFoundError:
             raise ConfigurationError(
                 f"no run '{self.run_id}' in {self.folder.parent}; `fleetml ls` lists them"
@@ -233,11 +184,11 @@ class Run:
     def attempts(self, step: str) -> list[Attempt]:
         """All recorded attempts of a step, oldest first."""
         folder = self.step_folder(step)
-        return [_read_attempt(folder / f"attempt-{number}.json") for number in _numbers(folder, "json")]
+        return [Attempt.read(folder / f"attempt-{number}.json") for number in _numbers(folder, "json")]
 
     def attempt(self, step: str, number: int) -> Attempt:
         """One recorded attempt of a step. Raises FileNotFoundError when there is none."""
-        return _read_attempt(self.step_folder(step) / f"attempt-{number}.json")
+        return Attempt.read(self.step_folder(step) / f"attempt-{number}.json")
 
     def latest(self) -> dict[str, Attempt]:
         """The last attempt of each step that has one, in the order of the run's steps."""
@@ -270,16 +221,15 @@ def fresh_id(name: str) -> str:
     return f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(2).hex()}"
 
 
-def _locked(lock: IO[str]) -> bool:
-    """Lock a file for this process; whoever only looks whether it is locked holds it for an instant, so ask again."""
-    for pause in (0.02, 0.05, 0.1, 0.0):
+def runs(home: Path) -> Iterator[dict[str, Any]]:
+    """Yield the run.json of every run, latest start first; damaged ones are left out."""
+    found = []
+    for path in (home / "runs").glob("*/run.json"):
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(pause)
-        else:
-            return True
-    return False
+            found.append(read_run(path))
+        except (OSError, ValueError):
+            continue
+    yield from sorted(found, key=lambda run: run.get("started", 0), reverse=True)
 
 
 def _numbers(folder: Path, suffix: str) -> list[int]:
@@ -288,61 +238,3 @@ def _numbers(folder: Path, suffix: str) -> list[int]:
     except FileNotFoundError:
         return []
     return sorted(int(match[1]) for match in found if match)
-
-
-_RUN = {"run_id": str, "state": str}
-_ATTEMPT = {"step": str, "number": int, "state": str}
-_USUAL: dict[str, Any] = {"pipeline": "", "engine": "", "steps": [], "parameters": {}, "started": 0.0}  # of a run.json
-_TIMES = (int, float)
-_PARTS = ("outcome", "failure", "usage", "cost", "parts", "inputs", "figures")  # mappings or nothing
-
-
-def _run(path: Path) -> dict[str, Any]:
-    """Return a run.json. Raises ValueError for what is none, OSError."""
-    document = {**_USUAL, **_checked(path, _RUN)}
-    for name, usual in _USUAL.items():
-        if not isinstance(document[name], _TIMES if isinstance(usual, float) else type(usual)):
-            raise _odd(name)
-    return document
-
-
-def _odd(name: str) -> ValueError:
-    return ValueError(f"its entry '{name}' is missing or of another type")
-
-
-def _checked(path: Path, shapes: Mapping[str, type]) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_bytes())
-    except RecursionError:
-        raise ValueError("it is nested without end") from None
-    if not isinstance(document, dict):
-        raise ValueError("it is no mapping")
-    for name, shape in shapes.items():
-        if not isinstance(document.get(name), shape):
-            raise _odd(name)
-    for name in ("started", "finished"):
-        if not isinstance(document.get(name) or 0, _TIMES):
-            raise _odd(name)
-    return document
-
-
-def _read_attempt(path: Path) -> Attempt:
-    """Return an attempt; of one whose file is damaged nothing is known, so its step is run again."""
-    try:
-        document = _checked(path, _ATTEMPT)
-    except ValueError as error:
-        return Attempt("", 0, "damaged", reason=f"{path} is damaged: {error}")
-    if odd := [name for name in _PARTS if not isinstance(document.get(name) or {}, dict)]:
-        return Attempt("", 0, "damaged", reason=f"{path} is damaged: its entry '{odd[0]}' is of another type")
-    return Attempt(**{field.name: document[field.name] for field in fields(Attempt) if field.name in document})
-
-
-def runs(home: Path) -> Iterator[dict[str, Any]]:
-    """Yield the run.json of every run, latest start first; damaged ones are left out."""
-    found = []
-    for path in (home / "runs").glob("*/run.json"):
-        try:
-            found.append(_run(path))
-        except (OSError, ValueError):
-            continue
-    yield from sorted(found, key=lambda run: run.get("started", 0), reverse=True)

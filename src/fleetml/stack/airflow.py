@@ -1,4 +1,4 @@
-"""The embedded Airflow: its four processes on SQLite, everything under ``<home>/airflow``, on loopback only."""
+"""The embedded Airflow: its three processes on SQLite, everything under ``<home>/airflow``, on loopback only."""
 
 from __future__ import annotations
 
@@ -20,27 +20,20 @@ from fleetml.stack.processes import Process, Service
 
 USER = "admin"
 _PASSWORDS = "simple_auth_manager_passwords.json.generated"
-_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 _MIGRATION = 120.0  # s; 5 on an idle machine
 _STOPPING = 10.0  # s for active runs to stop their steps and write their records
 
 # What the steps' operators read themselves: settings, secrets, the artifact store's credentials, where events go.
 _READ = ("FLEETML_", "AWS_", "OPENLINEAGE", "OTEL_")
 
-# The API of tasks is a process of its own. Whoever changes something over the public API is first noted in the audit
-# log, which that server's event loop itself waits to write; and the transaction of a task's call, which may have the
-# database, needs the same loop to end. In one process all would stand until the wait for the database is over.
-# The public server waits less, for the same can befall two changes at once there; its client asks again.
-PUBLIC, TASKS = ("api-server", "--apps", "core"), ("api-server", "--apps", "execution")
-_PUBLIC_WAIT, _WAIT = 10, 60  # s for the database; a busy machine ends the scheduler of an Airflow that waits 5
-
 # No triggerer: no task of ours defers, and it takes 12 s to end. The scheduler's log server would listen on every
 # interface; on one machine the API server reads the files.
-OTHERS = (("scheduler", "--skip-serve-logs"), ("dag-processor",))
+COMMANDS = (("scheduler", "--skip-serve-logs"), ("dag-processor",))
+_PLUGINS = Path(__file__).with_name("airflow_plugins")  # the API server's
 
 
 def start(settings: Settings, port: int) -> Service:
-    """Migrate the database where that is needed, spawn Airflow's four processes.
+    """Migrate the database where that is needed, spawn Airflow's three processes.
 
     Raises ConfigurationError without its environment, Unavailable when the database cannot be migrated.
     """
@@ -48,13 +41,11 @@ def start(settings: Settings, port: int) -> Service:
     home = settings.home / "airflow"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)  # the login and Airflow's keys stand in it
     log = settings.home / "logs" / "airflow.log"
-    with ports.reserving() as reserve:
-        tasks_port = reserve(None)
-    env = environment(settings, image, home, port, tasks_port)
+    env = environment(settings, image, home, port)
     airflow = [str(image.python), str(image.venv / "bin" / "airflow")]  # a path with spaces is no shebang
 
-    def spawn(*command: str, **changed: str) -> Process:
-        return processes.spawn(command, home=settings.home, log=log, env={**env, **changed}, cwd=home)
+    def spawn(*command: str, **more: str) -> Process:
+        return processes.spawn(command, home=settings.home, log=log, env={**env, **more}, cwd=home)
 
     _write_password(home / _PASSWORDS)
     done = home / f"migrated-{image.lock_digest[:16]}"
@@ -64,17 +55,9 @@ def start(settings: Settings, port: int) -> Service:
         migration = spawn("sh", "-c", '"$@" && touch "$0"', str(done), *airflow, "db", "migrate")
         if not processes.wait_until(lambda: not migration.alive(), _MIGRATION) or not done.exists():
             raise Unavailable(f"Airflow's database in {home} could not be migrated; its reason stands in {log}")
-    started = (
-        spawn(*airflow, *PUBLIC, **{_DATABASE: database(home, _PUBLIC_WAIT)}),
-        spawn(*airflow, *TASKS, "--port", str(tasks_port)),
-        *(spawn(*airflow, *command) for command in OTHERS),
-    )
-    details = {
-        "login": USER,
-        "password_file": str(home / _PASSWORDS),
-        "home": str(home),
-        "tasks": env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"],
-    }
+    server = spawn(*airflow, "api-server", AIRFLOW__CORE__PLUGINS_FOLDER=str(_PLUGINS))
+    started = (server, *(spawn(*airflow, *command) for command in COMMANDS))
+    details = {"login": USER, "password_file": str(home / _PASSWORDS), "home": str(home)}
     return Service("airflow", f"http://{ports.HOST}:{port}", started, str(log), details)
 
 
@@ -84,12 +67,7 @@ def _write_password(place: Path) -> None:
         atomic.write_json(place, {USER: secrets.token_urlsafe(12)})
 
 
-def database(home: Path, wait: int) -> str:
-    """Return the URL of the database for a process that waits `wait` seconds where another one writes."""
-    return f"sqlite:///{home}/airflow.db?timeout={wait}"
-
-
-def environment(settings: Settings, image: Image, home: Path, port: int, tasks_port: int) -> dict[str, str]:
+def environment(settings: Settings, image: Image, home: Path, port: int) -> dict[str, str]:
     """Return the whole environment of the embedded Airflow, and so of the steps' operators in it."""
     base = f"http://{ports.HOST}:{port}"
     wanted = {*PASSED, *settings.step_variables}
@@ -99,8 +77,10 @@ def environment(settings: Settings, image: Image, home: Path, port: int, tasks_p
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",  # schedules count from the first start: the monitor watches
         "CORE__PARALLELISM": "8",
-        "CORE__EXECUTION_API_SERVER_URL": f"http://{ports.HOST}:{tasks_port}/execution/",
+        "CORE__EXECUTION_API_SERVER_URL": f"{base}/execution/",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+        # A busy machine keeps a writer waiting: after 5 s, which is the default, the scheduler would end.
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "API__HOST": ports.HOST,
         "API__PORT": str(port),
         "API__BASE_URL": base,
@@ -117,7 +97,6 @@ def environment(settings: Settings, image: Image, home: Path, port: int, tasks_p
         **own,
         **fleetml,
         **{f"AIRFLOW__{name}": value for name, value in config.items()},
-        _DATABASE: database(home, _WAIT),
         "AIRFLOW_HOME": str(home),
         "PATH": f"{image.venv / 'bin'}:/usr/local/bin:/usr/bin:/bin",
         "NO_PROXY": f"{ports.HOST},localhost",
@@ -126,11 +105,9 @@ def environment(settings: Settings, image: Image, home: Path, port: int, tasks_p
 
 
 def ready(service: Service) -> bool:
-    """Say whether both API servers answer, database, scheduler and DAG processor report healthy, and the login exists."""
+    """Say whether database, scheduler and DAG processor report healthy and the login exists."""
     try:
-        with urllib.request.urlopen(f"{service.details['tasks']}health", timeout=2):  # noqa: S310 - loopback
-            pass
-        with urllib.request.urlopen(f"{service.address}/api/v2/monitor/health", timeout=2) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{service.address}/api/v2/monitor/health", timeout=2) as answer:  # noqa: S310 - loopback
             health = json.load(answer)
         password(service)
     except (OSError, ValueError, ConfigurationError):

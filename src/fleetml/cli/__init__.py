@@ -32,6 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("fleetml.cli.report", "write the HTML report of a run"),
     "cache": ("fleetml.cli.cache", "list the cache, explain a hit or a miss, remove entries"),
     "gc": ("fleetml.cli.gc", "remove old runs, results and cache entries that nobody needs"),
+    "models": ("fleetml.cli.models", "show what is served, what is on its way, who changed it"),
+    "promote": ("fleetml.cli.promote", "serve a version of a model alone, at once"),
+    "rollback": ("fleetml.cli.rollback", "end a rollout, or serve the previous version again"),
+    "split": ("fleetml.cli.split", "have a version answer a fixed share of the VMs"),
     "submit": ("fleetml.cli.submit", "submit a pipeline to a Kubeflow Pipelines cluster"),
 }
 INTERRUPTED, INTERNAL = 130, 70

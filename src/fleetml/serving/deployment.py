@@ -212,6 +212,23 @@ def end(root: Path, name: str, rollout: str, promote: bool) -> Deployed:
     return after
 
 
+def go_back(root: Path, name: str, version: str) -> Deployed:
+    """Serve what was served before `version`, and nothing before that; return it. A rollout ends.
+
+    Raises InvalidParameter where another version is served by now, or there is none to go back to.
+    """
+    with _writing(root) as models:
+        served = models.get(name)
+        if served is None or served.version != version or not served.previous:
+            now = served.version if served else "nothing"
+            raise InvalidParameter(
+                f"version {version} of {name} must be served and have a previous one to go back to, {now} is served; look again"
+            )
+        graph, sha256 = _installed(root, name, served.previous)
+        models[name] = Deployed(served.previous, graph, sha256)
+    return models[name]
+
+
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as content:

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 
 from fleetml import atomic
 from fleetml.errors import ConfigurationError, Unavailable
+from fleetml.serving.aliases import CHAMPION, PREVIOUS
 
-CHAMPION, PREVIOUS = "champion", "previous"
 LINEAGE = "lineage.json"
 _GRAPH = "model.onnx"
 _LONGEST = {"param": 6000, "tag": 5000}  # characters MLflow takes
@@ -77,9 +77,7 @@ class Registry:
 
     def champion(self, name: str) -> str:
         """Return the champion's version; "" when there is none, or no registry yet."""
-        if self._database and not self._database.exists():
-            return ""
-        return self._alias(name, CHAMPION)
+        return self.aliases(name).get(CHAMPION, "")
 
     def tagged(self, name: str, tag: str, value: str) -> str:
         """Return the newest version of a model whose tag has this value; "" when there is none, or no registry yet."""
@@ -111,15 +109,34 @@ class Registry:
             shutil.move(Path(scratch) / _GRAPH, graph)
         return known
 
-    def add(self, name: str, entry: Entry) -> str:
-        """Record a new version with its run and make it the champion; return it.
+    def aliases(self, name: str) -> dict[str, str]:
+        """Return version by alias; {} for a model that is not known. (`fleetml.serving.aliases` is faster over HTTP.)"""
+        from mlflow.exceptions import MlflowException
+
+        if self._database and not self._database.exists():
+            return {}
+        try:
+            found = self._ask(self._client.get_registered_model, name).aliases
+        except MlflowException as error:
+            if error.error_code in _UNKNOWN:
+                return {}
+            raise
+        return {alias: str(version) for alias, version in found.items()}
+
+    def assign(self, name: str, wanted: Mapping[str, str]) -> None:
+        """Point each alias of `wanted` at its version; "" takes it away. Raises ConfigurationError for an unknown version."""
+        with self._alone():
+            self._point(name, wanted)
+
+    def add(self, name: str, entry: Entry, alias: str = CHAMPION) -> str:
+        """Record a new version with its run and give it the alias; return it. A champion's predecessor is the previous one.
 
         A run that fails half-way is marked failed and leaves no version.
         """
         with self._alone():
             run = self._ask(self._client.create_run, self._experiment(name), run_name=entry.run_name).info
             try:
-                version = self._record(name, entry, run)
+                version = self._record(name, entry, run, alias)
             except BaseException:
                 with contextlib.suppress(Exception):  # what stopped us may stop this, and is what must be told
                     self._client.set_terminated(run.run_id, "FAILED")
@@ -132,33 +149,47 @@ class Registry:
 
         Raises ConfigurationError for a version that was never registered.
         """
-        from mlflow.exceptions import MlflowException
-
         with self._alone():
-            try:
-                self._crown(name, version)
-            except MlflowException as error:
-                if error.error_code not in _UNKNOWN:
-                    raise
-                raise ConfigurationError(
-                    f"the registry {self.uri} must know what it calls champion, {name} has no version {version}; "
-                    "register it first"
-                ) from error
+            self._crown(name, version)
 
     def demote(self, name: str, version: str) -> str:
         """Take the title from `version`: the previous champion has it again. Return the champion's version now."""
         with self._alone():
-            if self._alias(name, CHAMPION) != version:
-                return self._alias(name, CHAMPION)
-            previous = self._alias(name, PREVIOUS)
-            if previous:
-                self._ask(self._client.set_registered_model_alias, name, CHAMPION, previous)
-                self._ask(self._client.delete_registered_model_alias, name, PREVIOUS)
-            else:
-                self._ask(self._client.delete_registered_model_alias, name, CHAMPION)
+            now = self.aliases(name)
+            if now.get(CHAMPION, "") != version:
+                return now.get(CHAMPION, "")
+            previous = now.get(PREVIOUS, "")
+            self._point(name, {CHAMPION: previous} | ({PREVIOUS: ""} if previous else {}))
         return previous
 
-    def _record(self, name: str, entry: Entry, run: Any) -> str:
+    def note(
+        self,
+        experiment: str,
+        name: str,
+        figures: Mapping[str, float],
+        tags: Mapping[str, str],
+        files: Mapping[str, Path],
+    ) -> str:
+        """Record a run that makes no version: its figures, its tags, its files by name; return where it is to be seen."""
+        from mlflow.entities import Metric, RunTag
+
+        now = int(time.time() * 1000)
+        with self._alone():
+            run = self._ask(self._client.create_run, self._experiment(experiment), run_name=name).info
+            self._ask(
+                self._client.log_batch,
+                run.run_id,
+                metrics=[Metric(key, float(value), now, 0) for key, value in figures.items()],
+                tags=[RunTag(key, value[: _LONGEST["tag"]]) for key, value in tags.items()],
+            )
+            for file, path in files.items():
+                with tempfile.TemporaryDirectory() as scratch:
+                    self._ask(self._client.log_artifact, run.run_id, shutil.copyfile(path, Path(scratch) / file))
+            self._ask(self._client.set_terminated, run.run_id)
+        place = f"experiments/{run.experiment_id}/runs/{run.run_id}"
+        return f"{self.uri}/#/{place}" if self._database is None else f"{self.uri}: {place}"
+
+    def _record(self, name: str, entry: Entry, run: Any, alias: str) -> str:
         tags = {key: str(value)[: _LONGEST["tag"]] for key, value in entry.tags.items()}
         self._log(run.run_id, entry, tags)
         with tempfile.TemporaryDirectory() as scratch:
@@ -170,16 +201,33 @@ class Registry:
         source = f"{run.artifact_uri}/model"
         made = self._ask(self._client.create_model_version, name, source, run.run_id, tags=tags)
         version = str(made.version)
-        self._crown(name, version)
+        if alias == CHAMPION:
+            self._crown(name, version)
+        else:
+            self._point(name, {alias: version})
         return version
 
     def _crown(self, name: str, version: str) -> None:
-        before = self._alias(name, CHAMPION)
-        if before == version:
-            return
-        if before:
-            self._ask(self._client.set_registered_model_alias, name, PREVIOUS, before)
-        self._ask(self._client.set_registered_model_alias, name, CHAMPION, version)
+        before = self.aliases(name).get(CHAMPION, "")
+        if before != version:
+            self._point(name, {CHAMPION: version} | ({PREVIOUS: before} if before else {}))
+
+    def _point(self, name: str, wanted: Mapping[str, str]) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            for alias, version in wanted.items():
+                if version:
+                    self._ask(self._client.set_registered_model_alias, name, alias, version)
+                else:
+                    self._ask(self._client.delete_registered_model_alias, name, alias)
+        except MlflowException as error:
+            if error.error_code not in _UNKNOWN:
+                raise
+            raise ConfigurationError(
+                f"the registry {self.uri} must know what it calls {alias}, {name} has no version {version}; "
+                "register it first"
+            ) from error
 
     def _log(self, run_id: str, entry: Entry, tags: Mapping[str, str]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -222,17 +270,6 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-
-    def _alias(self, name: str, alias: str) -> str:
-        """Return the version an alias points at; "" for none."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return str(self._ask(self._client.get_model_version_by_alias, name, alias).version)
-        except MlflowException as error:
-            if error.error_code in _UNKNOWN:
-                return ""
-            raise
 
     def _ask(self, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
         """Call MLflow; try again while another process holds SQLite's lock, and say in our words that it is down."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fleetml.serving.rollout.decision import Evidence, Policy, Progress, Side, Hypothesis, decide, signed_rank
+from fleetml.serving.rollout.decision import Evidence, Hypothesis, Policy, Progress, Side, decide, signed_rank
 from tests.serving.rollout.simulation import World, rollout
 
 POLICY = Policy()

@@ -1,0 +1,63 @@
+"""Run the controller: ``python -m fleetml.serving.rollout --dir DIR --registry URI [--seconds 15]``."""
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from dataclasses import fields
+from pathlib import Path
+
+from fleetml.errors import FleetMLError
+from fleetml.serving.rollout import controller
+from fleetml.serving.rollout.actions import Place
+from fleetml.serving.rollout.decision import Policy
+
+WHO = "rollout"
+ALIVE = "rollout.alive"
+"""Touched in the serving folder at each look: whoever starts the controller sees that it runs."""
+
+log = logging.getLogger("fleetml.serving.rollout")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Look every few seconds until told to end; return the exit status."""
+    given = vars(_parser().parse_args(argv))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    place = Place(given.pop("dir").absolute(), given.pop("registry"), WHO)
+    seconds = given.pop("seconds")
+    steps = tuple(float(share) for share in given.pop("steps").split(","))
+    policy = Policy(steps=steps, **given)
+    end = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: end.set())
+    place.root.mkdir(parents=True, exist_ok=True)
+    while not end.is_set():
+        try:
+            controller.look(place, policy)
+        except (FleetMLError, OSError) as error:  # a deployment.json that cannot be read, a full disk: for now
+            log.error("%s", error)
+        (place.root / ALIVE).touch()
+        end.wait(seconds)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m fleetml.serving.rollout", description="Promote or roll back what is on its way, on evidence."
+    )
+    parser.add_argument("--dir", type=Path, required=True, help="the serving folder")
+    parser.add_argument("--registry", default="", help="MLflow URI whose aliases follow (default: none)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="from look to look (default: %(default)s)")
+    defaults = Policy()
+    parser.add_argument("--steps", default=",".join(map(str, defaults.steps)), help="shares of a canary (%(default)s)")
+    for known in fields(Policy):
+        if known.name != "steps":
+            value = getattr(defaults, known.name)
+            option = f"--{known.name.replace('_', '-')}"
+            parser.add_argument(option, type=type(value), default=value, help="default: %(default)s")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""What may be done to what is served, by whom it is told, and what is refused."""
+
+import json
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from fleetml.errors import InvalidParameter, Unavailable
+from fleetml.serving import aliases, audit, deployment
+from fleetml.serving.rollout import actions, confirm
+from fleetml.serving.rollout.actions import Place
+
+NOBODY = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def place(root: Path) -> Place:
+    return Place(root, "", "ann")
+
+
+def served(root: Path) -> deployment.Deployed:
+    return deployment.read(root)["bandwidth"]
+
+
+def trail(root: Path) -> list[tuple[str, ...]]:
+    return [tuple(line[key] for key in ("who", "action", "from", "to", "reason")) for line in audit.read(root)]
+
+
+def test_a_version_is_promoted_and_rolled_back(place: Place) -> None:
+    actions.promote(place, "bandwidth", "3", "by hand")
+    assert (served(place.root).version, served(place.root).previous) == ("3", "2")
+    actions.roll_back(place, "bandwidth", "too high")
+    assert (served(place.root).version, served(place.root).previous) == ("2", "")
+    assert trail(place.root) == [
+        ("ann", "promote", "2", "3", "by hand"),
+        ("ann", "rollback", "3", "2", "too high"),
+    ]
+    with pytest.raises(InvalidParameter, match="neither a rollout under way nor a previous version"):
+        actions.roll_back(place, "bandwidth", "again")
+
+
+def test_the_version_of_a_rollout_is_promoted_by_default_and_a_rollback_ends_it(place: Place) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.05, "retrained")
+    actions.roll_back(place, "bandwidth", "no")
+    assert (served(place.root).version, served(place.root).previous, served(place.root).rollout) == ("2", "1", None)
+    actions.begin(place, "bandwidth", "3", "canary", 0.05, "retrained")
+    actions.promote(place, "bandwidth", "", "yes")
+    assert (served(place.root).version, served(place.root).previous, served(place.root).rollout) == ("3", "2", None)
+
+
+def test_a_split_is_an_a_b_test_that_nothing_pushes_aside(place: Place) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.05, "retrained")
+    actions.split(place, "bandwidth", "3", 0.2, "to see")
+    actions.split(place, "bandwidth", "3", 0.4, "more")
+    now = served(place.root).rollout
+    assert now is not None
+    assert (now.mode, now.share, now.version) == ("ab", 0.4, "3")
+    with pytest.raises(InvalidParameter, match="goes on until somebody ends it"):
+        actions.begin(place, "bandwidth", "1", "canary", 0.05, "retrained")
+
+
+def test_a_newer_challenger_takes_the_place_of_one_under_way(place: Place) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.25, "retrained")
+    actions.begin(place, "bandwidth", "1", "shadow", 1.0, "retrained")
+    now = served(place.root).rollout
+    assert now is not None
+    assert (now.mode, now.version) == ("shadow", "1")
+    assert trail(place.root)[-1][2:4] == ("2 + 25% 3 (canary)", "2 + 100% 1 (shadow)")
+
+
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [
+        (lambda place: actions.promote(place, "cpu", "3", ""), "'cpu' is not; served: bandwidth"),
+        (lambda place: actions.promote(place, "bandwidth", "9", ""), r"bandwidth 9 is not \(there: 1, 2, 3\)"),
+        (lambda place: actions.promote(place, "bandwidth", "2", ""), "version 2 of bandwidth is served already"),
+        (lambda place: actions.promote(place, "bandwidth", "", ""), "promote needs a version"),
+        (lambda place: actions.promote(place, "bandwidth", "../2", ""), "letters, digits"),
+        (
+            lambda place: actions.promote(place, "bandwidth", "3", "", None, "3-gone"),
+            "rollout 3-gone .* must be under way",
+        ),
+        (
+            lambda place: actions.roll_back(place, "bandwidth", "", None, "3-gone"),
+            "rollout 3-gone .* must be under way",
+        ),
+        (lambda place: actions.split(place, "bandwidth", "3", 1.0, ""), "between 0 and 1"),
+        (lambda place: actions.split(place, "bandwidth", "2", 0.5, ""), "got version 2 itself"),
+        (lambda place: actions.begin(place, "bandwidth", "3", "boldly", 0.5, ""), "one of canary, ab, shadow"),
+    ],
+)
+def test_what_cannot_be_done_changes_nothing(place: Place, refused: Callable[[Place], Any], words: str) -> None:
+    before = (place.root / "deployment.json").read_text()
+    with pytest.raises(InvalidParameter, match=words):
+        refused(place)
+    assert (place.root / "deployment.json").read_text() == before
+    assert audit.read(place.root) == []
+    assert actions.mend(place) == []
+
+
+def test_a_registry_that_is_down_holds_nothing_up_and_is_told_later(root: Path, registry: "Mlflow") -> None:
+    down = Place(root, NOBODY, "ann")
+    done = actions.roll_back(down, "bandwidth", "too high")
+    assert "must answer at http://127.0.0.1:1" in done.registry
+    assert served(root).version == "1"
+    assert actions.mend(down) == []  # still down
+    told = actions.mend(Place(root, registry.uri, "rollout"))
+    assert registry.aliases == {"champion": "1"}
+    assert [done.line["action"] for done in told] == ["mend"]
+    assert actions.mend(Place(root, registry.uri, "rollout")) == []
+
+
+def test_the_aliases_follow_what_is_served(root: Path, registry: "Mlflow") -> None:
+    place = Place(root, registry.uri, "ann")
+    assert actions.begin(place, "bandwidth", "3", "canary", 0.05, "retrained").registry == ""
+    assert registry.aliases == {"champion": "2", "previous": "1", "challenger": "3"}
+    actions.promote(place, "bandwidth", "", "better")
+    assert registry.aliases == {"champion": "3", "previous": "2"}
+    actions.roll_back(place, "bandwidth", "worse")
+    assert registry.aliases == {"champion": "2"}
+
+
+def test_a_change_that_was_interrupted_before_it_was_told_is_found(
+    root: Path, registry: "Mlflow", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(root, registry.uri, "ann")
+    actions.promote(place, "bandwidth", "3", "by hand")
+
+    def killed(*_: Any) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(audit, "write", killed)
+        with pytest.raises(SystemExit):
+            actions.roll_back(place, "bandwidth", "worse")
+    assert served(root).version == "2"
+    actions.mend(Place(root, registry.uri, "rollout"))
+    assert [line[1:4] for line in trail(root)[1:]] == [("found", "3", "2"), ("mend", "2", "2")]
+    assert registry.aliases == {"champion": "2"}
+
+
+def test_a_version_that_the_registry_does_not_know_is_told(root: Path, registry: "Mlflow") -> None:
+    registry.known = {"1", "2"}
+    done = actions.promote(Place(root, registry.uri, "ann"), "bandwidth", "3", "by hand")
+    assert "must know bandwidth champion 3" in done.registry
+
+
+def test_a_server_that_is_no_registry_is_told(serve_http: Callable[[type], str]) -> None:
+    class Foreign(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>hello")
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with pytest.raises(Unavailable, match="must answer at"):
+        aliases.read(serve_http(Foreign), "bandwidth")
+
+
+def test_the_trail_outlives_a_writer_that_was_killed(root: Path) -> None:
+    audit.write(root, audit.line("ann", "bandwidth", "promote", "1", "2", ""))
+    with (root / audit.FILE).open("a") as trail:
+        trail.write('{"time": "2026')
+    line = audit.line("ann", "cpu", "promote", "1", "2", "")
+    audit.write(root, line)
+    audit.write(root, line)
+    assert [entry["model"] for entry in audit.read(root)] == ["bandwidth", "cpu"]
+    assert len(audit.read(root, "cpu")) == 1
+
+
+def test_whether_the_server_serves_it(root: Path, serve: Callable[..., str]) -> None:
+    assert confirm.wait(root, "bandwidth", "2").state == "alone"
+    serve(root)
+    assert confirm.wait(root, "bandwidth", "2", 60).state == "serving"
+    assert confirm.wait(root, "bandwidth", "3", 0.1).state == "silent"
+    (root / "models/bandwidth/3/model.onnx").write_bytes(b"no graph")
+    deployment.point(root, "bandwidth", "3")
+    refused = confirm.wait(root, "bandwidth", "3", 60)
+    assert refused.state == "refused"
+    assert refused.why
+
+
+class Mlflow:
+    """What the registry keeps of one model, over MLflow's own paths."""
+
+    def __init__(self) -> None:
+        self.uri = ""
+        self.aliases: dict[str, str] = {}
+        self.known = {"1", "2", "3"}
+
+    def change(self, asked: dict[str, str], delete: bool) -> tuple[int, dict[str, Any]]:
+        if delete:
+            self.aliases.pop(asked["alias"], None)
+        elif asked["version"] not in self.known:
+            return 404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such version"}
+        else:
+            self.aliases[asked["alias"]] = asked["version"]
+        return 200, {}
+
+
+@pytest.fixture
+def serve_http() -> Iterator[Callable[[type], str]]:
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(handler: type) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def registry(serve_http: Callable[[type], str]) -> Mlflow:
+    found = Mlflow()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            entries = [{"alias": alias, "version": version} for alias, version in found.aliases.items()]
+            self._say(200, {"registered_model": {"name": "bandwidth", "aliases": entries}})
+
+        def do_POST(self) -> None:
+            self._change(False)
+
+        def do_DELETE(self) -> None:
+            self._change(True)
+
+        def _change(self, delete: bool) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._say(*found.change(asked, delete))
+
+        def _say(self, status: int, document: dict[str, Any]) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(document).encode())
+
+        def log_message(self, *_: Any) -> None: ...
+
+    found.uri = serve_http(Handler)
+    return found

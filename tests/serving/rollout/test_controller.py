@@ -1,0 +1,142 @@
+"""A rollout from its begin to its end, over the files that server, truth and controller share."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetml.serving import audit, deployment
+from fleetml.serving.rollout import actions, controller, progress
+from fleetml.serving.rollout.actions import Place
+from fleetml.serving.rollout.decision import Policy
+from fleetml.stack.processes import wait_until
+
+POLICY = Policy(least_rows=10, least_answers=20)
+
+
+@pytest.fixture
+def place(root: Path) -> Place:
+    return Place(root, "", "test")
+
+
+def served(root: Path) -> deployment.Deployed:
+    return deployment.read(root)["bandwidth"]
+
+
+def actions_of(root: Path) -> list[tuple[str, str]]:
+    return [(line["action"], line["to"]) for line in audit.read(root, "bandwidth")]
+
+
+def test_a_better_version_takes_every_step_and_is_promoted(place: Place, traffic: Any) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.05, "retrained")
+    for _ in range(12):
+        if served(place.root).rollout is None:
+            break
+        traffic.flow(14, served=20, second=10)
+        controller.look(place, POLICY)
+    assert (served(place.root).version, served(place.root).previous) == ("3", "2")
+    assert actions_of(place.root) == [
+        ("begin", "2 + 5% 3 (canary)"),
+        ("advance", "2 + 25% 3 (canary)"),
+        ("advance", "2 + 50% 3 (canary)"),
+        ("promote", "3"),
+    ]
+    last = audit.read(place.root)[-1]
+    assert last["who"] == "test"
+    assert last["evidence"]["error"]["change"] == pytest.approx(-0.5, abs=0.05)
+    assert last["evidence"]["p"]["better"] <= 0.05
+    assert "shown to be better" in last["reason"]
+
+
+def test_a_worse_version_is_rolled_back(place: Place, traffic: Any) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.5, "pushed")
+    traffic.flow(14, served=10, second=20)
+    controller.look(place, POLICY)
+    assert (served(place.root).version, served(place.root).rollout) == ("2", None)
+    assert "shown to be worse (error +" in audit.read(place.root)[-1]["reason"]
+
+
+def test_a_version_that_fails_is_rolled_back_without_any_truth(place: Place, traffic: Any) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.25, "pushed")
+    traffic.flow(10, served=10, second=10, failure="it crashed")
+    controller.look(place, POLICY)
+    assert served(place.root).rollout is None
+    assert "questions failed" in audit.read(place.root)[-1]["reason"]
+
+
+@pytest.mark.parametrize("mode", ["shadow", "ab"])
+def test_shadow_and_a_b_are_measured_but_left_to_a_person(place: Place, traffic: Any, mode: str) -> None:
+    actions.begin(place, "bandwidth", "3", mode, 0.5, "to see")
+    traffic.flow(14, served=20, second=10)
+    controller.look(place, POLICY)
+    assert served(place.root).rollout is not None
+    state = progress.read(place.root, "bandwidth")
+    assert state is not None
+    assert state.found["p"]["better"] <= 0.05
+    assert "a person decides" in state.found["reason"]
+
+
+def test_before_any_traffic_it_waits(place: Place) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.05, "retrained")
+    controller.look(place, POLICY)
+    state = progress.read(place.root, "bandwidth")
+    assert state is not None
+    assert (state.found["action"], state.found["rows"]) == ("wait", 0)
+
+
+def test_a_look_that_counted_is_not_counted_again_after_a_kill(
+    place: Place, traffic: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.5, "pushed")
+    traffic.flow(14, served=10, second=20)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(controller, "_act", killed)
+        with pytest.raises(KeyboardInterrupt):
+            controller.look(place, POLICY)
+    assert served(place.root).rollout is not None
+    controller.look(place, POLICY)
+    assert served(place.root).rollout is None
+    assert audit.read(place.root)[-1]["evidence"]["looks"]["worse"] == 1
+
+
+def test_a_new_share_by_hand_begins_a_step(place: Place, traffic: Any) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.05, "retrained")
+    rollout = served(place.root).rollout
+    assert rollout is not None
+    traffic.flow(14, served=10, second=10)
+    controller.look(place, Policy(least_rows=1000))
+    actions.advance(place, "bandwidth", rollout, 0.25, "by hand", {})
+    controller.look(place, POLICY)  # what was judged before does not count for this step
+    state = progress.read(place.root, "bandwidth")
+    assert state is not None
+    assert (state.share, state.found["action"]) == (0.25, "wait")
+
+
+def test_a_rollout_that_cannot_be_judged_hinders_no_other(
+    place: Place, traffic: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.05, "retrained")
+    text = (place.root / "deployment.json").read_text()
+    (place.root / "deployment.json").write_text(text.replace('"id": "3-', '"id": "whenever'))
+    controller.look(place, POLICY)
+    assert "the id of a rollout ends in its start" in caplog.text
+
+
+def test_the_process_acts_and_ends_when_told(place: Place, traffic: Any) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.5, "pushed")
+    traffic.flow(14, served=10, second=20)
+    command = [sys.executable, "-m", "fleetml.serving.rollout", "--dir", str(place.root), "--seconds", "0.1"]
+    with subprocess.Popen([*command, "--least-rows", "10"]) as process:
+        try:
+            assert wait_until(lambda: served(place.root).rollout is None, 120, 0.1)
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert audit.read(place.root)[-1]["who"] == "rollout"

@@ -25,7 +25,7 @@ from typing import Any
 
 from fleetml.errors import ConfigurationError
 from fleetml.frozen import frozen
-from fleetml.pipeline import Plan
+from fleetml.pipeline import Plan, yaml_text
 from fleetml.pipeline.document import parsed
 from fleetml.pipeline.values import cast
 from fleetml.settings import Settings
@@ -149,12 +149,10 @@ def load(path: Path, settings: Settings) -> Triggers:
 
 def _document(path: Path, cache: Path) -> dict[str, Any]:
     def parse(content: bytes) -> dict[str, Any]:
-        import yaml
-
-        try:
-            return _mapping(path, "the file", yaml.safe_load(content.decode()) or {})
-        except yaml.YAMLError as error:
-            raise ValueError(error) from None
+        found = yaml_text.documents(content)
+        if len(found) > 1:
+            raise ValueError("it holds several documents")
+        return _mapping(path, "the file", found[0] if found else {})
 
     try:
         return parsed(path.read_bytes(), cache, parse)

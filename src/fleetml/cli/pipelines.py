@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.errors import ConfigurationError, InvalidParameter
-from fleetml.pipeline import Plan
+from fleetml.pipeline import Plan, yaml_text
 from fleetml.settings import Settings
 from fleetml.triggers import FILE, Triggers, load
 from fleetml.workflow import source
@@ -60,13 +60,11 @@ def given(texts: Sequence[str], file: str | None, plan: Plan) -> dict[str, Any]:
 def _of_file(file: str | None) -> Mapping[str, Any]:
     if file is None:
         return {}
-    import yaml
-
     try:
-        found = yaml.safe_load(Path(file).read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        found, *others = yaml_text.documents(Path(file).read_bytes()) or [None]
+    except (OSError, ValueError) as error:
         said = " ".join(str(error).split())
         raise InvalidParameter(f"parameters must stand in a readable YAML or JSON file, {file}: {said}") from None
-    if not isinstance(found, dict):
+    if others or not isinstance(found, dict):
         raise InvalidParameter(f"{file} must hold a mapping of parameters, got {json.dumps(found, default=str)[:80]}")
     return found

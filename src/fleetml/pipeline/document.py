@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.errors import InvalidPipeline
+from fleetml.pipeline import yaml_text
 
 
 def read(path: Path, cache: Path | None = None) -> dict[str, Any]:
@@ -48,9 +49,13 @@ def _parse(content: bytes) -> dict[str, Any]:
         raise InvalidPipeline("the IR is empty; compile it again with `fleetml compile`")
     one_json = content.lstrip()[:1] == b"{" and b"\n---" not in content
     try:
-        documents = [json.loads(content, object_pairs_hook=_once)] if one_json else _yaml_documents(content)
+        documents = (
+            [json.loads(content, object_pairs_hook=_once)] if one_json else yaml_text.documents(content, _check_mapping)
+        )
     except RecursionError:
         raise InvalidPipeline("the IR is nested deeper than any pipeline; compile it again") from None
+    except yaml_text.Excess as error:
+        raise InvalidPipeline(f"the IR is too large: {error}") from None
     except ValueError as error:
         raise InvalidPipeline(
             f"the IR is neither YAML nor JSON: {error}; compile it again with `fleetml compile`"
@@ -96,18 +101,8 @@ def _once(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
     return made
 
 
-def _yaml_documents(content: bytes) -> list[Any]:
-    import yaml
-
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            _once([(key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)])
-            return super().construct_mapping(node, deep=deep)
-
-    try:
-        return [document for document in yaml.load_all(content, Loader=Loader) if document is not None]
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
+def _check_mapping(pairs: Any) -> None:
+    _once([(key.value, value) for key, value in pairs if isinstance(key.value, str)])
 
 
 def _keep(kept: Path, document: dict[str, Any]) -> None:

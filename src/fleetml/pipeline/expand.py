@@ -29,6 +29,8 @@ from fleetml.pipeline.model import (
 from fleetml.pipeline.tasks import STRATEGIES, TaskSpec, before, ordered, strategy
 from fleetml.pipeline.wiring import Ports, Typed, dag_inputs, dag_outputs, guard, named, task_inputs
 
+MOST_TASKS = 50_000  # steps, sub-DAGs and iterations; a second for every few thousand of them
+
 
 @frozen
 class Expansion:
@@ -125,6 +127,13 @@ class _Walk:
         group: tuple[str, ...],
     ) -> Ports:
         """Expand one task, a leaf or a sub-DAG; return its outputs."""
+        if (
+            len(self.steps) + len(self.groups) >= MOST_TASKS
+        ):  # sub-DAGs that each hold another one twice double every time
+            raise InvalidPipeline(
+                f"{place}: a pipeline is at most {MOST_TASKS:,} tasks once its sub-DAGs and loops are written out, this one "
+                "is more; loop over fewer items, or let it start other pipelines"
+            )
         called = spec.get("componentRef", {}).get("name", "")
         component = named(called, self.components, f"{place}.componentRef.name", "component")
         declared = definitions.interface(component, f"components.{called}")

@@ -7,16 +7,19 @@ sub-DAG that did run was skipped. It is upstream-failed if any step in the sub-D
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
+from fleetml.errors import InvalidPipeline
 from fleetml.pipeline import platform
 from fleetml.pipeline.model import Decision, Group, Guard, Step, Task
 from fleetml.pipeline.sources import FAILED, Run, missing, producers
 from fleetml.pipeline.values import ABSENT
 
 _RUN = Decision("run")
+MOST_EDGES = 5_000_000  # what follows them takes some hundred bytes for each
 
 
 class Graph:
@@ -25,7 +28,10 @@ class Graph:
     def __init__(self, steps: Mapping[str, Step], groups: Mapping[str, Group]) -> None:
         self.steps = steps
         self.groups = groups
-        self._reads: dict[str, tuple[str, ...]] = {}  # by sub-DAG, each looked for once
+        # By sub-DAG or step, each looked for once:
+        self._reads: dict[str, tuple[str, ...]] = {}
+        self._awaits: dict[str, tuple[str, ...]] = {}
+        self._outer: dict[str, tuple[str, ...]] = {}
 
     @cached_property
     def _positions(self) -> dict[str, int]:
@@ -76,15 +82,42 @@ class Graph:
         first steps wait for, and the others come after them.
         """
         level = next((task for task in reversed(self.around(step)) if task.dependencies), step)
-        reads = dict.fromkeys(name for task in self.around(step) for name in self._read_by(task))
         values = (*step.parameters.values(), *step.artifacts.values(), *step.resource_inputs.values())
-        reads.update(dict.fromkeys(producers([*values, *platform.read(step.platform)])))
+        own = dict.fromkeys([*self._read_by(step), *producers([*values, *platform.read(step.platform)])])
         return replace(
             step,
-            upstream=tuple(dict.fromkeys(leaf for name in level.dependencies for leaf in self._awaited(name, level))),
+            upstream=self._upstream(level),
             runs_after_failure=level.ignores_failure,
-            reads=tuple(sorted(reads, key=self._positions.__getitem__)),
+            reads=self._with(self._around_reads(step.group), own),
         )
+
+    def _upstream(self, level: Task) -> tuple[str, ...]:
+        """Return what a task's dependencies come to; steps that wait for the same share it, there may be thousands of both."""
+        if level.name not in self._awaits:
+            waits = (leaf for name in level.dependencies for leaf in self._awaited(name, level))
+            self._awaits[level.name] = tuple(dict.fromkeys(waits))
+        return self._awaits[level.name]
+
+    def _around_reads(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the steps that are read for the sake of the sub-DAGs around a step, in order; its neighbours share them."""
+        if not groups:
+            return ()
+        if groups[-1] not in self._outer:
+            found = dict.fromkeys(name for group in groups for name in self._read_by(self.groups[group]))
+            self._outer[groups[-1]] = tuple(sorted(found, key=self._positions.__getitem__))
+        return self._outer[groups[-1]]
+
+    def _with(self, known: tuple[str, ...], more: Iterable[str]) -> tuple[str, ...]:
+        """Return steps in order, with more of them; the same tuple where there are none."""
+        position = self._positions.__getitem__
+        found: list[str] | None = None
+        for name in more:
+            at = bisect_left(known if found is None else found, position(name), key=position)
+            if at < len(found or known) and (found or known)[at] == name:
+                continue
+            found = [*known] if found is None else found
+            found.insert(at, name)
+        return known if found is None else tuple(found)
 
     def _leaves(self, name: str) -> tuple[str, ...]:
         return (name,) if name in self.steps else self.groups[name].steps
@@ -117,11 +150,17 @@ class Graph:
 
 
 def with_edges(steps: Mapping[str, Step], groups: Mapping[str, Group]) -> dict[str, Step]:
-    """Return the steps, in the same topological order, with their edges."""
+    """Return the steps, in the same topological order, with their edges. Raises InvalidPipeline for too many of them."""
     done = dict(steps)
-    graph = Graph(done, groups)
+    graph, edges = Graph(done, groups), 0
     for name, step in steps.items():
         done[name] = graph.edges(step)
+        edges += len(done[name].upstream)
+        if edges > MOST_EDGES:
+            raise InvalidPipeline(
+                f"the steps of a pipeline wait for each other at most {MOST_EDGES:,} times, with step '{name}' it is more; "
+                "put one step between sub-DAGs or loops with thousands of steps, so that not each waits for each"
+            )
     return done
 
 

@@ -190,8 +190,8 @@ class Schedule:
 
     def _unfold(self, loop: str, items: Sequence[Any]) -> None:
         """Put the iterations of a loop in its place, now that its items are known."""
-        self.items[loop] = items
-        self.plan = self.plan.unfold(self.items)
+        self.plan = self.plan.unfold({**self.items, loop: items})
+        self.items[loop] = items  # not before: one that is too long fails alone
         self._survey()
         self.records.unfold(loop, self.plan.groups[loop].steps)
 

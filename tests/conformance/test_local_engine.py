@@ -1,4 +1,6 @@
-"""The local engine holds every case, with processes and with containers."""
+"""The local engine holds every case, with processes, forks and containers."""
+
+from dataclasses import replace
 
 import pytest
 
@@ -10,11 +12,11 @@ from fleetml.settings import Settings
 from tests.conformance.cases import CASES, Case
 
 
-@pytest.fixture(params=["subprocess", "docker"])
+@pytest.fixture(params=["subprocess", "warm", "docker"])
 def runner(request: pytest.FixtureRequest, project: Settings) -> Runner:
     if request.param == "docker":
         return request.getfixturevalue("containers").for_any_image()
-    return choice.choose(project)
+    return choice.choose(replace(project, runner=request.param))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

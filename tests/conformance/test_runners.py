@@ -17,6 +17,7 @@ from fleetml.errors import ConfigurationError, InvalidPipeline
 from fleetml.images import Image, Images
 from fleetml.runners import Command, Exit, Limits, Runner
 from fleetml.runners.subprocess import SubprocessRunner
+from fleetml.runners.warm import WarmRunner
 from fleetml.settings import Settings
 
 Environment = tuple[Runner, Image]
@@ -25,6 +26,11 @@ Environment = tuple[Runner, Image]
 def _subprocess(request: pytest.FixtureRequest) -> Environment:
     settings: Settings = request.getfixturevalue("project")
     return SubprocessRunner(grace=0.5), Images(settings.project).resolve("fleetml/ml")
+
+
+def _warm(request: pytest.FixtureRequest) -> Environment:
+    settings: Settings = request.getfixturevalue("project")
+    return WarmRunner(grace=0.5), Images(settings.project).resolve("fleetml/ml")
 
 
 def _docker(request: pytest.FixtureRequest) -> Environment:
@@ -44,6 +50,7 @@ def _kubernetes(request: pytest.FixtureRequest) -> Environment:
 
 RUNNERS: dict[str, Callable[[pytest.FixtureRequest], Environment]] = {
     "subprocess": _subprocess,
+    "warm": _warm,
     "docker": _docker,
     "kubernetes": _kubernetes,
 }

@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_execution(parser: argparse.ArgumentParser) -> None:
     """How many steps at once, and what runs them."""
-    parser.add_argument("--runner", metavar="NAME", help="subprocess, docker or kubernetes (default: FLEETML_RUNNER)")
+    parser.add_argument(
+        "--runner", metavar="NAME", help="subprocess, warm, docker, kubernetes (default: FLEETML_RUNNER)"
+    )
     parser.add_argument(
         "--workers", type=at_least(1), default=os.cpu_count() or 1, help="steps at once (default: cores)"
     )

@@ -57,6 +57,12 @@ def _subprocess(settings: Settings, grace: float) -> Runner:
     return SubprocessRunner(settings.step_variables, grace, settings.home / "environments")
 
 
+def _warm(settings: Settings, grace: float) -> Runner:
+    from fleetml.runners.warm import WarmRunner
+
+    return WarmRunner(settings.step_variables, grace, settings.home / "environments")
+
+
 def _docker(settings: Settings, grace: float) -> Runner:
     from fleetml.runners.docker import DockerRunner
 
@@ -81,6 +87,7 @@ def _places(settings: Settings) -> tuple[Path, ...]:
 # A runner imports its SDK where it is used, and is imported itself only where it is chosen.
 RUNNERS: Mapping[str, Callable[[Settings, float], Runner]] = {
     "subprocess": _subprocess,
+    "warm": _warm,
     "docker": _docker,
     "kubernetes": _kubernetes,
 }

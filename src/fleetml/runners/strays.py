@@ -34,7 +34,7 @@ def marked(folder: Path, *command: str) -> tuple[str, ...]:
     """Return what runs the command with the mark of the step's folder; where util-linux is missing the variable alone does."""
     import resource
 
-    limit, highest = _limit(folder), resource.getrlimit(_RTTIME)[1]
+    limit, highest = limit_of(folder), resource.getrlimit(_RTTIME)[1]
     prlimit = tool("prlimit")
     if not prlimit or (highest != resource.RLIM_INFINITY and highest < limit):  # a lower limit is set here already
         return command
@@ -106,14 +106,15 @@ def _is_alive(engine: str) -> bool:
         return False
 
 
-def _limit(folder: Path) -> int:
+def limit_of(folder: Path) -> int:
+    """Return the limit [microseconds] that marks the processes of a step's folder."""
     name = _NAME.match(folder.name)
     return int(name["limit"]) if name else 0
 
 
 def _marked(folder: Path) -> Iterator[int]:
     variable = f"{MARK}={folder}".encode()
-    limit = re.compile(rb"Max realtime timeout +%d " % _limit(folder))
+    limit = re.compile(rb"Max realtime timeout +%d " % limit_of(folder))
     for pid in filter(str.isdigit, os.listdir("/proc")) if sys.platform == "linux" else ():  # noqa: PTH208
         with contextlib.suppress(OSError):
             marked = limit.search(_told(pid, "limits")) or variable in _told(pid, "environ").split(b"\0")

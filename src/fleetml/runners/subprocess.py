@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.frozen import frozen
@@ -31,6 +31,21 @@ PASSED = (
 )
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"  # the same whoever starts the step
 _LOOK = 0.05  # s between looks at cancel and limits; the end of the step itself is noticed at once
+
+
+class Process(Protocol):
+    """A step that was started: a session of its own, both streams into one pipe."""
+
+    pid: int
+    stdout: IO[bytes]
+
+    def await_end(self) -> None:
+        """Return when it has ended; it is left unreaped, so that nobody else gets its pid."""
+        ...
+
+    def reap(self) -> tuple[int, float, int]:
+        """Return exit status (negative: signal), CPU seconds and peak RSS [bytes]; only once, of one that ended."""
+        ...
 
 
 @frozen
@@ -112,7 +127,7 @@ class SubprocessRunner:
         process = self._start(command, folder)
         reader = Reader(lines_from(process.stdout), on_line)
         over = threading.Event()
-        threading.Thread(target=_await_end, args=(process.pid, over), daemon=True).start()
+        threading.Thread(target=_announce, args=(process, over), daemon=True).start()
         ended: Ended = "itself"
         try:
             ended = self._watch(process.pid, over, reader, command.limits, cancel)
@@ -120,23 +135,17 @@ class SubprocessRunner:
             # Nothing of the step outlives it, however it ended. It is reaped last, so that its pid stays its own.
             _signal_group(process.pid, signal.SIGKILL)
             over.wait()
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+            status, cpu_seconds, max_rss_bytes = process.reap()
             strays.kill(folder)
             # A descendant that hid from us may hold the other end open: it is not waited for.
-            if reader.finish() and process.stdout:
+            if reader.finish():
                 process.stdout.close()
         if reader.error:
             raise reader.error
-        unit = 1 if sys.platform == "darwin" else 1024
-        usage = Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * unit, time.monotonic() - started)
-        return Exit(process.returncode, usage, ended)
+        return Exit(status, Usage(cpu_seconds, max_rss_bytes, time.monotonic() - started), ended)
 
-    def _start(self, command: Command, folder: Path) -> subprocess.Popen[bytes]:
+    def _start(self, command: Command, folder: Path) -> Process:
         import shutil
-        import subprocess
-
-        from fleetml.runners import strays
 
         argv = command.argv
         if command.own_entry:
@@ -157,15 +166,7 @@ class SubprocessRunner:
                 "mend the component's command"
             )
         try:
-            return subprocess.Popen(
-                strays.marked(folder, *_dying_with_us(), program, *argv[1:]),
-                env=env,
-                cwd=env["PWD"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            return self._process(command, program, env, folder)
         except OSError as error:
             if error.errno in (errno.ENOEXEC, errno.EACCES, errno.ENOENT, errno.E2BIG):
                 raise ConfigurationError(
@@ -174,6 +175,23 @@ class SubprocessRunner:
             raise Unavailable(
                 f"this machine starts no further process: {error.strerror}; free some and resume"
             ) from error
+
+    def _process(self, command: Command, program: str, env: dict[str, str], folder: Path) -> Process:
+        """Start `program`; `env` is all its environment. Raises OSError."""
+        import subprocess
+
+        from fleetml.runners import strays
+
+        popen = subprocess.Popen(
+            strays.marked(folder, *_dying_with_us(), program, *command.argv[1:]),
+            env=env,
+            cwd=env["PWD"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        return _Child(popen)
 
     def _environment(self, command: Command, folder: Path) -> dict[str, str]:
         from fleetml.runners import strays
@@ -212,15 +230,33 @@ class SubprocessRunner:
         return why
 
 
-def _await_end(pid: int, over: threading.Event) -> None:
-    """Set `over` when the process has ended, leaving it unreaped so that nobody else gets its pid."""
-    if sys.platform == "darwin":
-        import psutil
+class _Child:
+    """A child of this process."""
 
-        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-            time.sleep(_LOOK)
-    else:
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self.pid, self._popen = popen.pid, popen
+        self.stdout: IO[bytes] = popen.stdout  # type: ignore[assignment]  # it has one
+
+    def await_end(self) -> None:
+        """See `Process`."""
+        if sys.platform == "darwin":
+            import psutil
+
+            while psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE:
+                time.sleep(_LOOK)
+        else:
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
+    def reap(self) -> tuple[int, float, int]:
+        """See `Process`."""
+        _, status, used = os.wait4(self.pid, 0)
+        self._popen.returncode = os.waitstatus_to_exitcode(status)
+        unit = 1 if sys.platform == "darwin" else 1024
+        return self._popen.returncode, used.ru_utime + used.ru_stime, used.ru_maxrss * unit
+
+
+def _announce(process: Process, over: threading.Event) -> None:
+    process.await_end()
     over.set()
 
 

@@ -13,7 +13,7 @@ FILE = "stack.json"
 
 @dataclass(frozen=True)
 class Stack:
-    """The servers of one checkout by name ("airflow", "mlflow", "serving")."""
+    """The servers of one checkout by name ("airflow", "mlflow", "rollout", "serving")."""
 
     home: Path
     services: Mapping[str, Service] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from fleetml.stack.state import Stack
 SERVERS: dict[str, tuple[str, int]] = {
     "mlflow": ("fleetml.stack.mlflow", 5000),
     "serving": ("fleetml.stack.serving", 50051),
+    "rollout": ("fleetml.stack.rollout", 9109),
     "airflow": ("fleetml.stack.airflow", 8080),
 }
 START_SECONDS = 240.0

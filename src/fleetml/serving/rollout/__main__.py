@@ -1,4 +1,4 @@
-"""Run the controller: ``python -m fleetml.serving.rollout --dir DIR --registry URI [--seconds 15]``."""
+"""Run the controller: ``python -m fleetml.serving.rollout --dir DIR --registry URI [--seconds 15] [--port 9109]``."""
 
 import argparse
 import logging
@@ -8,14 +8,14 @@ import threading
 from dataclasses import fields
 from pathlib import Path
 
-from fleetml.errors import FleetMLError
+from prometheus_client import start_http_server
+
+from fleetml.errors import FleetMLError, Unavailable
 from fleetml.serving.rollout import controller
 from fleetml.serving.rollout.actions import Place
 from fleetml.serving.rollout.decision import Policy
 
 WHO = "rollout"
-ALIVE = "rollout.alive"
-"""Touched in the serving folder at each look: whoever starts the controller sees that it runs."""
 
 log = logging.getLogger("fleetml.serving.rollout")
 
@@ -25,19 +25,26 @@ def main(argv: list[str] | None = None) -> int:
     given = vars(_parser().parse_args(argv))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     place = Place(given.pop("dir").absolute(), given.pop("registry"), WHO)
-    seconds = given.pop("seconds")
+    seconds, host, port = (given.pop(name) for name in ("seconds", "host", "port"))
     steps = tuple(float(share) for share in given.pop("steps").split(","))
     policy = Policy(steps=steps, **given)
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())
-    place.root.mkdir(parents=True, exist_ok=True)
+    if port:
+        try:
+            start_http_server(port, host)
+        except OSError as error:
+            print(
+                f"error: the metrics need {host}:{port}, which is taken ({error}); choose another --port",
+                file=sys.stderr,
+            )  # noqa: T201
+            return Unavailable.exit_code
     while not end.is_set():
         try:
             controller.look(place, policy)
         except (FleetMLError, OSError) as error:  # a deployment.json that cannot be read, a full disk: for now
             log.error("%s", error)
-        (place.root / ALIVE).touch()
         end.wait(seconds)
     return 0
 
@@ -48,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dir", type=Path, required=True, help="the serving folder")
     parser.add_argument("--registry", default="", help="MLflow URI whose aliases follow (default: none)")
+    parser.add_argument("--host", default="127.0.0.1", help="where the metrics are told (default: loopback only)")
+    parser.add_argument("--port", type=int, default=0, help="of the metrics for Prometheus; 0 (the default): nowhere")
     parser.add_argument("--seconds", type=float, default=15.0, help="from look to look (default: %(default)s)")
     defaults = Policy()
     parser.add_argument("--steps", default=",".join(map(str, defaults.steps)), help="shares of a canary (%(default)s)")

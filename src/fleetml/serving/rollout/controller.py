@@ -13,7 +13,7 @@ from typing import Any
 from fleetml.errors import FleetMLError
 from fleetml.serving import deployment
 from fleetml.serving.deployment import Deployed, Rollout
-from fleetml.serving.rollout import actions, evidence, progress
+from fleetml.serving.rollout import actions, evidence, metrics, progress
 from fleetml.serving.rollout.actions import Place
 from fleetml.serving.rollout.decision import (
     Decision,
@@ -33,12 +33,14 @@ def look(place: Place, policy: Policy) -> None:
     """Look at each rollout once. One that cannot be judged is said in the log, and hinders no other."""
     for done in actions.mend(place):
         log.info("%s", done.line)
+    metrics.forget()
     for name, served in deployment.read(place.root).items():
         if served.rollout:
             try:
                 _look(place, name, served, served.rollout, policy)
             except (FleetMLError, OSError) as error:
                 log.error("rollout %s of %s: %s", served.rollout.id, name, error)
+    metrics.LOOKED.set_to_current_time()
 
 
 def _look(place: Place, name: str, served: Deployed, rollout: Rollout, policy: Policy) -> None:
@@ -51,6 +53,8 @@ def _look(place: Place, name: str, served: Deployed, rollout: Rollout, policy: P
     told = summary(seen, decided, policy)
     state = replace(state, tests=asdict(decided.progress), found={**found, **told})
     progress.write(place.root, name, state)
+    metrics.tell(name, rollout, told)
+    metrics.DECISIONS.labels(name, decided.action).inc()
     if decided.action != "wait":
         _act(place, name, rollout, decided, told)
         log.info("rollout %s of %s: %s: %s", rollout.id, name, decided.action, decided.reason)

@@ -134,7 +134,8 @@ def serve() -> Iterator[Callable[..., str]]:
     `meanwhile` is called with the address as soon as the server listens.
     """
     from fleetml.serving.client import Client
-    from fleetml.serving.server import Options, running
+    from fleetml.serving.options import Options
+    from fleetml.serving.server import running
     from fleetml.stack.processes import wait_until
 
     ends: list[Callable[[], None]] = []

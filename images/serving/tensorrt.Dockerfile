@@ -25,7 +25,7 @@ ENV PATH=/app/.venv/serving/bin:${PATH} \
 RUN python -c "import onnxruntime as ort; assert 'TensorrtExecutionProvider' in ort.get_available_providers()" \
     && python -c "import fleetml.serving.server, fleetml.serving.client, feature_repo.store"
 USER fleetml
-EXPOSE 50051
+EXPOSE 50051 50052
 HEALTHCHECK --interval=10s --timeout=10s --start-period=300s --retries=3 \
     CMD ["python", "-c", "from fleetml.serving.client import Client; raise SystemExit(not Client('127.0.0.1:50051').healthy())"]
 CMD ["python", "-m", "fleetml.serving", "--dir", "/var/lib/fleetml/serving", "--host", "0.0.0.0", "--port", "50051"]

@@ -83,7 +83,7 @@ def test_a_file_is_filled_before_the_next_is_begun(
         log.add(model, row())
         asyncio.run(log.flush())
     assert sorted(pq.read_metadata(path).num_rows for path in _files(tmp_path)) == [1, 3]
-    assert not list(tmp_path.rglob(".*"))
+    assert not list((tmp_path / "predictions").rglob(".*"))
 
 
 def test_what_is_being_written_does_not_look_like_a_finished_file(

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from fleetml.errors import FleetMLError
-from fleetml.serving.server import Options, serve
+from fleetml.serving.options import Options
+from fleetml.serving.server import serve
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(serve(Options(given.dir.absolute(), given.host, given.port, given.feature_store)))
+        asyncio.run(serve(Options(given.dir.absolute(), given.host, given.port, feature_store=given.feature_store)))
     except FleetMLError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

@@ -1,18 +1,21 @@
-"""A question's way: route, covariates, the graph, the log; a second version beside the served one never hurts a caller."""
+"""A question's way: route, covariates, cache, batch, graph, log; a second version beside the served one hurts no caller."""
 
 import asyncio
-import logging
-from collections.abc import Mapping
-from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
 
 from fleetml.errors import InvalidParameter
+from fleetml.serving import metrics, tensors
 from fleetml.serving.backends import Arrays
+from fleetml.serving.batching import Batcher
+from fleetml.serving.caching import Cache
+from fleetml.serving.errors import Expired, Overloaded, UnknownModel
 from fleetml.serving.kinds import Answer, Question
 from fleetml.serving.model import Model
 from fleetml.serving.models import Models
@@ -23,102 +26,181 @@ from fleetml.serving.routing import CHALLENGER, CHAMPION, SHADOW, Served, chosen
 SHADOWS = 64
 """Questions to shadow versions under way at most; beyond that they are not asked."""
 
-log = logging.getLogger(__name__)
 _A = TypeVar("_A", bound=Answer)
+_T = TypeVar("_T")
 _NONE = np.empty(0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """When a question came, by both clocks; `probe`: it is a deploy's own, and not logged."""
+class Asked:
+    """When a question came, by the calendar and by `perf_counter`, whom it is about, and until when it is of use.
+
+    `rollout` is the id of the one under way, or "". `logged`: it is neither a deploy's own nor outside the sample.
+    """
 
     time: datetime
     clock: float
-    probe: bool
+    key: str
+    origin: datetime
+    rollout: str
+    expires: float
+    logged: bool
 
 
 class Inference:
-    """Answers questions from `models`; covariates come from the question or from `covariates`; graphs run in `executor`."""
+    """Answers questions from `models`; covariates come from the question or from `covariates`; `log_share` are logged."""
 
-    def __init__(self, models: Models, covariates: Covariates, predictions: PredictionLog, executor: Executor) -> None:
+    def __init__(
+        self,
+        models: Models,
+        covariates: Covariates,
+        predictions: PredictionLog,
+        batcher: Batcher,
+        cache: Cache,
+        log_share: float = 1.0,
+    ) -> None:
         self.models = models
         self._covariates = covariates
         self._predictions = predictions
-        self._executor = executor
+        self._batcher = batcher
+        self._cache = cache
+        self._log_share = log_share
         self._shadows: set[asyncio.Task[None]] = set()
 
-    async def ask(self, name: str, question: Question[_A], probe: bool = False) -> tuple[Model, _A]:
+    async def ask(
+        self, name: str, question: Question[_A], probe: bool = False, expires: float = float("inf")
+    ) -> tuple[Model, _A]:
         """Return the version that answered, and its answer. A `probe` is for the served version, and not logged.
 
-        Raises NotDeployed, InvalidParameter, and what the question's own methods raise.
+        `expires` by the monotonic clock. Raises NotDeployed, InvalidParameter, Overloaded, Expired, and what the question's
+        own methods raise.
         """
-        asked = _Asked(datetime.now(UTC), perf_counter(), probe)
+        now = datetime.now(UTC)
+        logged = not probe and (self._log_share >= 1 or random.random() < self._log_share)  # noqa: S311 - a sample
         served = self.models.get(name)
         _check_kind(served.champion, question)
-        beside = not probe and chosen(served, question.key)
-        failure: Row | None = None
-        if beside and served.rollout and served.rollout.mode != "shadow":
-            answered, failure = await self._challenge(served, question, asked)
-            if answered:
-                self._follow(
-                    served, served.champion, question, asked
-                )  # the same questions to both: what a rollout compares
-                return answered
-        model = served.champion
-        inputs, answer = await self._answer(model, question)
-        if failure:  # had the champion refused the question too, it would have been the caller's mistake
-            self._predictions.add(model, failure)
-        if not probe:
-            self._predictions.add(model, _row(served, model, CHAMPION, question, asked, inputs, answer))
-        if beside and served.rollout and served.rollout.mode == "shadow":
-            self._follow(served, served.challenger, question, asked)
-        return model, answer
+        asked = Asked(now, perf_counter(), question.key, question.as_of or now, _rollout(served), expires, logged)
+
+        async def answer(model: Model, role: str) -> _A:
+            return await self._answer(model, question, asked, role)
+
+        return await self._route(served, asked, answer, probe)
+
+    async def infer(
+        self, name: str, version: str, key: str, inputs: Arrays, expires: float = float("inf")
+    ) -> tuple[Model, Arrays]:
+        """Run raw tensors through a model of any kind: through `version`, or "" as rollouts route `key`; not logged.
+
+        Raises UnknownModel, InvalidParameter for arrays that do not fit, Overloaded, Expired.
+        """
+        now = datetime.now(UTC)
+        served = self.models.get(name)
+        asked = Asked(now, perf_counter(), key, now, _rollout(served), expires, False)
+
+        async def answer(model: Model, role: str) -> Arrays:
+            tensors.check(model, inputs)
+            made = await self._run(model, inputs, expires)
+            metrics.latency(name, model.version, role).observe(perf_counter() - asked.clock)
+            return made
+
+        if version:
+            model = self.models.version(name, version)
+            return model, await answer(model, CHAMPION if model is served.champion else CHALLENGER)
+        return await self._route(served, asked, answer, probe=not key)
 
     async def drain(self) -> None:
         """Wait for what still runs off the callers' path."""
         await asyncio.gather(*self._shadows, return_exceptions=True)
 
-    async def _challenge(
-        self, served: Served, question: Question[_A], asked: _Asked
-    ) -> tuple[tuple[Model, _A] | None, Row | None]:
-        """Ask the rollout's version; return its answer, or None and what is to be logged of its failure."""
-        model = served.challenger
-        if model is None:
-            return None, _failed(served, CHALLENGER, question, asked, f"not loaded: {served.fault}")
-        try:
-            inputs, answer = await self._answer(model, question)
-        except Exception as error:
-            return None, _failed(served, CHALLENGER, question, asked, str(error))
-        self._predictions.add(model, _row(served, model, CHALLENGER, question, asked, inputs, answer))
-        return (model, answer), None
+    async def _route(
+        self, served: Served, asked: Asked, answer: Callable[[Model, str], Awaitable[_T]], probe: bool
+    ) -> tuple[Model, _T]:
+        """Let the chosen version answer. Had the champion refused what the challenger failed at, it is the caller's mistake.
 
-    def _follow(self, served: Served, model: Model | None, question: Question[Any], asked: _Asked) -> None:
-        """Ask the version that does not answer, off the caller's path. None: the rollout's, which was not loaded."""
-        if len(self._shadows) < SHADOWS:
-            task = asyncio.create_task(self._shadow(served, model, question, asked.time))
+        The version that does not answer is asked the same, off the path: a rollout compares pairs.
+        """
+        champion, rollout = served.champion, served.rollout
+        if rollout is None or probe or not chosen(served, asked.key):
+            return champion, await answer(champion, CHAMPION)
+        if rollout.mode == "shadow":
+            answered = await answer(champion, CHAMPION)
+            self._follow(served, served.challenger, asked, answer)
+            return champion, answered
+        try:
+            challenger = _loaded(served, served.challenger)
+            answered = await answer(challenger, CHALLENGER)
+        except (Overloaded, Expired):
+            raise
+        except Exception as error:
+            answered = await answer(champion, CHAMPION)
+            self._fail(served, rollout.version, asked, CHALLENGER, error)
+            return champion, answered
+        self._follow(served, champion, asked, answer)
+        return challenger, answered
+
+    def _follow(
+        self, served: Served, model: Model | None, asked: Asked, answer: Callable[[Model, str], Awaitable[Any]]
+    ) -> None:
+        """Ask the other version. None: that of the rollout, which was not loaded."""
+        version = model.version if model else served.rollout.version if served.rollout else ""
+
+        async def shadow() -> None:
+            try:
+                await answer(_loaded(served, model), SHADOW)
+            except (Overloaded, Expired):  # then those who wait need the machine
+                return
+            except Exception as error:
+                self._fail(served, version, asked, SHADOW, error)
+
+        if asked.logged and len(self._shadows) < SHADOWS:
+            task = asyncio.create_task(shadow())
             self._shadows.add(task)
             task.add_done_callback(self._shadows.discard)
 
-    async def _shadow(self, served: Served, model: Model | None, question: Question[Any], time: datetime) -> None:
-        asked = _Asked(time, perf_counter(), False)
-        try:
-            if model is None:
-                row = _failed(served, SHADOW, question, asked, f"not loaded: {served.fault}")
-            else:
-                inputs, answer = await self._answer(model, question)
-                row = _row(served, model, SHADOW, question, asked, inputs, answer)
-        except Exception as error:
-            row = _failed(served, SHADOW, question, asked, str(error))
-            row = replace(row, version=model.version if model else row.version)
-        self._predictions.add(model if model and not row.failure else served.champion, row)
+    def _fail(self, served: Served, version: str, asked: Asked, role: str, error: Exception) -> None:
+        """Log that a version beside the one that answered did not answer, whatever the sample."""
+        metrics.FAILURES.labels(served.champion.name, version).inc()
+        taken = (perf_counter() - asked.clock) * 1e3
+        row = Row(
+            *(asked.time, asked.origin, asked.key, version, role, asked.rollout),
+            *(taken, None, _NONE, 0, str(error) or repr(error)),
+        )
+        self._predictions.add(served.champion, row)
 
-    async def _answer(self, model: Model, question: Question[_A]) -> tuple[Arrays, _A]:
+    async def _answer(self, model: Model, question: Question[_A], asked: Asked, role: str) -> _A:
+        began = perf_counter() if role == SHADOW else asked.clock
         found: Mapping[str, float] = {}
         if wanted := question.wanted(model):
             found = await self._covariates.of(question.key, wanted)
         inputs = question.inputs(model, found)
-        outputs = await asyncio.get_running_loop().run_in_executor(self._executor, model.session.run, inputs)
-        return inputs, question.answer(model, outputs)
+        answer = question.answer(model, await self._run(model, inputs, asked.expires))
+        taken = perf_counter() - began
+        metrics.latency(model.name, model.version, role).observe(taken)
+        if asked.logged:
+            made = (taken * 1e3, inputs, answer.predictions, answer.step_seconds)
+            row = Row(asked.time, asked.origin, asked.key, model.version, role, asked.rollout, *made)
+            self._predictions.add(model, row)
+        return answer
+
+    async def _run(self, model: Model, inputs: Arrays, expires: float) -> Arrays:
+        if expires < monotonic():
+            raise Expired(f"the deadline passed before model {model.name} was asked; ask again, with more time")
+        key = self._cache.key(model, inputs)
+        if (known := self._cache.get(model, key)) is not None:
+            return known
+        outputs = await self._batcher.run(model, inputs, expires)
+        self._cache.put(key, outputs)
+        return outputs
+
+
+def _loaded(served: Served, model: Model | None) -> Model:
+    if model is None:
+        raise UnknownModel(f"not loaded: {served.fault}")
+    return model
+
+
+def _rollout(served: Served) -> str:
+    return served.rollout.id if served.rollout else ""
 
 
 def _check_kind(model: Model, question: Question[Any]) -> None:
@@ -127,24 +209,3 @@ def _check_kind(model: Model, question: Question[Any]) -> None:
             f"a question to a model of kind {question.kind} must name one, model {model.name} is of kind "
             f"{model.kind_name}; name another model"
         )
-
-
-def _row(
-    served: Served, model: Model, role: str, question: Question[Any], asked: _Asked, inputs: Arrays, answer: Answer
-) -> Row:
-    rollout = served.rollout.id if served.rollout else ""
-    taken = (perf_counter() - asked.clock) * 1e3
-    origin = question.as_of or asked.time
-    made = (inputs, answer.predictions, answer.step_seconds)
-    return Row(asked.time, origin, question.key, model.version, role, rollout, taken, *made)
-
-
-def _failed(served: Served, role: str, question: Question[Any], asked: _Asked, failure: str) -> Row:
-    """Say that the rollout's version did not answer."""
-    rollout = served.rollout
-    assert rollout is not None  # noqa: S101 - who calls this has a rollout
-    taken = (perf_counter() - asked.clock) * 1e3
-    origin = question.as_of or asked.time
-    return Row(
-        asked.time, origin, question.key, rollout.version, role, rollout.id, taken, None, _NONE, 0, failure or "failed"
-    )

@@ -13,7 +13,10 @@ from fleetml.serving.kinds import Kind
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A loaded version of any kind. `about` is what `Kind.open` made of it; `confidence` that of `deployment.Card`."""
+    """A loaded version of any kind. `about` is what `Kind.open` made of it; `confidence` that of `deployment.Card`.
+
+    `batchable`: the first axis of every input and output is free, so rows of several questions can go together.
+    """
 
     name: str
     version: str
@@ -23,6 +26,7 @@ class Model:
     kind: Kind
     about: Any
     confidence: float
+    batchable: bool
 
 
 def load(root: Path, name: str, version: Version, backend: Backend) -> Model:
@@ -42,4 +46,5 @@ def load(root: Path, name: str, version: Version, backend: Backend) -> Model:
     about = kind.open(name, session)
     card = deployment.card(path)
     confidence = card.confidence if card else 0.0
-    return Model(name, version.version, version.sha256, session, kind_name, kind, about, confidence)
+    batchable = all(tensor.shape and tensor.shape[0] is None for tensor in (*session.inputs, *session.outputs))
+    return Model(name, version.version, version.sha256, session, kind_name, kind, about, confidence, batchable)

@@ -15,8 +15,8 @@ from fleetml import atomic
 from fleetml.errors import FleetMLError
 from fleetml.serving import deployment, model
 from fleetml.serving.backends import Backend
-from fleetml.serving.deployment import POINTER, STATUS, Deployed, Rollout, Version
-from fleetml.serving.errors import NotDeployed
+from fleetml.serving.deployment import POINTER, Deployed, Rollout, Version
+from fleetml.serving.errors import NotDeployed, UnknownModel
 from fleetml.serving.model import Model
 from fleetml.serving.online import Covariates
 from fleetml.serving.routing import Served
@@ -27,21 +27,24 @@ log = logging.getLogger(__name__)
 
 
 class Models:
-    """Models by name, loaded by `backend` in `executor`. `about` is written into ``server.json`` with them (address, pid).
+    """Models by name, loaded by `backend` in `executor`. `status` is the file of the serving folder, usually
+    ``server.json``, that tells of them; `about` is written into it, too (address, pid).
 
-    `covariates` is prepared before a version serves. `changed` is awaited after each look: is any model loaded?
+    `covariates` is prepared before a version serves. `changed` is awaited with what serves after each look; `looked`
+    says that there was one.
     """
 
     def __init__(
         self,
-        root: Path,
+        status: Path,
         executor: Executor,
         backend: Backend,
         covariates: Covariates,
-        changed: Callable[[bool], Awaitable[None]],
+        changed: Callable[[Mapping[str, Served]], Awaitable[None]],
         about: dict[str, Any],
     ) -> None:
-        self._root = root
+        self._root = status.parent
+        self._status = status
         self._executor = executor
         self._backend = backend
         self._covariates = covariates
@@ -50,18 +53,34 @@ class Models:
         self._loaded: dict[str, Served] = {}
         self._refused: dict[str, tuple[Deployed, str]] = {}
         self._seen: object = object()
+        self.looked = False
 
     def get(self, name: str) -> Served:
-        """Return what serves as a model. Raises NotDeployed."""
+        """Return what serves as a model. Raises NotDeployed, UnknownModel for a name never deployed."""
         if found := self._loaded.get(name):
             return found
         if refused := self._refused.get(name):
             raise NotDeployed(f"model {name} version {refused[0].version} was refused: {refused[1]}")
         deployed = ", ".join(sorted(self._loaded)) or "none"
-        raise NotDeployed(
+        raise UnknownModel(
             f"model {name!r} must be deployed before it is asked, deployed: {deployed}; "
             f"train one (make run TARGET={name}) and wait for its deploy step"
         )
+
+    def version(self, name: str, version: str = "") -> Model:
+        """Return the served version of a model, or the loaded one of that name. Raises NotDeployed."""
+        served = self.get(name)
+        for known in (served.champion, served.challenger):
+            if known and version in ("", known.version):
+                return known
+        raise UnknownModel(
+            f"model {name} has the versions {', '.join(self.versions(name))} loaded, got {version!r}; ask for one of these"
+        )
+
+    def versions(self, name: str) -> list[str]:
+        """Return the loaded versions of a model, the served one first. Raises NotDeployed."""
+        served = self.get(name)
+        return [known.version for known in (served.champion, served.challenger) if known]
 
     def loaded(self) -> Mapping[str, Served]:
         """Return what serves, by name."""
@@ -104,8 +123,9 @@ class Models:
             log.info("model %s is no longer deployed", name)
             del self._loaded[name]
         self._refused = {name: refused for name, refused in self._refused.items() if name in wanted}
-        await self._changed(bool(self._loaded))
-        atomic.write_json(self._root / STATUS, self.status())
+        self.looked = True
+        await self._changed(self._loaded)
+        atomic.write_json(self._status, self.status())
 
     async def _load(self, name: str, deployed: Deployed) -> None:
         serving = self._loaded.get(name)

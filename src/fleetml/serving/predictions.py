@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fleetml.serving import metrics
 from fleetml.serving.backends import Arrays
 from fleetml.serving.deployment import PREDICTIONS
 from fleetml.serving.model import Model
@@ -104,6 +105,7 @@ class PredictionLog:
         """Remember one answer; it is on disk within `FLUSH_SECONDS`. `model` made it, or stands in for one not loaded."""
         key = (model.name, row.version, row.time.date().isoformat())
         self._buffer.setdefault(key, (model, []))[1].append(row)
+        metrics.logged(model.name).inc()
 
     async def run(self) -> None:
         """Flush until cancelled; a flush that is under way then goes on, and the next `flush` waits for it."""
@@ -133,7 +135,9 @@ class PredictionLog:
     def _keep(self, key: _Key, model: Model, rows: list[Row]) -> None:
         """Put back what was not written, before what came since; the oldest beyond the limit are lost."""
         kept = [*rows, *self._buffer.get(key, (model, []))[1]]
-        self.lost += max(0, len(kept) - BUFFERED_ROWS)
+        if (lost := len(kept) - BUFFERED_ROWS) > 0:
+            self.lost += lost
+            metrics.LOST.inc(lost)
         self._buffer[key] = (model, kept[-BUFFERED_ROWS:])
 
     def _write(self, key: _Key, model: Model, rows: list[Row]) -> None:

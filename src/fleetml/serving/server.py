@@ -1,46 +1,41 @@
-"""The server: rpcs, health, reflection, the watch on the serving folder, the prediction log, a graceful end."""
+"""One server process: gRPC and REST, health, reflection, the watch on the serving folder, the log, a graceful end."""
 
 import asyncio
 import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from fleetml.errors import Unavailable
-from fleetml.serving import backends, deployment
-from fleetml.serving.contract import MESSAGE_BYTES, SERVICE
+from fleetml.serving import backends, deployment, listeners, metrics
+from fleetml.serving.admission import Admission
+from fleetml.serving.batching import Batcher
+from fleetml.serving.caching import Cache
+from fleetml.serving.contract import SERVICE
 from fleetml.serving.inference import Inference
 from fleetml.serving.models import Models
+from fleetml.serving.oip.service import SERVICE as OIP
+from fleetml.serving.oip.service import OpenInference
 from fleetml.serving.online import Absent, Covariates, Feast
+from fleetml.serving.options import Options
 from fleetml.serving.predictions import PredictionLog
 from fleetml.serving.proto.ai_service_pb2_grpc import add_AIServiceServicer_to_server
+from fleetml.serving.proto.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from fleetml.serving.rest import server as rest
+from fleetml.serving.rest.app import App
+from fleetml.serving.routing import CHALLENGER, CHAMPION, Served
 from fleetml.serving.service import AIService
+from fleetml.serving.tokens import Tokens
 
 DRAIN_SECONDS = 10.0
+_SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Options:
-    """`root` is the serving folder; port 0: any free one; `feature_store` None: no covariates are looked up.
-
-    `backend` is one of `fleetml.serving.backends.NAMES`.
-    """
-
-    root: Path
-    host: str = "127.0.0.1"
-    port: int = 50051
-    feature_store: Path | None = None
-    backend: str = "cpu"
 
 
 async def serve(options: Options) -> None:
@@ -55,61 +50,93 @@ async def serve(options: Options) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(options: Options) -> AsyncIterator[str]:
-    """Run a server inside the block; yield its address.
+async def running(options: Options, shared: bool = False, status: str = deployment.STATUS) -> AsyncIterator[str]:
+    """Run a server inside the block; yield its gRPC address.
 
     It takes requests at once; its health ("") is serving once what was deployed before has been loaded or refused.
-    At the end it answers what is under way and flushes the log.
+    At the end it answers what is under way and flushes the log. `shared`: other processes serve on its ports, too;
+    `status` is the file of the serving folder in which it says what it has loaded.
     """
     options.root.mkdir(parents=True, exist_ok=True)
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MESSAGE_BYTES),
-            ("grpc.so_reuseport", 0),  # else a second server on the port would take half of the requests
-        ]
-    )
-    port = _bind(server, options)
+    admission = Admission(Tokens(options.access.tokens) if options.access.tokens else None, options.limits.client_rate)
+    server = listeners.grpc_server(admission, shared)
+    port = listeners.bind_grpc(server, options)
+    http = listeners.bind_http(options, port, shared)
     address = f"{options.host}:{port}"
-    checks = health.aio.HealthServicer()
+    about = {"address": address, "http": f"{options.host}:{http.getsockname()[1]}", "pid": os.getpid()}
+    checks = _Health()
     covariates: Covariates = Feast(options.feature_store) if options.feature_store else Absent()
     predictions = PredictionLog(options.root)
-    executor = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "forecast")
-
-    async def changed(loaded: bool) -> None:
-        state = health_pb2.HealthCheckResponse.SERVING if loaded else health_pb2.HealthCheckResponse.NOT_SERVING
-        await checks.set(SERVICE, state)
-        await checks.set("", health_pb2.HealthCheckResponse.SERVING)
-
-    about = {"address": address, "pid": os.getpid()}
-    models = Models(options.root, executor, backends.choose(options.backend), covariates, changed, about)
-    inference = Inference(models, covariates, predictions, executor)
-    add_AIServiceServicer_to_server(AIService(inference), server)
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    reflection.enable_server_reflection([SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    for name in ("", SERVICE):
-        await checks.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
+    loading = ThreadPoolExecutor(1, "loading")
+    limits = options.limits
+    batcher = Batcher(min(4, os.cpu_count() or 1), limits.batch_rows, limits.queued_rows)
+    backend = backends.choose(options.backend)
+    models = Models(options.root / status, loading, backend, covariates, checks.changed, about)
+    cache = Cache(limits.cache_entries, limits.cache_seconds)
+    inference = Inference(models, covariates, predictions, batcher, cache, options.log_share)
+    _add(server, inference, checks)
+    await checks.begin()
     await server.start()
     tasks = [asyncio.create_task(models.watch()), asyncio.create_task(predictions.run())]
+    if admission.tokens:
+        tasks.append(asyncio.create_task(_follow(admission.tokens)))
     try:
-        yield address
+        async with rest.listening(App(inference, admission, limits.request_seconds), http, options, DRAIN_SECONDS):
+            yield address
+            await checks.enter_graceful_shutdown()
+            await server.stop(DRAIN_SECONDS)
     finally:
-        await checks.enter_graceful_shutdown()
-        await server.stop(DRAIN_SECONDS)
+        await server.stop(0)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await inference.drain()
         await predictions.flush()
-        (options.root / deployment.STATUS).unlink(missing_ok=True)
-        executor.shutdown()
+        (options.root / status).unlink(missing_ok=True)
+        loading.shutdown()
+        batcher.close()
 
 
-def _bind(server: grpc.aio.Server, options: Options) -> int:
-    try:
-        return server.add_insecure_port(f"{options.host}:{options.port}")
-    except RuntimeError as error:
-        raise Unavailable(
-            f"the server needs {options.host}:{options.port} for itself, and it is taken or not this machine's; "
-            "end what listens there or choose another --port (0: any free one)"
-        ) from error
+class _Health(health.aio.HealthServicer):
+    """Health of the server (""), of its services, and of each model (``novacron.ai.AIService/<model>``)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._models: set[str] = set()
+        self._versions: set[tuple[str, str, str]] = set()
+
+    async def begin(self) -> None:
+        for name in ("", SERVICE, OIP):
+            await self.set(name, _NOT_SERVING)
+
+    async def changed(self, loaded: Mapping[str, Served]) -> None:
+        """Tell health checks and Prometheus what is loaded now."""
+        for name in self._models | set(loaded):
+            await self.set(f"{SERVICE}/{name}", _SERVING if name in loaded else _NOT_SERVING)
+        self._models |= set(loaded)
+        for name in (SERVICE, OIP):
+            await self.set(name, _SERVING if loaded else _NOT_SERVING)
+        await self.set("", _SERVING)
+        versions = {
+            (name, model.version, role)
+            for name, served in loaded.items()
+            for model, role in ((served.champion, CHAMPION), (served.challenger, CHALLENGER))
+            if model
+        }
+        for version in self._versions | versions:
+            metrics.VERSION.labels(*version).set(version in versions)
+        self._versions |= versions
+
+
+def _add(server: grpc.aio.Server, inference: Inference, checks: _Health) -> None:
+    add_AIServiceServicer_to_server(AIService(inference), server)
+    add_GRPCInferenceServiceServicer_to_server(OpenInference(inference), server)
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    names = [SERVICE, OIP, health.SERVICE_NAME, reflection.SERVICE_NAME]
+    reflection.enable_server_reflection(names, server)
+
+
+async def _follow(tokens: Tokens) -> None:
+    while True:
+        await asyncio.sleep(1)
+        tokens.refresh()

@@ -1,11 +1,13 @@
-"""The kind any: a graph that says nothing of itself. It answers raw tensors only (Open Inference Protocol)."""
+"""The kind any, a graph that says nothing of itself, and raw tensors for a graph of any kind (Open Inference Protocol)."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from fleetml.errors import InvalidParameter
 from fleetml.serving.backends import Arrays, Session
+from fleetml.serving.model import Model
 
 
 class Tensors:
@@ -25,3 +27,31 @@ class Tensors:
 
 
 KIND = Tensors()
+
+
+def check(model: Model, inputs: Arrays) -> None:
+    """Raises InvalidParameter for arrays that are not what the graph takes: names, types, shapes, rows in common."""
+    wanted = {tensor.name: tensor for tensor in model.session.inputs}
+    if set(inputs) != set(wanted):
+        raise InvalidParameter(
+            f"model {model.name} version {model.version} takes the inputs {sorted(wanted)}, got {sorted(inputs)}; send these"
+        )
+    for name, array in inputs.items():
+        tensor = wanted[name]
+        fits = array.ndim == len(tensor.shape) and all(
+            size in (None, found) for size, found in zip(tensor.shape, array.shape, strict=True)
+        )
+        if array.dtype != tensor.dtype or not fits or array.size == 0:
+            raise InvalidParameter(
+                f"input {name} of model {model.name} version {model.version} must be {tensor.dtype} of shape "
+                f"{_shape(tensor.shape)} and not empty, got {array.dtype} of shape {_shape(array.shape)}; send it so"
+            )
+    if model.batchable and len({len(array) for array in inputs.values()}) > 1:
+        raise InvalidParameter(
+            f"all inputs of model {model.name} must have as many rows, got "
+            f"{ ({name: len(array) for name, array in inputs.items()}) }; send a row for each"
+        )
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return str(["any" if size is None else size for size in shape])

@@ -1,4 +1,4 @@
-"""Generate the Python of ``ai_service.proto``: ``python -m fleetml.serving.proto [FOLDER]``.
+"""Generate the Python of the contracts: ``python -m fleetml.serving.proto [FOLDER]``.
 
 FOLDER (default: where this package lies) is the import root that the files are written under.
 """
@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-PROTO = "fleetml/serving/proto/ai_service.proto"
+PROTOS = ("fleetml/serving/proto/ai_service.proto", "fleetml/serving/proto/open_inference.proto")
 
 
 def generate(root: Path) -> None:
-    """Write ``ai_service_pb2.py``, ``.pyi`` and ``_pb2_grpc.py`` under the import root `root`.
+    """Write ``<name>_pb2.py``, ``.pyi`` and ``_pb2_grpc.py`` of each under the import root `root`.
 
     Raises RuntimeError when the compiler refuses the contract; its reason stands on stderr.
     """
@@ -21,8 +21,8 @@ def generate(root: Path) -> None:
     known = Path(grpc_tools.__file__).parent / "_proto"  # google/protobuf/*.proto
     root.mkdir(parents=True, exist_ok=True)
     out = [f"--{kind}={root}" for kind in ("python_out", "pyi_out", "grpc_python_out")]
-    if protoc.main(["protoc", f"--proto_path={ROOT}", f"--proto_path={known}", *out, PROTO]) != 0:
-        raise RuntimeError(f"the compiler refused {PROTO}")
+    if protoc.main(["protoc", f"--proto_path={ROOT}", f"--proto_path={known}", *out, *PROTOS]) != 0:
+        raise RuntimeError(f"the compiler refused one of {', '.join(PROTOS)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,103 @@
+"""The protocol's data types and their bytes: little-endian, row by row."""
+
+import math
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from fleetml.errors import InvalidParameter
+from fleetml.serving.backends import Array, Tensor
+
+DTYPES = {
+    "BOOL": np.dtype(np.bool_),
+    "INT8": np.dtype("<i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "UINT8": np.dtype("<u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+    "BYTES": np.dtype(object),
+}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def name(tensor: Tensor) -> str:
+    """Return the protocol's name of a tensor's type."""
+    return NAMES.get(tensor.dtype, "BYTES")
+
+
+def dtype(datatype: str, where: str) -> np.dtype[np.generic]:
+    """Return what NumPy calls a datatype. Raises InvalidParameter for one the protocol does not have."""
+    try:
+        return DTYPES[datatype]
+    except KeyError:
+        raise InvalidParameter(
+            f"the datatype of input {where} must be one of {', '.join(DTYPES)}, got {datatype!r}; correct it"
+        ) from None
+
+
+def from_bytes(raw: bytes | memoryview, datatype: str, shape: Sequence[int], where: str) -> Array:
+    """Return raw bytes as an array, without a copy but for BYTES. Raises InvalidParameter for another length."""
+    kind, count = dtype(datatype, where), _count(shape, where)
+    if kind.hasobject:
+        return _texts(raw, count, where).reshape(tuple(shape))
+    if len(raw) != count * kind.itemsize:
+        raise InvalidParameter(
+            f"input {where} of type {datatype} and shape {list(shape)} must have {count * kind.itemsize} bytes, got {len(raw)}; "
+            "correct its shape or its content"
+        )
+    return np.frombuffer(raw, kind).reshape(tuple(shape))
+
+
+def from_values(values: Sequence[object], datatype: str, shape: Sequence[int], where: str) -> Array:
+    """Return values, row by row, as an array. Raises InvalidParameter for another count, or for values of another type."""
+    kind, count = dtype(datatype, where), _count(shape, where)
+    if len(values) != count:
+        raise InvalidParameter(
+            f"input {where} of shape {list(shape)} must have {count} values, got {len(values)}; correct its shape or its data"
+        )
+    try:
+        with np.errstate(over="ignore"):
+            return np.array(values, dtype=kind).reshape(tuple(shape))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidParameter(
+            f"input {where} must hold {datatype} values, got others ({error}); correct its data"
+        ) from error
+
+
+def to_bytes(array: Array) -> bytes:
+    """Return the bytes of an array as the protocol lays them out."""
+    if array.dtype == object:
+        parts = [value if isinstance(value, bytes) else str(value).encode() for value in array.ravel()]
+        return b"".join(struct.pack("<I", len(part)) + part for part in parts)
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _count(shape: Sequence[int], where: str) -> int:
+    if any(size < 0 for size in shape):
+        raise InvalidParameter(f"the shape of input {where} must be given in full, got {list(shape)}; correct it")
+    return math.prod(shape)
+
+
+def _texts(raw: bytes | memoryview, count: int, where: str) -> Array:
+    """Each element follows its length, 4 bytes."""
+    found: list[str] = []
+    at = 0
+    while at + 4 <= len(raw) and len(found) <= count:
+        (length,) = struct.unpack_from("<I", raw, at)
+        at += 4 + length
+        if at > len(raw):
+            break
+        found.append(bytes(raw[at - length : at]).decode("utf-8", "replace"))
+    if at != len(raw) or len(found) != count:
+        raise InvalidParameter(
+            f"input {where} of type BYTES must hold {count} elements, each after its length in 4 bytes, got other content; "
+            "correct it"
+        )
+    return np.array(found, dtype=object)

@@ -1,0 +1,120 @@
+"""GRPCInferenceService."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from fleetml.errors import FleetMLError, InvalidParameter
+from fleetml.serving.backends import Array
+from fleetml.serving.errors import Expired
+from fleetml.serving.inference import Inference
+from fleetml.serving.oip import datatypes, describe
+from fleetml.serving.proto import open_inference_pb2 as messages
+from fleetml.serving.proto.open_inference_pb2_grpc import GRPCInferenceServiceServicer
+from fleetml.serving.rpc import answered, expires
+
+SERVICE = messages.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+
+
+class OpenInference(GRPCInferenceServiceServicer):
+    """Answers are raw_output_contents; requests may come either way."""
+
+    SERVICE = SERVICE
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+
+    @answered
+    async def ServerLive(self, request: Any, context: Any) -> messages.ServerLiveResponse:
+        return messages.ServerLiveResponse(live=True)
+
+    @answered
+    async def ServerReady(self, request: Any, context: Any) -> messages.ServerReadyResponse:
+        return messages.ServerReadyResponse(ready=self._inference.models.looked)
+
+    @answered
+    async def ModelReady(self, request: messages.ModelReadyRequest, context: Any) -> messages.ModelReadyResponse:
+        ready = describe.ready(self._inference.models, request.name, request.version)
+        return messages.ModelReadyResponse(ready=ready)
+
+    @answered
+    async def ServerMetadata(self, request: Any, context: Any) -> messages.ServerMetadataResponse:
+        return messages.ServerMetadataResponse(**describe.SERVER)
+
+    @answered
+    async def ModelMetadata(
+        self, request: messages.ModelMetadataRequest, context: Any
+    ) -> messages.ModelMetadataResponse:
+        return messages.ModelMetadataResponse(**describe.model(self._inference.models, request.name, request.version))
+
+    @answered
+    async def ModelInfer(self, request: messages.ModelInferRequest, context: Any) -> messages.ModelInferResponse:
+        return await self._infer(request, expires(context))
+
+    async def ModelStreamInfer(
+        self, requests: AsyncIterator[messages.ModelInferRequest], context: Any
+    ) -> AsyncIterator[messages.ModelStreamInferResponse]:
+        async for request in requests:
+            try:
+                answer = await self._infer(request, expires(context))
+            except Expired:
+                raise
+            except FleetMLError as error:  # a mistake in one request does not end the stream
+                answer = messages.ModelInferResponse(id=request.id, model_name=request.model_name)
+                yield messages.ModelStreamInferResponse(error_message=str(error), infer_response=answer)
+            else:
+                yield messages.ModelStreamInferResponse(infer_response=answer)
+
+    async def _infer(self, request: messages.ModelInferRequest, until: float) -> messages.ModelInferResponse:
+        name = request.model_name
+        inputs = _inputs(request)
+        model, outputs = await self._inference.infer(name, request.model_version, _key(request), inputs, until)
+        wanted = [output.name for output in request.outputs] or list(outputs)
+        if unknown := sorted(set(wanted) - set(outputs)):
+            raise InvalidParameter(f"model {name} has the outputs {sorted(outputs)}, got {unknown}; ask for these")
+        response = messages.ModelInferResponse(model_name=name, model_version=model.version, id=request.id)
+        for output in wanted:
+            array = outputs[output]
+            response.outputs.add(name=output, datatype=datatypes.NAMES.get(array.dtype, "BYTES"), shape=array.shape)
+            response.raw_output_contents.append(datatypes.to_bytes(array))
+        return response
+
+
+def _inputs(request: messages.ModelInferRequest) -> dict[str, Array]:
+    tensors, raw = request.inputs, request.raw_input_contents
+    if raw and len(raw) != len(tensors):
+        raise InvalidParameter(
+            f"raw_input_contents must have one entry for each of the {len(tensors)} inputs, got {len(raw)}; send all raw or none"
+        )
+    if not raw:
+        return {tensor.name: _values(tensor) for tensor in tensors}
+    return {
+        tensor.name: datatypes.from_bytes(content, tensor.datatype, tensor.shape, tensor.name)
+        for tensor, content in zip(tensors, raw, strict=True)
+    }
+
+
+def _values(tensor: Any) -> Array:
+    if tensor.datatype not in _CONTENTS:
+        datatypes.dtype(tensor.datatype, tensor.name)
+        raise InvalidParameter(
+            f"input {tensor.name} of type {tensor.datatype} travels in raw_input_contents only; send it there"
+        )
+    values: Sequence[object] = getattr(tensor.contents, _CONTENTS[tensor.datatype])
+    if tensor.datatype == "BYTES":
+        values = [bytes(value).decode("utf-8", "replace") for value in tensor.contents.bytes_contents]
+    return datatypes.from_values(values, tensor.datatype, tensor.shape, tensor.name)
+
+
+def _key(request: messages.ModelInferRequest) -> str:
+    vm = request.parameters["vm_id"].string_param if "vm_id" in request.parameters else ""
+    return vm or request.id

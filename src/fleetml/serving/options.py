@@ -1,0 +1,49 @@
+"""What a server is told when it starts."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the server takes on before it refuses.
+
+    `queued_rows` that wait for one version; `batch_rows` of one run of a graph; `client_rate` requests a second of one
+    client, 0: any number; `cache_entries` answers kept for `cache_seconds`, 0: none; `connections` over HTTP at once;
+    `request_seconds` after which a request that is still under way counts as expired, if its client set no deadline.
+    """
+
+    queued_rows: int = 16_384
+    batch_rows: int = 256
+    client_rate: float = 0.0
+    cache_entries: int = 0
+    cache_seconds: float = 60.0
+    connections: int = 12_000
+    request_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may ask. `certificate` and `key`: PEM files, together; `tokens`: a file (see `fleetml.serving.tokens`)."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    tokens: Path | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """`root` is the serving folder; port 0: any free one; `feature_store` None: no covariates are looked up.
+
+    `http_port` None: the one after gRPC's if it is free, else any. `backend` is one of `fleetml.serving.backends.NAMES`; `log_share` of the answers are logged.
+    """
+
+    root: Path
+    host: str = "127.0.0.1"
+    port: int = 50051
+    http_port: int | None = None
+    feature_store: Path | None = None
+    backend: str = "cpu"
+    log_share: float = 1.0
+    limits: Limits = field(default_factory=Limits)
+    access: Access = field(default_factory=Access)

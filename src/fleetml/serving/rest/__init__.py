@@ -1,0 +1,1 @@
+"""REST: the Open Inference Protocol, predictions in JSON, metrics; a plain ASGI application."""

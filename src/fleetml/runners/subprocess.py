@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.frozen import frozen
-from fleetml.runners import Command, Ended, Exit, Limits, Usage
+from fleetml.runners import Command, Ended, Exit, Limits, Usage, out_of_memory
 from fleetml.runners.output import Reader, lines_from
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class Process(Protocol):
 class SubprocessRunner:
     """One process group per step, with a TMPDIR and working folder of its own that are removed afterwards.
 
-    Of `Limits` it enforces `seconds` and `memory` (resident, of the step and its children, looked at once a
-    second); `cpus` sets the number of threads of numerical libraries, it is no hard limit. `passed` names
+    Of `Limits` it enforces `seconds` and `memory` (resident, of the step all the time, with its children once a
+    second; a step that the kernel kills for want of memory ended so too); `cpus` sets the number of threads of numerical libraries, it is no hard limit. `passed` names
     variables of our environment that steps get beside `PASSED`; `grace` is in seconds. Should the thread that
     called `run` die with its process, Linux kills the step. `environments` is where environments with the packages that a
     component installs itself are kept; without it such a component is refused.
@@ -129,13 +129,16 @@ class SubprocessRunner:
         over = threading.Event()
         threading.Thread(target=_announce, args=(process, over), daemon=True).start()
         ended: Ended = "itself"
+        kills = out_of_memory.Kills()
         try:
-            ended = self._watch(process.pid, over, reader, command.limits, cancel)
+            ended = self._watch(process.pid, over, reader, command.limits, cancel, kills)
         finally:
             # Nothing of the step outlives it, however it ended. It is reaped last, so that its pid stays its own.
             _signal_group(process.pid, signal.SIGKILL)
             over.wait()
             status, cpu_seconds, max_rss_bytes = process.reap()
+            if ended == "itself" and kills.ended(status):
+                ended = "memory"
             strays.kill(folder)
             # A descendant that hid from us may hold the other end open: it is not waited for.
             if reader.finish():
@@ -209,7 +212,15 @@ class SubprocessRunner:
             env["OMP_NUM_THREADS"] = str(max(1, int(command.limits.cpus)))
         return {**env, **command.env, **command.secrets, strays.MARK: str(folder)}
 
-    def _watch(self, pid: int, over: threading.Event, reader: Reader, limits: Limits, cancel: threading.Event) -> Ended:
+    def _watch(
+        self,
+        pid: int,
+        over: threading.Event,
+        reader: Reader,
+        limits: Limits,
+        cancel: threading.Event,
+        kills: out_of_memory.Kills,
+    ) -> Ended:
         """Wait for the end; stop the step on a cancel, at a limit, or when its output cannot be taken any more."""
         started = looked = time.monotonic()
         while not over.wait(_LOOK):
@@ -218,9 +229,12 @@ class SubprocessRunner:
                 return self._stop(pid, over, "cancelled")
             if limits.seconds is not None and now - started > limits.seconds:
                 return self._stop(pid, over, "timeout")
-            if limits.memory is not None and now - looked >= 1:
+            if limits.memory is not None and out_of_memory.resident(pid) > limits.memory:
+                return self._stop(pid, over, "memory")
+            if now - looked >= 1:
                 looked = now
-                if _resident(pid) > limits.memory:
+                kills.look()
+                if limits.memory is not None and out_of_memory.family(pid) > limits.memory:
                     return self._stop(pid, over, "memory")
         return "itself"
 
@@ -277,16 +291,3 @@ def _is_program(path: Path) -> bool:
 def _signal_group(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-
-
-def _resident(pid: int) -> int:
-    """Resident bytes of a process and its descendants (shared pages count once for each)."""
-    import psutil
-
-    total = 0
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        for member in (process, *process.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                total += member.memory_info().rss
-    return total

@@ -22,7 +22,7 @@ from fleetml.records import Attempt, Run
 from fleetml.redaction import SHORTEST, Redactor
 from fleetml.runners import Command, ContainerRunner, Exit, Limits, Runner
 from fleetml.step import exchange
-from fleetml.step.failure import Failure, of_process, shown_inputs
+from fleetml.step.failure import Failure, ended_words, of_process, shown_inputs
 from fleetml.step.log import Log
 from fleetml.step.outcome import RunContext, StepOutcome
 
@@ -135,7 +135,7 @@ class _Attempt:
             if self.exit.ended == "cancelled":
                 return self._ended("cancelled")
             if not self.exit.succeeded:
-                return self._failed(**of_process(folder.aside, self.log, str(self.exit)))
+                return self._failed(**of_process(folder.aside, self.log, ended_words(self.exit, command.limits)))
             here._require_inputs("can only be read")
             return self._keep(folder)
         finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.frozen import frozen
+from fleetml.runners import Exit, Limits
 
 _LONGEST = 10_000  # characters of a message that are kept
 _WIDTH = 400  # characters of a message that are shown; the log has all of it
@@ -75,6 +76,25 @@ class Failure:
 def _short(text: str) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= _WIDTH else flat[: _WIDTH - 1] + "…"
+
+
+def ended_words(exit: Exit, limits: Limits) -> str:
+    """Say how a command ended and, where a limit did it, which that was and what to do."""
+    from fleetml.report.text import size  # here, as most steps end well
+
+    peak = f" (it had {size(exit.usage.max_rss_bytes)} at most)" if exit.usage.max_rss_bytes else ""
+    if exit.ended == "memory" and limits.memory is not None:
+        return (
+            f"over its memory limit of {size(limits.memory)}{peak}; raise that (set_memory_limit), or let it need less"
+        )
+    if exit.ended == "memory":
+        return (
+            f"killed by the system, which had no memory left{peak}; run fewer steps at once (--workers), let it need less, "
+            "or take a larger machine"
+        )
+    if exit.ended == "timeout" and limits.seconds is not None:
+        return f"over its time limit of {limits.seconds:g} s; raise that (kubernetes.set_timeout), or let it do less"
+    return str(exit)
 
 
 def of_process(folder: Path, log: Path, ended: str) -> dict[str, Any]:

@@ -105,9 +105,15 @@ def environment(settings: Settings, image: Image, home: Path, port: int) -> dict
 
 
 def ready(service: Service) -> bool:
-    """Say whether database, scheduler and DAG processor report healthy and the login exists."""
+    """Say whether database, scheduler and DAG processor report healthy, tasks are answered, and the login exists.
+
+    At the first call of a task the API server builds all versions of that API, and answers nobody meanwhile: 5 s of
+    processor time, which a busy machine stretches to a minute. It is called here, so that they are part of the start.
+    """
     try:
-        with urllib.request.urlopen(f"{service.address}/api/v2/monitor/health", timeout=2) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(f"{service.address}/execution/health", timeout=2):  # noqa: S310 - loopback
+            pass
+        with urllib.request.urlopen(f"{service.address}/api/v2/monitor/health", timeout=2) as answer:  # noqa: S310
             health = json.load(answer)
         password(service)
     except (OSError, ValueError, ConfigurationError):

@@ -17,6 +17,7 @@ def deploy(
     serving_dir: str = "",
     address: str = "",
     registry: str = "",
+    rollout: str = "",
 ) -> dsl.ContainerSpec:
-    """Point the server at the version, ask it over gRPC, and point back if it does not answer as the graph does."""
+    """Serve the version, alone or tried beside the served one, once it answers over gRPC as its graph does."""
     return step("components.deploy.deploy:deploy")

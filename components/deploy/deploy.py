@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.deploy import smoke
+from components.deploy import beside, smoke
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
 from fleetml.errors import ConfigurationError, InvalidData
@@ -15,9 +15,10 @@ from fleetml.learn import metrics as errors
 from fleetml.learn import windows
 from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.windows import Windows
-from fleetml.serving import deployment, features
+from fleetml.serving import aliases, audit, deployment, features
 from fleetml.serving.deployment import Card
 from fleetml.serving.registry import Registry
+from fleetml.serving.rollout.actions import Place
 from fleetml.stack.interrupts import interruptible
 
 REFERENCE_ROWS = 20_000
@@ -34,10 +35,12 @@ def deploy(
     serving_dir: str,
     address: str,
     registry: str,
+    rollout: str = "",
 ) -> dict[str, Any]:
     """Serve `version`; return where.
 
-    With an `address` its server must load the version and answer a test window as the graph itself does; else
+    With a `rollout` (canary, ab, shadow) it is tried beside the version that is served, if another is. Else it is served at
+    once: with an `address` its server must load the version and answer a test window as the graph itself does; else
     what was served before is served again, the registry's title goes back with it, and the step fails. Without one
     a server of the step's own is asked before the serving folder points at the version.
     Raises InvalidData for a version that does not fit, Unavailable when the server does not answer.
@@ -46,22 +49,26 @@ def deploy(
         raise ConfigurationError(
             f"deploy needs serving_dir and version, got {serving_dir!r} and {version!r}; give both"
         )
-    if registry:  # an earlier attempt that failed took the title away
+    place = Place(Path(serving_dir), registry, "deploy")
+    served = deployment.read(place.root).get(model_name)
+    trial = rollout if served and served.version != version else ""
+    if registry and not trial:  # an earlier attempt that failed took the title away
         Registry(registry).promote(model_name, version)
     with interruptible():  # a step that is stopped half-way takes back what it changed, too
         try:
-            figures, endpoint = _deploy(model, test, train, model_name, version, Path(serving_dir), address)
+            figures, endpoint = _deploy(model, test, train, model_name, version, place, address, trial)
         except BaseException as error:
             if registry:
-                _demote(registry, model_name, version, error)
+                _demote(place, model_name, version, error)
             raise
     metrics.log(**figures)
     return {"endpoint": endpoint}
 
 
 def _deploy(
-    model: Artifact, test: Artifact, train: Artifact, name: str, version: str, root: Path, address: str
+    model: Artifact, test: Artifact, train: Artifact, name: str, version: str, place: Place, address: str, rollout: str
 ) -> tuple[dict[str, Any], str]:
+    root = place.root
     held_out = windows.load(test.path)
     forecaster = Forecaster(model.path)
     if forecaster.meta.target != name:
@@ -73,27 +80,42 @@ def _deploy(
     card = Card(name, version, deployment.digest(model.path), mase, model.metadata)
     folder = deployment.install(root, card, {deployment.GRAPH: model.path})
     write_reference(windows.load(train.path), folder / deployment.REFERENCE)
-    if not address:
-        found = smoke.alone(root, card, forecaster, held_out)
-        deployment.point(root, name, version)
-        endpoint = f"not running; start it: python -m fleetml.serving --dir {root}"
+    if rollout:
+        found = beside.begin(place, card, forecaster, held_out, address, rollout)
     else:
-        before = deployment.point(root, name, version)
-        try:
-            found = smoke.live(root, address, card, forecaster, held_out)
-        except BaseException:
-            deployment.restore(root, name, before)
-            raise
-        endpoint = address
+        found = _at_once(place, card, forecaster, held_out, address)
+    endpoint = address or f"not running; start it: python -m fleetml.serving --dir {root}"
     return {**found, "confidence": card.confidence, "held_out_mase": mase or "unknown", "version": version}, endpoint
 
 
-def _demote(registry: str, name: str, version: str, cause: BaseException) -> None:
-    """Let the champion be what is served again; a registry that does not answer must not hide the cause."""
+def _at_once(place: Place, card: Card, forecaster: Forecaster, held_out: Windows, address: str) -> dict[str, Any]:
+    """Serve a version alone; return what the smoke test measured."""
+    root = place.root
+    if not address:
+        found = smoke.alone(root, card, forecaster, held_out)
+        before = deployment.point(root, card.name, card.version)
+    else:
+        before = deployment.point(root, card.name, card.version)
+        try:
+            found = smoke.live(root, address, card, forecaster, held_out)
+        except BaseException:
+            deployment.restore(root, card.name, before)
+            raise
+    was = before.version if before else ""
+    audit.write(root, audit.line(place.who, card.name, "deploy", was, card.version, "deployed at once"))
+    return found
+
+
+def _demote(place: Place, name: str, version: str, cause: BaseException) -> None:
+    """Let the champion be what is served again, the challenger what is tried; a registry that does not answer must not
+    hide the cause.
+    """
     try:
-        Registry(registry).demote(name, version)
+        Registry(place.registry).demote(name, version)
+        tried = aliases.of(deployment.read(place.root).get(name))[aliases.CHALLENGER]
+        aliases.assign(place.registry, name, {aliases.CHALLENGER: tried})
     except Exception as error:  # MLflow's own, too
-        cause.add_note(f"the registry still calls version {version} the champion: {error}")
+        cause.add_note(f"the registry still calls version {version} the champion or challenger: {error}")
 
 
 def held_out_mase(forecaster: Forecaster, held_out: Windows) -> float | None:

@@ -28,6 +28,7 @@ def register(
     registry: str = "",
     model_name: str = "bandwidth",
     run_id: str = "",
+    rollout: str = "",
 ) -> dsl.ContainerSpec:
-    """Record the model with its data, code, parameters and run as the new champion; return its version."""
+    """Record the model with its data, code, parameters and run as the new champion or challenger; return its version."""
     return step("components.register.register:register")

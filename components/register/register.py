@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.component import Artifact
-from fleetml.errors import InvalidData
+from fleetml.errors import InvalidData, InvalidParameter
+from fleetml.serving.aliases import CHALLENGER, CHAMPION
+from fleetml.serving.deployment import MODES
 from fleetml.serving.registry import Entry, Registry
 
 _SHOWN = ("mase", "mae", "size_bytes", "latency_ms_p50", "latency_ms_p99")
@@ -41,11 +43,16 @@ def register(
     registry: str,
     model_name: str,
     run_id: str,
+    rollout: str = "",
 ) -> dict[str, Any]:
-    """Record `model` as a new version and as the champion; return the version.
+    """Record `model` as a new version; return the version.
 
-    Raises InvalidData for scores that are none, Unavailable when the registry does not answer.
+    It is the champion at once, or with `rollout` (canary, ab, shadow) the challenger of the one there is. Raises
+    InvalidParameter for another rollout, InvalidData for scores that are none, Unavailable when the registry does not
+    answer.
     """
+    if rollout not in ("", *MODES):
+        raise InvalidParameter(f"rollout must be empty or one of {', '.join(MODES)}, got {rollout!r}; correct it")
     judged = _scores(scores.path)
     lineage = {
         "run_id": run_id,
@@ -57,6 +64,7 @@ def register(
         "champion_before": judged.get("champion_version", ""),
     }
     known = Registry(registry)
+    alias = CHALLENGER if rollout and known.champion(model_name) else CHAMPION
     version = known.add(
         model_name,
         Entry(
@@ -69,9 +77,11 @@ def register(
             datasets=(lineage["data"], lineage["train"]),
             files={"scores.json": scores.path},
         ),
+        alias,
     )
-    before = judged.get("champion_version", "")
-    metrics.log(version=version, replaces=before or "nothing", model=model_name, code_sha256=lineage["code_sha256"])
+    before = judged.get("champion_version", "") or "nothing"
+    metrics.log(version=version, **{"challenges" if alias == CHALLENGER else "replaces": before}, model=model_name)
+    metrics.log(code_sha256=lineage["code_sha256"])
     return {"version": version}
 
 

@@ -37,6 +37,7 @@ def train_forecaster(
     max_compression_loss: float = 0.02,
     seed: int = 0,
     drift: dict = {},  # noqa: B006 - kfp reads the default when it compiles
+    rollout: str = "",
     registry: str = "",
     serving_dir: str = "",
     serving_address: str = "",
@@ -65,6 +66,7 @@ def train_forecaster(
         max_compression_loss: Error the compressed graph may lose, as a share of the original's.
         seed: Seed of every random choice.
         drift: What drifted, when a drift event started the run: feature names and scores.
+        rollout: How a new version takes over from the served one: canary, ab or shadow; empty: at once.
         registry: MLflow tracking and registry URI.
         serving_dir: Folder the server watches.
         serving_address: host:port of the gRPC server; empty: none runs.
@@ -133,6 +135,7 @@ def train_forecaster(
             registry=registry,
             model_name=target,
             run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            rollout=rollout,
         )
         registered.set_caching_options(False).set_display_name("Register")
         served = deploy(
@@ -144,6 +147,7 @@ def train_forecaster(
             serving_dir=serving_dir,
             address=serving_address,
             registry=registry,
+            rollout=rollout,
         ).after(stored)
         served.set_caching_options(False).set_display_name("Deploy")
         batch_predict(

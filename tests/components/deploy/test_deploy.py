@@ -33,7 +33,15 @@ class Stage:
         test.save(folder / "test.parquet")
         train.save(folder / "train.parquet")
 
-    def deploy(self, graph: Path, version: str, address: str = "", registry: str = "", name: str = "bandwidth") -> str:
+    def deploy(
+        self,
+        graph: Path,
+        version: str,
+        address: str = "",
+        registry: str = "",
+        name: str = "bandwidth",
+        rollout: str = "",
+    ) -> str:
         returned = stage.deploy(
             model=Artifact("model", str(graph), metadata={"family": "test"}),
             test=Artifact("test", str(self.folder / "test.parquet")),
@@ -44,6 +52,7 @@ class Stage:
             serving_dir=str(self.root),
             address=address,
             registry=registry,
+            rollout=rollout,
         )
         return str(returned["endpoint"])
 

@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fleetml import artifacts
+from fleetml import artifacts, atomic
 from fleetml.errors import ConfigurationError, FleetMLError, InvalidData, Unavailable
 from fleetml.pipeline import Inputs
 from fleetml.redaction import mapped
@@ -102,7 +102,7 @@ class ArtifactStore:
         """Return the ``result.json`` of a result. Raises FileNotFoundError when there is none."""
         place = self._results / name / RESULT
         if place.exists():
-            return place.read_bytes()
+            return atomic.read_bytes(place)
         return self._read(name, RESULT)
 
     def holds(self, entry: Mapping[str, Any]) -> bool:

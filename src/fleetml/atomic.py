@@ -5,9 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return what is in a file. Raises OSError, and ValueError for what is none: to read a pipe would take for ever."""
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise ValueError("it is a folder, a pipe or a device, no file")
+        with open(file, "rb", closefd=False) as content:
+            return content.read()
+    finally:
+        os.close(file)
 
 
 def write_text(path: Path, text: str) -> None:

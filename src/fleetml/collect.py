@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fleetml import cache, results_lock
+from fleetml import atomic, cache, results_lock
 from fleetml.cache.stores import Entry
 from fleetml.errors import ConfigurationError
 from fleetml.frozen import frozen
@@ -165,7 +165,8 @@ class _Search:
             return
         self._busy |= running
         for place in _files(records):  # of the run's workspace, whatever it is called, nothing is a record
-            self._use(place.read_text(encoding="utf-8", errors="replace"), unfinished=running)
+            with contextlib.suppress(ValueError):  # it is no file, so it names nothing
+                self._use(atomic.read_bytes(place).decode(errors="replace"), unfinished=running)
 
     def _running(self, records: Run, document: Mapping[str, Any]) -> bool:
         if document["engine"] == "airflow" and document["state"] == "running":
@@ -213,7 +214,7 @@ class _Search:
         if not self.needed.digests:
             return False
         try:
-            made = json.loads((result / "result.json").read_bytes())["artifacts"]
+            made = json.loads(atomic.read_bytes(result / "result.json"))["artifacts"]
             return any(item["digest"] in self.needed.digests for items in made.values() for item in items)
         except (OSError, ValueError, KeyError, TypeError):
             return False

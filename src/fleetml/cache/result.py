@@ -62,7 +62,7 @@ def find(
 
 def _read(folder: Path, sha256: str, remote: ArtifactStore | None) -> Result:
     """Raises OSError for what is gone, ValueError, KeyError or TypeError for what is not what it was."""
-    content = remote.result(folder.name) if remote else (folder / "result.json").read_bytes()
+    content = remote.result(folder.name) if remote else atomic.read_bytes(folder / "result.json")
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError("its result.json was changed")
     result = Result(**json.loads(content))

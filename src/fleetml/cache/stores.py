@@ -129,7 +129,7 @@ class Disk:
 
     def get(self, key: str, tell: Tell = ignore) -> Entry | None:
         try:
-            entry = Entry.parse(self._place(key).read_bytes())
+            entry = Entry.parse(atomic.read_bytes(self._place(key)))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -154,7 +154,7 @@ class Disk:
         for place in self.folder.glob("*.json"):
             try:
                 if _KEY.match(place.stem):
-                    yield place.stem, Entry.parse(place.read_bytes())
+                    yield place.stem, Entry.parse(atomic.read_bytes(place))
             except (OSError, ValueError):
                 continue
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fleetml.records import Attempt
 
 INTERRUPTED = 130
-_SHOWN = 10  # failures that are told one by one
+_SHOWN = 10  # failures that are told one by one; of more than these the first, for they have one cause most often
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,24 +91,28 @@ def execute(job: Job, settings: Settings) -> int:
     from fleetml.step import Failure
 
     failures: list[Failure] = []
+    failed = 0
     labels = {name: step.label for name, step in job.plan.steps.items()}
     begun = False
     with _cancelled_by_signals() as cancel, progress(labels) as show:
 
         def tell(step: str, state: str, attempt: Attempt | None) -> None:
-            nonlocal begun
+            nonlocal begun, failed
             if not begun:  # one that is refused never is
                 say(f"run {job.run_id}")
                 begun = True
             show(step, state, attempt)
             if state == "failed" and attempt and attempt.failure:
-                failures.append(Failure(**attempt.failure))
+                failed += 1
+                if failed <= _SHOWN:
+                    failures.append(Failure(**attempt.failure))
 
         state = local.run(job, settings, tell, cancel)
-    for failure in failures[:_SHOWN]:
+    shown = failures if failed <= _SHOWN else failures[:1]
+    for failure in shown:
         complain("\n".join(failure.report()))
-    if len(failures) > _SHOWN:
-        complain(f"{len(failures) - _SHOWN:,} more steps failed; see: fleetml status {job.run_id}")
+    if failed > len(shown):
+        complain(f"{failed - len(shown):,} more steps failed; see: fleetml status {job.run_id}")
     say_outputs(Run(settings.home, job.run_id).read().get("outputs") or {})
     say(f"run {job.run_id}: {state}")
     if state == "cancelled":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fleetml import atomic
 from fleetml.errors import InvalidPipeline
 from fleetml.pipeline import yaml_text
 
@@ -35,7 +36,7 @@ def parsed(content: bytes, cache: Path | None, parse: Callable[[bytes], dict[str
     kept = cache / f"{hashlib.sha256(content).hexdigest()}.json" if cache else None
     if kept and kept.exists():
         try:
-            return json.loads(kept.read_bytes())
+            return json.loads(atomic.read_bytes(kept))
         except (OSError, ValueError):
             pass  # a copy that is damaged, or was just removed, is written again
     document = parse(content)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fleetml import atomic
+
 _RUN = {"run_id": str, "state": str}
 _USUAL: dict[str, Any] = {"pipeline": "", "engine": "", "steps": [], "parameters": {}, "started": 0.0}  # of a run.json
 _TIMES = (int, float)
@@ -28,7 +30,7 @@ def _odd(name: str) -> ValueError:
 def checked(path: Path, shapes: Mapping[str, type]) -> dict[str, Any]:
     """Return the mapping in a JSON file whose entries have these types. Raises ValueError, OSError."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(atomic.read_bytes(path))
     except RecursionError:
         raise ValueError("it is nested without end") from None
     if not isinstance(document, dict):

@@ -55,6 +55,20 @@ def test_two_at_once_claim_different_attempts(records: Run) -> None:
     assert sorted(numbers) == list(range(1, 41))
 
 
+def test_what_several_change_at_once_is_all_kept(records: Run) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: records.update(**{f"entry-{n}": n}), range(40)))
+    found = records.read()
+    assert [found.get(f"entry-{n}") for n in range(40)] == list(range(40))
+
+
+def test_a_run_that_ended_is_opened_again_and_one_that_did_not_stays_as_it_is(records: Run) -> None:
+    assert not records.reopen()
+    records.finish("failed")
+    assert [records.reopen(), records.reopen()] == [True, True]
+    assert (records.read()["state"], records.read()["finished"]) == ("running", None)
+
+
 def test_a_note_says_why_a_step_did_not_run(records: Run) -> None:
     records.note("a", "skipped", "size = 3 is not > 10")
     attempt = records.latest()["a"]

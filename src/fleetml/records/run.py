@@ -102,18 +102,37 @@ class Run:
         self.update(state=state, finished=time.time(), cost=total(costs))
 
     def update(self, **entries: Any) -> None:
-        """Replace entries of run.json; only the engine that started the run does so."""
-        atomic.write_json(self.folder / "run.json", {**self.read(), **entries})
+        """Replace entries of run.json; only the engine that started the run does so, which may be several processes."""
+        with self._changing() as document:
+            document.update(entries)
+
+    def reopen(self) -> bool:
+        """Make a run that ended a running one again, and say whether it is such a one."""
+        with self._changing() as document:
+            if document["state"] != "running":
+                document.update(state="running", finished=None, reopened=True)
+            return bool(document.get("reopened"))
 
     def unfold(self, loop: str, steps: Iterable[str]) -> None:
         """Put the steps of a loop's iterations in its place; several processes may do so with different loops."""
-        with (self.folder / ".steps.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            known: list[str] = self.read()["steps"]
+        with self._changing() as document:
+            known: list[str] = document["steps"]
             inside = [name == loop or name.startswith(f"{loop}/") for name in known]
             place = inside.index(True) if True in inside else len(known)
             others = [name for name, gone in zip(known, inside, strict=True) if not gone]
-            self.update(steps=[*others[:place], *steps, *others[place:]])
+            document["steps"] = [*others[:place], *steps, *others[place:]]
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Any]]:
+        """Yield run.json, and write what became of it; who else would change it waits. Raises as `read` does, OSError."""
+        self.read()  # of a run that is not there no lock is made
+        with (self.folder / ".json.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            before = self.read()
+            document = {**before}
+            yield document
+            if document != before:
+                atomic.write_json(self.folder / "run.json", document)
 
     def exists(self) -> bool:
         return (self.folder / "run.json").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +20,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from fleetml.engines.airflow.operators import ParametersOperator, StepOperator, _reopened
 from fleetml.engines.airflow.source import Source, record_id, task_id
 from fleetml.pipeline import Parameter, Plan
-from fleetml.pipeline.model import Container, PipelineInput, Step
-from fleetml.records import Run
+from fleetml.pipeline.model import Container, PipelineInput, Resources, Step
+from fleetml.records import Attempt, Run
 from fleetml.settings import Settings
 from fleetml.step import Failure, StepOutcome
 from fleetml.triggers import AssetTrigger, Triggers
@@ -174,3 +175,44 @@ def test_a_step_of_a_run_that_goes_on_leaves_its_end_to_the_last_task(source: So
     with _reopened(source.records(DagRun())):
         pass
     assert source.records(DagRun()).read()["state"] == "running"
+
+
+def test_of_steps_cleared_at_once_the_last_one_tells_how_the_run_ended(source: Source) -> None:
+    source.start(DagRun(), {})
+    records = source.records(DagRun())
+    records.update(steps=["a", "b"])
+    for step in ("a", "b"):
+        records.note(step, "failed", "as it was")
+    records.finish("failed")
+    with _reopened(records):
+        number, _ = records.begin("b")
+        records.write(Attempt("b", number, "running"))
+        with _reopened(records):
+            records.note("a", "skipped", "as it is now")
+        assert records.read()["state"] == "running"
+        records.write(Attempt("b", number, "cancelled"))
+    assert records.read()["state"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("container", "said"),
+    [
+        (Container("no/such:1"), "step 'a': image 'no/such:1' has no environment on this machine"),
+        (
+            Container("here", resources=Resources(accelerator_count="64", accelerator_type="NVIDIA_H100")),
+            "step 'a' asks for 64 GPUs",
+        ),
+    ],
+    ids=["image", "GPU"],
+)
+def test_what_a_step_lacks_on_this_machine_is_told_before_the_first_step(
+    source: Source, container: Container, said: str
+) -> None:
+    project = source.settings.project
+    (project / "lock.txt").touch()
+    (project / "images/images.toml").write_text(f'[images.here]\nvenv = "{sys.prefix}"\nlocks = ["lock.txt"]\n')
+    step = Step(name="a", label="a", component="a", container=container)
+    source = replace(source, plan=replace(source.plan, steps={"a": step}))
+    with pytest.raises(AirflowFailException, match=said):
+        resolved(source, DagRun())
+    assert not source.records(DagRun()).exists()

@@ -20,10 +20,11 @@ from airflow.sdk.exceptions import (
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from fleetml import lineage, tracing
-from fleetml.engines import record
+from fleetml.engines import means, record
+from fleetml.engines.airflow.secrets import from_airflow
 from fleetml.engines.airflow.source import PARENT, Source
 from fleetml.engines.start import is_start, still_wanted
-from fleetml.errors import FleetMLError
+from fleetml.errors import FleetMLError, Unavailable
 from fleetml.events import Event, StepLine
 from fleetml.pipeline import Inputs
 from fleetml.pipeline.sources import producers
@@ -62,12 +63,20 @@ class ParametersOperator(BaseOperator):
         run = context["dag_run"]
         try:
             bound = self.source.plan.bind(self._of_the_group() if self.source.group else self._of_the_run(context))
+            self._require_means(bound)
+        except Unavailable as error:
+            raise AirflowException(str(error)) from None
         except FleetMLError as error:
             raise AirflowFailException(str(error)) from None
         self.source.start(run, bound)
         for name, value in bound.items():
             self.log.info("%s", without_passwords(f"{name} = {value!r}"))
         return bound
+
+    def _require_means(self, bound: Mapping[str, Any]) -> None:
+        """Refuse a run that lacks an image, a GPU or a secret before its first step. Raises FleetMLError."""
+        settings, runner = self.source.settings, task_runner(self.source)
+        means.require(self.source.plan, bound, settings, runner, choice.images(settings, runner), from_airflow)
 
     def _of_the_group(self) -> dict[str, Any]:
         plan, found = self.source.plan, dict(self.source.triggers.defaults)
@@ -199,17 +208,15 @@ def task_runner(source: Source) -> Runner:
 def _reopened(records: Run) -> Iterator[None]:
     """A step that was cleared after its run had ended makes it a running one again, and tells how it ends then.
 
-    For the record's own task need not be cleared with it.
+    For the record's own task need not be cleared with it. Of several such steps the last one tells.
     """
-    found = records.read()
-    if found["state"] != "running":
-        found["reopened"] = True
-        records.update(state="running", reopened=True)
+    again = records.reopen()
     try:
         yield
     finally:
-        if found.get("reopened"):
-            record.end(records, _ended({attempt.state for attempt in records.latest().values()}))
+        states = {attempt.state for attempt in records.latest().values()} if again else {"running"}
+        if "running" not in states:
+            record.end(records, _ended(states))
         lineage.flush()  # a task's process ends without a word
         tracing.flush()
 

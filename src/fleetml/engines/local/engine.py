@@ -10,12 +10,11 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from fleetml import secrets
-from fleetml.engines import record
+from fleetml.engines import means, record
 from fleetml.engines.local.schedule import Schedule, Tell
 from fleetml.errors import ConfigurationError, InvalidParameter, Unavailable
 from fleetml.frozen import frozen
-from fleetml.pipeline import Plan, Step, platform
+from fleetml.pipeline import Plan
 from fleetml.records import Run
 from fleetml.runners import Runner, choice
 from fleetml.settings import Settings
@@ -93,7 +92,15 @@ class _Engine:
             ) from error
 
     def _run(self) -> str:
-        self._require_means()  # first, so that a run that is refused leaves nothing behind
+        means.require(  # first, so that a run that is refused leaves nothing behind
+            self.plan,
+            self.job.parameters,
+            self.context.settings,
+            self.runner,
+            self.context.images,
+            self.context.secrets,
+            self.job.kept,
+        )
         with self.records.held():
             self._begin()
             self.begun = True
@@ -118,47 +125,6 @@ class _Engine:
                 self.records.update(outputs=schedule.plan.published(self.job.parameters, schedule.outcomes))
             record.end(self.records, schedule.state)
             return schedule.state
-
-    def _require_means(self) -> None:
-        """Refuse a run that could not get through: a step whatever happens needs an image, GPUs or a secret that are not
-        here, or the artifact store is none.
-
-        What a condition may leave out is told if it comes to that. Raises ConfigurationError, Unavailable.
-        """
-        if self.context.settings.store:
-            from fleetml import artifact_store
-
-            artifact_store.of(self.context.settings).ready()  # type: ignore[union-attr]
-        self._require_secrets()
-        for name, step in self.plan.steps.items():
-            if step.container.image and self._is_certain(step):
-                try:
-                    self.context.images.resolve(step.container.image)
-                except ConfigurationError as error:
-                    raise ConfigurationError(f"step '{name}': {error}") from None
-                self._require_gpus(step)
-
-    def _is_certain(self, step: Step) -> bool:
-        """Say whether a step is run unless one before it fails."""
-        tasks = (step, *(self.plan.groups[group] for group in step.group))
-        return step.name not in self.job.kept and not any(task.guard for task in tasks)
-
-    def _require_secrets(self) -> None:
-        """Refuse secrets that are not here, and two that one variable would hold, as far as their names are known."""
-        if getattr(self.runner, "refers_to_secrets", False):
-            return
-        asked = {name: platform.known_secrets(step, self.job.parameters) for name, step in self.plan.steps.items()}
-        secrets.require_distinct(entry for entries in asked.values() for entry in entries)
-        for name, entries in asked.items():
-            if entries and self._is_certain(self.plan.steps[name]):
-                secrets.delivered(entries, self.context.secrets, name)
-
-    def _require_gpus(self, step: Step) -> None:
-        resources = step.container.resources
-        if resources.accelerator_count.isdecimal() and not hasattr(self.runner, "honours"):  # a cluster has its own
-            from fleetml.runners import accelerators
-
-            accelerators.require(resources, f"step '{step.name}'")
 
     def _begin(self) -> None:
         if self.records.exists() and not self.job.resumed:

@@ -7,6 +7,7 @@
     assets:                          each event of one of them starts a run
       - uri: fleetml://drift/forecaster
         parameters: {drift: features}    pipeline parameter: key of the event's payload
+      - uri: fleetml://cost-model        a pipeline: its runs that succeeded, with its outputs as payload
     defaults: {registry: "${FLEETML_REGISTRY}"}    parameters; ${NAME} as in `Settings.defaults`
     emits:                           an output parameter (a STRUCT) that becomes the payload of an event
       - {step: drifted/retrain-event, output: event, asset: fleetml://drift/forecaster}
@@ -34,6 +35,7 @@ FILE = "triggers.yaml"
 _KEYS = ("pipeline", "owner", "schedule", "data_interval_end", "assets", "defaults", "emits", "retries")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/[!-~]+\Z")  # with a path: Airflow adds a slash to others
+_PIPELINE = re.compile(r"fleetml://[^/\s]+/?\Z")  # of a pipeline's runs that succeeded, which they alone tell of
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MONTHS = ("", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CRON: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
@@ -226,7 +228,10 @@ def _asset(path: Path, entry: Any) -> AssetTrigger:
         raise _error(
             path, f"an asset's parameters name keys of its payload, got {wrong[0]!r}", "write `parameter: key`"
         )
-    return AssetTrigger(_uri(path, entry["uri"]), named)
+    uri = entry["uri"]
+    if isinstance(uri, str) and _PIPELINE.match(uri):
+        return AssetTrigger(uri.rstrip("/"), named)
+    return AssetTrigger(_uri(path, uri), named)
 
 
 def _emit(path: Path, entry: Any) -> Emit:

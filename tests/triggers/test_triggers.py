@@ -95,7 +95,8 @@ def test_every_entry_is_read_and_variables_are_filled(tmp_path: Path, settings: 
         ("assets: fleetml://x", "assets must be a list"),
         ("assets: [{url: x}]", "uri and parameters"),
         ("assets: [{uri: drift}]", "is a URI such as"),
-        ("assets: [{uri: 'fleetml://drift'}]", "is a URI such as"),
+        ("assets: [{uri: 's3://drift'}]", "is a URI such as"),
+        ("emits: [{step: a, output: b, asset: 'fleetml://drift'}]", "is a URI such as"),
         ("assets: [{uri: 'airflow://x/y'}]", "is a URI such as"),
         ("assets: [{uri: 'x://y/z', parameters: {a: 1}}]", "parameters name keys of its payload, got 1"),
         ("emits: [{step: a}]", "step, output and asset"),
@@ -108,6 +109,12 @@ def test_a_mistake_names_the_file_and_the_entry(tmp_path: Path, settings: Settin
     with pytest.raises(ConfigurationError, match=said) as raised:
         load(path, settings)
     assert str(path) in str(raised.value)
+
+
+def test_another_pipeline_s_success_is_an_asset(tmp_path: Path, settings: Settings) -> None:
+    text = "assets: [{uri: 'fleetml://cost-model/', parameters: {drift: rates}}, {uri: 'fleetml://train%20it'}]"
+    named = AssetTrigger("fleetml://cost-model", {"drift": "rates"}), AssetTrigger("fleetml://train%20it")
+    assert load(written(tmp_path, text), settings).assets == named
 
 
 @pytest.mark.parametrize("schedule", ["* * * * *", "*/15 0-6/2 1,15 jan-mar 7", "0 3 * * MON", "59 23 31 12 0"])

@@ -139,7 +139,7 @@ class AirflowClient:
     def emit(self, uri: str, payload: Mapping[str, Any]) -> None:
         """Tell Airflow of an event of an asset. Raises Unavailable when no DAG knows the asset."""
         found = self.call("GET", f"assets?uri_pattern={_quoted(uri)}")["assets"]
-        assets = [asset["id"] for asset in found if asset["uri"] == uri]
+        assets = [asset["id"] for asset in found if asset["uri"].rstrip("/") == uri]
         if not assets:
             raise Unavailable(f"no pipeline in Airflow at {self.address} knows {uri}; add it to a triggers.yaml")
         self.call("POST", "assets/events", {"asset_id": assets[0], "extra": dict(payload)})

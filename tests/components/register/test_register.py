@@ -16,8 +16,9 @@ import pytest
 
 from components.register import register as stage
 from fleetml.component import Artifact
-from fleetml.errors import ConfigurationError, InvalidData, Unavailable
+from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter, Unavailable
 from fleetml.learn.windows import Windows
+from fleetml.serving import aliases
 from fleetml.serving.registry import Registry
 from fleetml.stack import ports
 from fleetml.stack.processes import wait_until
@@ -53,7 +54,7 @@ class Files:
     def artifact(self, name: str, path: Path, **metadata: Any) -> Artifact:
         return Artifact(name, str(path), metadata=metadata)
 
-    def register(self, registry: str, run_id: str = "run-1") -> tuple[str, Artifact]:
+    def register(self, registry: str, run_id: str = "run-1", rollout: str = "") -> tuple[str, Artifact]:
         metrics = self.artifact("metrics", self.folder / "metrics")
         train = self.artifact("train", self.folder / "train.parquet", windows=40)
         returned = stage.register(
@@ -67,6 +68,7 @@ class Files:
             registry=registry,
             model_name="bandwidth",
             run_id=run_id,
+            rollout=rollout,
         )
         return returned["version"], metrics
 
@@ -254,3 +256,20 @@ def test_steps_that_register_at_once_each_get_a_version(files: Files, tmp_path: 
     assert [process.wait(120) for _, process in executors] == [0, 0, 0]
     outputs = [json.loads((folder / "executor_output.json").read_text()) for folder, _ in executors]
     assert sorted(output["parameterValues"]["version"] for output in outputs) == ["1", "2", "3"]
+
+
+def test_a_challenger_waits_beside_the_champion_and_aliases_are_set_with_and_without_mlflow_s_client(
+    files: Files, registry: str
+) -> None:
+    assert aliases.read(registry, "bandwidth") == {}
+    assert files.register(registry, rollout="canary")[0] == "1"  # nobody to challenge
+    assert files.register(registry, rollout="canary")[0] == "2"
+    assert aliases.read(registry, "bandwidth") == {"champion": "1", "challenger": "2"}
+    wanted = {"champion": "2", "challenger": "", "previous": "1"}
+    assert aliases.assign(registry, "bandwidth", wanted) == wanted
+    assert aliases.read(registry, "bandwidth") == {"champion": "2", "previous": "1"}
+    assert aliases.assign(registry, "bandwidth", wanted) == {}
+    with pytest.raises(ConfigurationError, match="must know"):
+        aliases.assign(registry, "bandwidth", {"champion": "9"})
+    with pytest.raises(InvalidParameter, match="empty or one of canary, ab, shadow"):
+        files.register(registry, rollout="boldly")

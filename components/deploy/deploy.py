@@ -79,7 +79,7 @@ def _deploy(
     mase = held_out_mase(forecaster, held_out)
     card = Card(name, version, deployment.digest(model.path), mase, model.metadata)
     folder = deployment.install(root, card, {deployment.GRAPH: model.path})
-    write_reference(windows.load(train.path), folder / deployment.REFERENCE)
+    write_reference(windows.load(train.path), forecaster, folder / deployment.REFERENCE)
     if rollout:
         found = beside.begin(place, card, forecaster, held_out, address, rollout)
     else:
@@ -124,11 +124,16 @@ def held_out_mase(forecaster: Forecaster, held_out: Windows) -> float | None:
     return None if np.isnan(found) else found
 
 
-def write_reference(train: Windows, path: Path) -> None:
-    """Write vm_id and the features of the training windows: what live traffic is compared with."""
+def write_reference(train: Windows, forecaster: Forecaster, path: Path) -> None:
+    """Write what live traffic is compared with: vm_id, origin and features of the training windows, and the forecasts of them."""
     if len(train) > REFERENCE_ROWS:
         train = train[np.linspace(0, len(train) - 1, REFERENCE_ROWS).astype(np.intp)]
     made = features.values(train.history, train.covariates)
-    columns = dict(zip(features.columns(train.meta.covariates), made.T, strict=True))
+    table = {
+        "vm_id": pa.array(train.vm_id.tolist(), pa.string()),
+        "origin": pa.array(train.origin.astype("datetime64[us]"), pa.timestamp("us")).cast(pa.timestamp("us", "UTC")),
+        **dict(zip(features.columns(train.meta.covariates), made.T, strict=True)),
+        features.FORECAST: forecaster.forecast(train)[:, 0].astype(np.float64),
+    }
     with aside(path) as temporary:
-        pq.write_table(pa.table({"vm_id": train.vm_id.tolist(), **columns}), temporary, compression="zstd")
+        pq.write_table(pa.table(table), temporary, compression="zstd")

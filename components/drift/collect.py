@@ -1,4 +1,4 @@
-"""What was asked lately, and what the model was trained on, as two tables with the same columns."""
+"""What was asked and answered lately, and what the model was trained on, as two tables with the same columns."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,11 +7,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from components.drift.folder import existing
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
-from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
+from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.serving import deployment, features
 from fleetml.serving.deployment import PREDICTIONS, REFERENCE
+
+_KEY = {"vm_id": pa.string(), "origin": pa.timestamp("us", "UTC")}
 
 
 def collect(
@@ -22,25 +25,20 @@ def collect(
     model_name: str,
     since_hours: float,
 ) -> None:
-    """Write the features of the last `since_hours` of requests to the served version, and of its training windows.
+    """Write the features and forecasts of the last `since_hours` of the served version, and of its training windows.
 
-    Both tables hold vm_id and the feature columns. Before the first deployment both are empty. Raises InvalidData when
-    the version was deployed without its reference.
+    Both tables hold vm_id, origin, the feature columns and `forecast`, the first value of the forecast. Before the first
+    deployment both are empty. Raises InvalidData when the version was deployed without its reference.
     """
     if not serving_dir or since_hours <= 0:
         raise InvalidParameter(
             f"collect needs serving_dir and since_hours above 0, got {serving_dir!r} and {since_hours}; give both"
         )
-    root = Path(serving_dir)
-    if not root.is_dir():
-        raise ConfigurationError(
-            f"the serving folder must exist, {root} does not; train and deploy a model, or mend it"
-        )
+    root = existing(serving_dir)
     served = deployment.read(root).get(model_name)
     if served is None:
-        empty = pa.table(
-            {"vm_id": pa.array([], pa.string())} | {c: pa.array([], pa.float64()) for c in features.HISTORY}
-        )
+        columns = (*features.HISTORY, features.FORECAST)
+        empty = pa.schema([*_KEY.items(), *((name, pa.float64()) for name in columns)]).empty_table()
         _write(empty, current)
         _write(empty, reference)
         metrics.log(requests=0, note=f"no model {model_name} is deployed yet", reference_rows=0)
@@ -56,7 +54,10 @@ def collect(
 
 def _reference(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path)
+        table = pq.read_table(path)
+        if missing := {*_KEY, features.FORECAST} - set(table.column_names):
+            raise pa.ArrowInvalid(f"it lacks {', '.join(sorted(missing))}")
+        return table
     except (OSError, pa.ArrowInvalid) as error:
         raise InvalidData(
             f"a served version needs the features of its training windows beside it, {path} is not readable ({error}); "
@@ -65,12 +66,14 @@ def _reference(path: Path) -> pa.Table:
 
 
 def _asked(log: Path, version: str, since: datetime, wanted: pa.Schema) -> pa.Table:
-    """Return the log of one version from `since` on, in the columns of the reference."""
+    """Return what one version answered from `since` on, in the columns of the reference."""
     days = [folder for folder in log.glob("date=*") if folder.name.removeprefix("date=") >= since.date().isoformat()]
+    answered = (pc.field("time") >= since) & (pc.field("model_version") == version) & (pc.field("failure") == "")
     parts = [wanted.empty_table()]
     for path in sorted(file for day in days for file in day.glob("*.parquet")):
-        table = pq.read_table(path, filters=[("time", ">=", since), ("model_version", "=", version)])
+        table = pq.read_table(path, filters=answered)
         if table.num_rows:
+            table = table.append_column(features.FORECAST, pc.list_element(table["predictions"], 0))
             parts.append(table.select(wanted.names).cast(wanted))
     return pa.concat_tables(parts)
 

@@ -1,105 +1,67 @@
-"""How far the live features are from those of training: Evidently's data drift preset on distances."""
+"""How far the live features and forecasts are from those of training, and how good the forecasts were, as one report."""
 
 import html
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from components.drift import report as page
+from components.drift import statistics
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 
-LEAST_SPREAD = 0.1
-"""Least deviation a VM is credited with, in logarithms: about 10 %; else a constant feature drifts by a hair."""
+_KEY = ("vm_id", "origin")
 
 
 def drift(
     current: Artifact,
     reference: Artifact,
+    judged: Artifact,
     report: Artifact,
     metrics: Artifact,
     threshold: float,
     column_threshold: float,
     min_rows: int,
 ) -> dict[str, Any]:
-    """Return drifted, score and features, and write a self-contained HTML report.
+    """Return drifted, score, features and missing, and write a self-contained HTML report.
 
-    Features are compared in each VM's own terms (`own_terms`). One drifted when the Wasserstein distance of its values,
-    in standard deviations of the reference, reaches its limit (`limits`); `features` are the distances of those.
-    `score` is the share of features that drifted, from 0 to 1; the data drifted when it reaches `threshold`. A
-    feature with fewer than `min_rows` live values is not judged; when that leaves none, nothing drifted, and the report
-    says so.
+    `features` are those whose divergence, in each VM's own terms, is more than `column_threshold` beyond the usual
+    (`components.drift.statistics`), with that excess in nats; `missing` those that training had and live rows lack. `score` is
+    that of the worst, from 0 to 1. The data drifted when it exceeds `threshold` and there is such a feature. Fewer
+    than `min_rows` live rows are not judged: then nothing drifted, and the report says so. `judged` are the errors by hour.
     """
-    if not (0 < threshold <= 1 and column_threshold > 0 and min_rows > 0):
+    if not (0 < threshold < 1 and column_threshold > 0 and min_rows > 0):
         raise InvalidParameter(
-            "threshold must lie in (0, 1], column_threshold and min_rows above 0, got "
+            "threshold must lie in (0, 1), column_threshold and min_rows above 0, got "
             f"{threshold}, {column_threshold}, {min_rows}; mend them"
         )
     live, trained = (pd.read_parquet(table.path) for table in (current, reference))
-    features = [c for c in trained.columns if c != "vm_id"]
-    columns = [c for c in features if live[c].count() >= min_rows and trained[c].count() > 0]
-    if not columns:
+    columns = [c for c in trained.columns if c not in _KEY and trained[c].count() > 0]
+    if len(live) < min_rows or not columns:
         note = f"{len(live)} logged predictions; at least {min_rows} are needed to judge drift, so none is reported"
-        report.path.write_text(f"<!doctype html><meta charset=utf-8><title>Drift</title><p>{html.escape(note)}</p>")
+        quality = page.quality(judged.path)
+        report.path.write_text(
+            f"<!doctype html><meta charset=utf-8><title>Drift</title><p>{html.escape(note)}</p>{quality}"
+        )
         metrics.log(drifted=False, requests=len(live), note=note)
-        return {"drifted": False, "score": 0.0, "features": {}}
-    allowed = limits(live, columns, column_threshold)
-    distances = _compare(*own_terms(live, trained, columns), report, threshold, allowed)
-    moved = {column: distance for column, distance in distances.items() if distance >= allowed[column]}
-    score = len(moved) / len(columns)
-    worst = max(distances, key=lambda column: distances[column])
-    metrics.log(drifted=score >= threshold, score=round(score, 3), worst=f"{worst} {distances[worst]:.2f}")
-    metrics.log(requests=len(live), not_judged=", ".join(c for c in features if c not in columns))
-    metrics.log(**{f"distance.{column}": distance for column, distance in distances.items()})
-    return {"drifted": score >= threshold, "score": score, "features": moved}
+        return {"drifted": False, "score": 0.0, "features": {}, "missing": []}
+    found = statistics.judge(live, trained, columns)
+    score = statistics.score(list(found.values()))
+    missing = [name for name, each in found.items() if each.missing]
+    moved = {name: each.excess for name, each in found.items() if each.excess > column_threshold and not each.missing}
+    drifted = score > threshold and bool(moved or missing)
+    page.write(report.path, live, trained, found, column_threshold, judged.path)
+    _log(metrics, found, drifted, score, missing)
+    metrics.log(requests=len(live))
+    return {"drifted": drifted, "score": score, "features": moved, "missing": missing}
 
 
-def limits(live: pd.DataFrame, columns: list[str], column_threshold: float) -> dict[str, float]:
-    """Return the distance that each feature may have: `column_threshold` and three standard errors.
-
-    A mean of n standard scores has the standard error 1 / sqrt(n). A value asked about again is no new one: n counts
-    different pairs of VM and value, so that a few VMs whose covariates stand still do not pass for a fleet that drifted.
-    """
-    counts = {column: len(live[["vm_id", column]].dropna().drop_duplicates()) for column in columns}
-    return {column: column_threshold + 3 / float(np.sqrt(count)) for column, count in counts.items()}
-
-
-def own_terms(live: pd.DataFrame, trained: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return both tables as standard scores of logarithms, by what each VM did in training.
-
-    VMs differ by orders of magnitude, so in plain units the largest decide and a small one may double unseen. With
-    s a tenth of the feature's median where it is positive, a value x of VM v becomes (log(1 + x / s) - mean_v) / std_v;
-    a VM unknown to training is measured by the mean and deviation of all.
-    """
-    unit = trained[columns].where(trained[columns] > 0).median().fillna(10.0) / 10
-    logs = [(table[columns].clip(lower=0) / unit).transform(np.log1p) for table in (live, trained)]
-    by_vm = logs[1].groupby(trained["vm_id"])
-    mean, spread = by_vm.mean(), by_vm.std(ddof=0)
-    scores = []
-    for table, log in zip((live, trained), logs, strict=True):
-        centre = mean.reindex(table["vm_id"]).set_axis(log.index).fillna(logs[1].mean())
-        width = spread.reindex(table["vm_id"]).set_axis(log.index).fillna(logs[1].std(ddof=0))
-        scores.append((log - centre) / width.clip(lower=LEAST_SPREAD))
-    return scores[0], scores[1]
-
-
-def _compare(
-    live: pd.DataFrame, trained: pd.DataFrame, report: Artifact, threshold: float, allowed: dict[str, float]
-) -> dict[str, float]:
-    """Run Evidently; return the distance of each column."""
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.presets import DataDriftPreset
-
-    definition = DataDefinition(numerical_columns=list(live.columns))  # else few distinct numbers pass for categories
-    preset = DataDriftPreset(
-        columns=list(live.columns), drift_share=threshold, num_method="wasserstein", per_column_threshold=allowed
-    )
-    result = Report([preset], include_tests=True).run(
-        Dataset.from_pandas(live, definition), Dataset.from_pandas(trained, definition)
-    )
-    result.save_html(str(report.path))
-    return {
-        metric["config"]["column"]: float(metric["value"])
-        for metric in result.dict()["metrics"]
-        if "column" in metric["config"]
-    }
+def _log(
+    metrics: Artifact, found: dict[str, statistics.Judged], drifted: bool, score: float, missing: list[str]
+) -> None:
+    worst = max(found, key=lambda name: found[name].excess)
+    how = "missing" if found[worst].missing else f"{found[worst].excess:.2f}"
+    metrics.log(drifted=drifted, score=round(score, 3), worst=f"{worst} {how}", missing=", ".join(missing))
+    for name, each in found.items():
+        if each.divergence == each.divergence:  # NaN where there is nothing to compare
+            metrics.log(**{f"divergence.{name}": each.divergence, f"usual.{name}": each.usual})

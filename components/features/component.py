@@ -1,4 +1,4 @@
-"""The KFP edges of features and materialise."""
+"""The KFP edges of features, materialise and observe."""
 
 from kfp import dsl
 
@@ -30,3 +30,42 @@ def materialise(
 ) -> dsl.ContainerSpec:
     """Bring the latest features of every VM into the online store."""
     return step("components.features.materialise:materialise")
+
+
+@dsl.container_component
+def observe(
+    data: dsl.Input[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+    serving_dir: str = "",
+    model_name: str = "bandwidth",
+) -> dsl.ContainerSpec:
+    """Keep the values of the target as the truth that forecasts are judged by; compile it with caching off."""
+    return step("components.features.observe:observe")
+
+
+@dsl.container_component
+def episodes(
+    data: dsl.Input[dsl.Dataset],
+    train: dsl.Output[dsl.Dataset],
+    test: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+    train_episodes: int = 1,
+    test_episodes: int = 10,
+    seed: int = 0,
+) -> dsl.ContainerSpec:
+    """Draw orders in which a cluster's pods arrive, to search a placement policy on and to judge it."""
+    return step("components.features.episodes:episodes")
+
+
+@dsl.container_component
+def samples(
+    data: dsl.Input[dsl.Dataset],
+    train: dsl.Output[dsl.Dataset],
+    val: dsl.Output[dsl.Dataset],
+    test: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+    max_rows: int = 60000,
+    seed: int = 0,
+) -> dsl.ContainerSpec:
+    """Make rows of the six metrics of a canonical table, split by time."""
+    return step("components.features.samples:samples")

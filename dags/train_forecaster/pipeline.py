@@ -6,6 +6,7 @@ from components.automl.component import automl
 from components.batch_predict.component import batch_predict
 from components.compress.component import compress
 from components.deploy.component import deploy
+from components.drift.component import retrained
 from components.evaluate.component import evaluate, gate
 from components.features.component import features, materialise
 from components.hpo.component import hpo
@@ -36,7 +37,9 @@ def train_forecaster(
     size_budget_mb: float = 20.0,
     max_compression_loss: float = 0.02,
     seed: int = 0,
+    reason: str = "",
     drift: dict = {},  # noqa: B006 - kfp reads the default when it compiles
+    evidence: dict = {},  # noqa: B006
     rollout: str = "",
     registry: str = "",
     serving_dir: str = "",
@@ -65,7 +68,9 @@ def train_forecaster(
         size_budget_mb: Largest graph the gate admits, in megabytes.
         max_compression_loss: Error the compressed graph may lose, as a share of the original's.
         seed: Seed of every random choice.
-        drift: What drifted, when a drift event started the run: feature names and scores.
+        reason: Why a retrain event started the run, drift or accuracy; empty: by schedule or by hand.
+        drift: What drifted then: feature names and divergences beyond the usual.
+        evidence: What else the event told: the retrain's id, the accuracy and its floor, the score.
         rollout: How a new version takes over from the served one: canary, ab or shadow; empty: at once.
         registry: MLflow tracking and registry URI.
         serving_dir: Folder the server watches.
@@ -125,6 +130,9 @@ def train_forecaster(
         size_budget_mb=size_budget_mb,
         **models,
     ).set_display_name("Gate")
+    # Whatever became of it, the next retrain need not wait for this one
+    over = retrained(serving_dir=serving_dir, model_name=target, evidence=evidence).after(decision)
+    over.ignore_upstream_failure().set_caching_options(False).set_display_name("Retrain is over")
 
     with dsl.If(decision.outputs["promote"] == True, name="promote"):  # noqa: E712 - kfp builds the condition from ==
         registered = register(

@@ -8,6 +8,9 @@ import numpy.typing as npt
 HISTORY = ("history_mean", "history_last", "history_std")
 """Mean, last value and standard deviation (population) of the history, in the target's unit."""
 
+FORECAST = "forecast"
+"""The column of the first value of a forecast, in the target's unit, beside the features in ``reference.parquet``."""
+
 
 def columns(covariates: Sequence[str]) -> list[str]:
     """Return the feature columns of a model: `HISTORY`, then its covariates without their view's name.

@@ -104,7 +104,8 @@ def test_a_model_of_another_target_is_asked_by_its_name(
 def test_the_reference_holds_the_training_windows_features(step: Stage, graph: Callable[..., Path]) -> None:
     step.deploy(graph(), "1")
     reference = pq.read_table(step.root / "models/bandwidth/1/reference.parquet")
-    assert reference.schema.names == ["vm_id", "history_mean", "history_last", "history_std", "cpu_usage"]
+    own = ["history_mean", "history_last", "history_std", "cpu_usage", "forecast"]
+    assert reference.schema.names == ["vm_id", "origin", *own]
     assert reference.num_rows == 50
 
 

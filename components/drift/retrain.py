@@ -1,0 +1,85 @@
+"""Is a retrain due, and may one begin? At most one event a model; what becomes of it is said by triggers.yaml."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from components.drift.folder import existing
+from components.drift.quality import UNKNOWN
+from fleetml.component import Artifact
+from fleetml.errors import InvalidParameter
+from fleetml.serving import deployment, retrains
+from fleetml.serving.retrains import Limits
+
+DRIFT, ACCURACY = "drift", "accuracy"
+
+
+def decide(
+    metrics: Artifact,
+    serving_dir: str,
+    model_name: str,
+    drifted: bool,
+    score: float,
+    features: dict[str, float],
+    accuracy: float,
+    accuracy_floor: float,
+    cooldown_hours: float,
+    retrain_hours: float,
+    retrains_per_day: int,
+) -> dict[str, Any]:
+    """Return due, and the event {model, reason, score, features, evidence} where it is; note that the retrain has begun.
+
+    The reason is `accuracy` where it is known and below its floor, else `drift` where values of `features` did. A feature that is
+    merely missing is no reason: a retrain does not bring it back. Nothing is due while a retrain or a rollout of the
+    model is under way, within `cooldown_hours` of the last retrain's beginning, or beyond `retrains_per_day`.
+    """
+    if cooldown_hours < 0 or retrain_hours < 0 or retrains_per_day < 0:
+        raise InvalidParameter(
+            "cooldown_hours, retrain_hours and retrains_per_day must be 0 or more, got "
+            f"{cooldown_hours}, {retrain_hours}, {retrains_per_day}; mend them"
+        )
+    reason = _reason(drifted, features, accuracy, accuracy_floor)
+    if not reason:
+        metrics.log(due=False, verdict="nothing to do")
+        return {"due": False, "event": {}}
+    root = existing(serving_dir)
+    limits = Limits(timedelta(hours=cooldown_hours), timedelta(hours=retrain_hours), retrains_per_day)
+    key, refused = "", _rollout(root, model_name)
+    if not refused:
+        key, refused = retrains.begin(
+            root, model_name, {"reason": reason, "score": score, "accuracy": accuracy}, limits
+        )
+    metrics.log(due=not refused, reason=reason, verdict=refused or f"retrain {key}")
+    if refused:
+        return {"due": False, "event": {}}
+    worst_first = dict(sorted(features.items(), key=lambda item: -item[1]))
+    evidence = {"retrain": key, "accuracy": accuracy, "accuracy_floor": accuracy_floor, "score": score}
+    event = {"model": model_name, "reason": reason, "score": score, "features": worst_first, "evidence": evidence}
+    return {"due": True, "event": event}
+
+
+def retrain_event(metrics: Artifact, decided: dict[str, Any]) -> dict[str, Any]:
+    """Hand on the event: the output of this step is what triggers.yaml makes an event of."""
+    metrics.log(model=decided["model"], reason=decided["reason"], score=decided["score"])
+    return {"event": decided}
+
+
+def _reason(drifted: bool, features: dict[str, float], accuracy: float, floor: float) -> str:
+    if accuracy != UNKNOWN and accuracy < floor:
+        return ACCURACY
+    return DRIFT if drifted and features else ""
+
+
+def _rollout(root: Path, model: str) -> str:
+    served = deployment.read(root).get(model)
+    if served is None or served.rollout is None:
+        return ""
+    return f"version {served.rollout.version} is on its way ({served.rollout.mode} {served.rollout.id})"
+
+
+def retrained(metrics: Artifact, serving_dir: str, model_name: str, evidence: dict[str, Any]) -> None:
+    """Note that the retrain which `evidence` names has ended, well or not; a run that none started notes nothing."""
+    key = str(evidence.get("retrain", ""))
+    if key:
+        retrains.end(existing(serving_dir), model_name, key)
+    metrics.log(retrain=key or "none")

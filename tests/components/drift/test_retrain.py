@@ -1,0 +1,109 @@
+"""When a retrain is due, and what its event says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.drift.retrain import decide, retrain_event, retrained
+from fleetml.component import Artifact, main
+from fleetml.errors import ConfigurationError, InvalidParameter
+from fleetml.serving import deployment, retrains
+from fleetml.serving.deployment import POINTER
+
+CALM = {"drifted": False, "score": 0.1, "features": {}, "accuracy": 0.9}
+MOVED = {"drifted": True, "score": 0.7, "features": {"history_mean": 0.3, "cpu_usage": 0.6}, "accuracy": 0.9}
+
+
+def ask(root: Path, found: dict[str, Any], **parameters: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    metrics = Artifact("metrics", "")
+    given = {
+        "serving_dir": str(root),
+        "model_name": "bandwidth",
+        "accuracy_floor": 0.8,
+        "cooldown_hours": 6.0,
+        "retrain_hours": 4.0,
+        "retrains_per_day": 3,
+    }
+    return decide(metrics, **{**given, **found, **parameters}), metrics.metadata
+
+
+def test_calm_traffic_and_good_forecasts_need_nothing(tmp_path: Path) -> None:
+    assert ask(tmp_path, CALM) == ({"due": False, "event": {}}, {"due": False, "verdict": "nothing to do"})
+    assert ask(tmp_path, {**CALM, "accuracy": -1.0})[0]["due"] is False  # nothing is known of it
+    assert retrains.read(tmp_path) == []
+
+
+def test_drift_is_told_worst_feature_first_and_only_once(tmp_path: Path) -> None:
+    answer, _ = ask(tmp_path, MOVED)
+    (begun,) = retrains.read(tmp_path)
+    assert answer["due"] is True
+    assert answer["event"] == {
+        "model": "bandwidth",
+        "reason": "drift",
+        "score": 0.7,
+        "features": {"cpu_usage": 0.6, "history_mean": 0.3},
+        "evidence": {"retrain": begun["id"], "accuracy": 0.9, "accuracy_floor": 0.8, "score": 0.7},
+    }
+    assert list(answer["event"]["features"]) == ["cpu_usage", "history_mean"]
+    again, metrics = ask(tmp_path, MOVED)
+    assert again == {"due": False, "event": {}}
+    assert "is under way" in metrics["verdict"]
+
+
+def test_bad_forecasts_are_a_reason_of_their_own(tmp_path: Path) -> None:
+    assert ask(tmp_path, {**CALM, "accuracy": 0.79})[0]["event"]["reason"] == "accuracy"
+
+
+def test_a_missing_metric_is_not_brought_back_by_a_retrain(tmp_path: Path) -> None:
+    assert ask(tmp_path, {**MOVED, "features": {}, "score": 1.0})[0]["due"] is False
+
+
+def test_a_retrain_that_ended_makes_room_for_the_next(tmp_path: Path) -> None:
+    evidence = ask(tmp_path, MOVED)[0]["event"]["evidence"]
+    retrained(Artifact("m", ""), str(tmp_path), "bandwidth", evidence)
+    assert ask(tmp_path, MOVED, cooldown_hours=0.0)[0]["due"] is True
+
+
+def test_a_run_that_no_event_started_notes_nothing(tmp_path: Path) -> None:
+    retrained(Artifact("m", ""), "", "bandwidth", {})
+    assert not (tmp_path / retrains.FILE).exists()
+
+
+def test_a_rollout_under_way_is_waited_for(tmp_path: Path) -> None:
+    version = {"version": "8", "graph": "g", "sha256": "0"}
+    served = {**version, "version": "7", "rollout": {**version, "id": "8-x", "mode": "canary", "share": 0.05}}
+    document = {"format": "fleetml/deployment/2", "models": {"bandwidth": served}}
+    (tmp_path / POINTER).write_text(json.dumps(document))
+    assert deployment.read(tmp_path)["bandwidth"].rollout
+    answer, metrics = ask(tmp_path, MOVED)
+    assert answer["due"] is False
+    assert metrics["verdict"] == "version 8 is on its way (canary 8-x)"
+    assert retrains.read(tmp_path) == []
+
+
+@pytest.mark.parametrize("wrong", [{"cooldown_hours": -1.0}, {"retrain_hours": -1.0}, {"retrains_per_day": -1}])
+def test_limits_below_zero_are_refused(tmp_path: Path, wrong: dict[str, float]) -> None:
+    with pytest.raises(InvalidParameter, match="must be 0 or more"):
+        ask(tmp_path, MOVED, **wrong)
+
+
+def test_a_serving_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="serving folder must exist"):
+        ask(tmp_path / "nowhere", MOVED)
+
+
+def test_the_event_is_the_output_of_its_step(tmp_path: Path) -> None:
+    event = ask(tmp_path, MOVED)[0]["event"]
+    executor_input = {
+        "inputs": {"parameterValues": {"decided": event}},
+        "outputs": {
+            "parameters": {"event": {"outputFile": str(tmp_path / "event")}},
+            "artifacts": {"metrics": {"artifacts": [{"name": "metrics", "uri": str(tmp_path / "metrics")}]}},
+            "outputFile": str(tmp_path / "executor_output.json"),
+        },
+    }
+    assert main(["components.drift.retrain:retrain_event", json.dumps(executor_input)]) == 0
+    assert json.loads((tmp_path / "executor_output.json").read_text())["parameterValues"] == {"event": event}
+    assert retrain_event(Artifact("m", ""), event) == {"event": event}

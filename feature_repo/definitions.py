@@ -1,12 +1,17 @@
-"""What Feast knows of the fleet. The feature table is described in docs/adr/0002."""
+"""What Feast knows of the fleet: entities, views, services. Tables: docs/adr/0002."""
 
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, OnDemandFeatureView, ValueType
 from feast.data_format import ParquetFormat
-from feast.types import Float64
+from feast.on_demand_feature_view import on_demand_feature_view
+from feast.types import Float64, Int64
+
+from feature_repo import derived
+from feature_repo.services import versioned
 
 FEATURES = {
     "cpu_usage": "% of capacity",
@@ -20,21 +25,51 @@ VIEW = "vm_metrics"
 REFERENCES = tuple(f"{VIEW}:{name}" for name in FEATURES)
 TTL = timedelta(hours=24)
 
+VM = Entity(name="vm", join_keys=["vm_id"], value_type=ValueType.STRING, description="a virtual machine")
+HOST = Entity(name="host", join_keys=["host"], value_type=ValueType.STRING, description="the machine that VMs run on")
+REGION = Entity(name="region", join_keys=["region"], value_type=ValueType.STRING, description="where VMs run")
+GROUPS = {"host_metrics": HOST, "region_metrics": REGION}
+"""Views of the means over the VMs of a host or region, with their number, `vms`."""
 
-def definitions(table: Path) -> list[Any]:
-    """Return entity, view and service over the feature table (Parquet) at `table`."""
-    vm = Entity(name="vm", join_keys=["vm_id"], value_type=ValueType.STRING, description="a virtual machine")
-    view = FeatureView(
-        name=VIEW,
-        entities=[vm],
-        ttl=TTL,
-        schema=[Field(name=name, dtype=Float64, description=unit) for name, unit in FEATURES.items()],
-        source=FileSource(
-            name="vm_metrics_table",
-            path=str(table),
-            file_format=ParquetFormat(),  # DuckDB reads nothing without it
-            timestamp_field="event_timestamp",
-        ),
-        online=True,
+SERVICES = {"forecaster": (VIEW,), "fleet": (VIEW, *GROUPS, derived.VIEW)}
+"""Feature services by name: the views they hold. Registered as `feature_repo.services.versioned` names them."""
+
+
+def definitions(tables: Mapping[str, Path]) -> list[Any]:
+    """Return entities, views and services over the tables (Parquet) given by view; views without a table are left out."""
+    own = _view(VIEW, VM, tables[VIEW], _fields())
+    views: dict[str, FeatureView | OnDemandFeatureView] = {VIEW: own}
+    for name, entity in GROUPS.items():
+        if name in tables:
+            fields = [*_fields(), Field(name="vms", dtype=Int64, description="VMs it is the mean of")]
+            views[name] = _view(name, entity, tables[name], fields)
+    load = on_demand_feature_view(
+        name=derived.VIEW,
+        sources=[own],
+        schema=[Field(name=name, dtype=Float64) for name in derived.FEATURES],  # Feast wants them as it infers them
+        mode="python",
     )
-    return [vm, view, FeatureService(name="forecaster", features=[view])]
+    views[derived.VIEW] = load(derived.vm_load)
+    services = [
+        _service(name, [views[view] for view in held]) for name, held in SERVICES.items() if {*held} <= {*views}
+    ]
+    return [VM, HOST, REGION, *views.values(), *services]
+
+
+def _fields() -> list[Field]:
+    return [Field(name=name, dtype=Float64, description=unit) for name, unit in FEATURES.items()]
+
+
+def _view(name: str, entity: Entity, table: Path, fields: list[Field]) -> FeatureView:
+    source = FileSource(
+        name=f"{name}_table",
+        path=str(table),
+        file_format=ParquetFormat(),  # DuckDB reads nothing without it
+        timestamp_field="event_timestamp",
+    )
+    return FeatureView(name=name, entities=[entity], ttl=TTL, schema=fields, source=source, online=True)
+
+
+def _service(name: str, views: Iterable[Any]) -> FeatureService:
+    held = list(views)
+    return FeatureService(name=versioned(name, held), features=held)

@@ -89,7 +89,7 @@ def with_covariates(splits: dict[str, Windows], table: Path) -> dict[str, Window
     """Return the windows with the features that Feast's point-in-time join finds at their origins."""
     import pandas as pd
 
-    from feature_repo.definitions import REFERENCES, definitions
+    from feature_repo.definitions import REFERENCES, VIEW, definitions
     from feature_repo.store import open_store
 
     keys = pd.DataFrame(
@@ -100,7 +100,8 @@ def with_covariates(splits: dict[str, Windows], table: Path) -> dict[str, Window
     ).drop_duplicates()
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Path(folder))
-        store.apply(definitions(table))
+        made = definitions({VIEW: table})
+        store.apply(made)
         known = store.get_historical_features(keys, features=list(REFERENCES)).to_df()
     names = [reference.partition(":")[2] for reference in REFERENCES]
     known = known.set_index(["vm_id", "event_timestamp"])[names]

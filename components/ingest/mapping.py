@@ -66,6 +66,7 @@ class Queries:
     queries: MappingType[str, str]
     vm_label: str = "instance"
     region_label: str = ""
+    host_label: str = ""
     step_seconds: int = schema.STEP_SECONDS
 
 
@@ -151,7 +152,7 @@ def _queries(path: Path, document: dict[str, Any]) -> Queries:
     settings, queries = document.get("prometheus") or {}, document["queries"]
     if not isinstance(queries, dict) or not queries:
         raise ConfigurationError(f"mapping {path}: 'queries' must map canonical metrics to PromQL, got {queries!r}")
-    _only(path, "prometheus", settings, {"vm_label", "region_label", "step_seconds"})
+    _only(path, "prometheus", settings, {"vm_label", "region_label", "host_label", "step_seconds"})
     _only(path, "queries", queries, set(schema.METRICS))
     _texts(path, "queries", queries)
     step = settings.get("step_seconds", 1)

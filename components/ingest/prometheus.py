@@ -72,7 +72,7 @@ def _chunks(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
 
 
 def _expression(query: str, queries: Queries, step: int) -> str:
-    labels = ", ".join(label for label in (queries.vm_label, queries.region_label) if label)
+    labels = ", ".join(label for label in (queries.vm_label, queries.region_label, queries.host_label) if label)
     return query.replace("$labels", labels).replace("$window", f"{max(step, 60)}s")
 
 
@@ -104,7 +104,7 @@ def _reason(error: urllib.error.HTTPError) -> str:
 
 
 def _series(metric: str, series: dict[str, Any], queries: Queries) -> pl.DataFrame:
-    """One series as (vm_id, region, timestamp, metric, value)."""
+    """One series as (vm_id, region, host, timestamp, metric, value)."""
     labels = series["metric"]
     if queries.vm_label not in labels:
         raise InvalidData(
@@ -112,10 +112,13 @@ def _series(metric: str, series: dict[str, Any], queries: Queries) -> pl.DataFra
             f"aggregate by it (sum by ($labels)), or set prometheus.vm_label in mapping {queries.name}"
         )
     times, values = zip(*series["values"], strict=True)
+    named = {"vm_id": queries.vm_label, "region": queries.region_label, "host": queries.host_label}
     return pl.DataFrame(
         {
-            "vm_id": pl.Series([labels[queries.vm_label]], dtype=pl.String).new_from_index(0, len(times)),
-            "region": pl.Series([labels.get(queries.region_label)], dtype=pl.String).new_from_index(0, len(times)),
+            **{
+                name: pl.Series([labels.get(label)], dtype=pl.String).new_from_index(0, len(times))
+                for name, label in named.items()
+            },
             "timestamp": pl.Series(times, dtype=pl.Float64),
             "metric": pl.Series([metric]).new_from_index(0, len(times)),
             "value": pl.Series(values, dtype=pl.String).cast(pl.Float64, strict=False).fill_nan(None),
@@ -132,7 +135,7 @@ def _wide(long: pl.DataFrame) -> pl.DataFrame:
             f"a query must return one series per VM; {clash} samples clash, e.g. {example['metric']} "
             f"of {example['vm_id']}; aggregate in the mapping (sum by ($labels))"
         )
-    regions = long.group_by("vm_id").agg(pl.col("region").drop_nulls().first())
-    wide = long.pivot("metric", index=list(schema.KEY), values="value").join(regions, on="vm_id", how="left")
+    places = long.group_by("vm_id").agg(pl.col("region", "host").drop_nulls().first())
+    wide = long.pivot("metric", index=list(schema.KEY), values="value").join(places, on="vm_id", how="left")
     time = pl.from_epoch((pl.col("timestamp") * 1e6).round().cast(pl.Int64), time_unit="us").dt.replace_time_zone("UTC")
     return schema.conform(wide.with_columns(time).lazy()).collect()

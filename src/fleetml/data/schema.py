@@ -65,6 +65,7 @@ COLUMNS = (
     _metric("latency", "ms", "response time of the service on the VM", 1e8),
     _metric("error_rate", "1/s", "failed requests", 1e9),
     Column("region", pa.large_string(), pl.String(), "", "where the VM runs"),
+    Column("host", pa.large_string(), pl.String(), "", "the machine the VM runs on"),
 )
 NAMES = tuple(column.name for column in COLUMNS)
 METRICS = tuple(column.name for column in COLUMNS if column.is_metric)

@@ -30,6 +30,7 @@ DAY = 86_400
 CLASSES = ("web", "web", "batch", "database", "idle")
 REGIONS = {"eu-central": 1.0, "us-east": -5.0, "ap-south": 5.5}  # hours from UTC
 CHURN = 8  # every CHURN-th VM comes and goes
+VMS_PER_HOST = 8
 DRIFT_GROUPS = {
     "cpu": ("cpu_usage",),
     "memory": ("memory_usage",),
@@ -124,10 +125,12 @@ def generate(fleet: Fleet, end: datetime | None = None, days: float = 30) -> pl.
 def _table(slot: Integers, seconds: Integers, present: np.ndarray, metrics: dict[str, Floats]) -> pl.DataFrame:
     names = pl.Series([f"{CLASSES[i % len(CLASSES)]}-{i:04d}" for i in slot[:, 0]], dtype=pl.String)
     regions = pl.Series([list(REGIONS)[i % len(REGIONS)] for i in slot[:, 0]], dtype=pl.String)
+    racks = pl.Series([f"-host-{i // (len(REGIONS) * VMS_PER_HOST):03d}" for i in slot[:, 0]], dtype=pl.String)
     row = np.broadcast_to(slot, seconds.shape)[present]
     frame = pl.DataFrame({name: np.broadcast_to(values, seconds.shape)[present] for name, values in metrics.items()})
     timestamp = pl.Series("timestamp", seconds[present] * 1_000_000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    frame = frame.with_columns(names.gather(row).alias("vm_id"), timestamp, regions.gather(row).alias("region"))
+    texts = {"vm_id": names, "region": regions, "host": regions + racks}
+    frame = frame.with_columns(timestamp, **{name: values.gather(row) for name, values in texts.items()})
     return schema.conform(frame.lazy()).fill_nan(None).sort(schema.KEY).collect()
 
 

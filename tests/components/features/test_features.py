@@ -151,10 +151,12 @@ def test_online_equals_offline_at_the_same_time(made: Made, tmp_path: Path) -> N
     found = pl.read_parquet(made.artifacts["features"].path)
     recent = found.filter(pl.col("event_timestamp") > found["event_timestamp"].max() - timedelta(hours=24))
     latest = recent.group_by("vm_id").agg(pl.all().sort_by("event_timestamp").last())
-    online = online_features(store, latest["vm_id"].to_list(), REFERENCES)
+    online = online_features(store, latest["vm_id"].to_list(), REFERENCES, found["event_timestamp"].max())
     for row in latest.iter_rows(named=True):
         known = {
-            f"vm_metrics:{k}": v for k, v in row.items() if k not in ("vm_id", "event_timestamp") and v is not None
+            reference: row[name]
+            for reference in REFERENCES
+            if (name := reference.partition(":")[2]) in row and row[name] is not None
         }
         assert dict(online[row["vm_id"]]) == known
     assert online_features(store, ["nobody"], REFERENCES) == {"nobody": {}}

@@ -157,7 +157,8 @@ def serve() -> Iterator[Callable[..., str]]:
         thread.start()
         address = started.result(60)
         meanwhile(address)
-        with Client(address) as client:
+        access = options.get("access")
+        with Client(address, trusted=access.certificate if access else None) as client:
             assert wait_until(client.healthy, 60, 0.02)
         end = ends.pop()
         ends.append(lambda: (end(), thread.join(60)))

@@ -1,31 +1,29 @@
-"""Run the server: ``python -m fleetml.serving --dir DIR [--port 50051] [--host 127.0.0.1] [--feature-store DIR]``."""
+"""Run the server: ``python -m fleetml.serving --dir DIR [--port 50051] [--workers 4] …``; ``--help`` lists all."""
 
 import argparse
-import asyncio
 import logging
 import sys
 from pathlib import Path
 
-from fleetml.errors import FleetMLError
-from fleetml.serving.options import Options
-from fleetml.serving.server import serve
+from fleetml.errors import ConfigurationError, FleetMLError
+from fleetml.serving import backends
+from fleetml.serving.options import Access, Limits, Options
 
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until told to end; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fleetml.serving", description="Serve the deployed models over gRPC."
-    )
-    parser.add_argument("--dir", type=Path, required=True, help="the serving folder, which deploy writes")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
-    parser.add_argument("--port", type=int, default=50051, help="0: any free port, said on standard output")
-    parser.add_argument(
-        "--feature-store", type=Path, help="folder of the online feature store (default: no covariates)"
-    )
-    given = parser.parse_args(argv)
+    given = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(serve(Options(given.dir.absolute(), given.host, given.port, feature_store=given.feature_store)))
+        options = _options(given)
+        if given.workers > 1:
+            from fleetml.serving.workers import supervise
+
+            supervise(options, given.workers)
+        else:
+            from fleetml.serving.server import run, serve
+
+            run(serve(options))
     except FleetMLError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
@@ -34,6 +32,71 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {said}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _options(given: argparse.Namespace) -> Options:
+    """Raises ConfigurationError for what no server can do."""
+    for name, least, most in (
+        ("log_share", 0.0, 1.0),
+        ("workers", 1, 256),
+        ("queued_rows", 1, 1e9),
+        ("batch_rows", 1, 1e6),
+    ):
+        if not least <= getattr(given, name) <= most:
+            raise ConfigurationError(
+                f"--{name.replace('_', '-')} must be from {least:g} to {most:g}, got {getattr(given, name)}; correct it"
+            )
+    limits = Limits(
+        given.queued_rows, given.batch_rows, given.client_rate, given.cache, given.cache_seconds, given.connections
+    )
+    access = Access(given.tls_certificate, given.tls_key, given.tokens)
+    return Options(
+        root=given.dir.absolute(),
+        host=given.host,
+        port=given.port,
+        http_port=given.http_port,
+        feature_store=given.feature_store,
+        backend=given.backend,
+        log_share=given.log_share,
+        limits=limits,
+        access=access,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    known, limits = Options(Path()), Limits()
+    parser = argparse.ArgumentParser(
+        prog="python -m fleetml.serving", description="Serve the deployed models over gRPC and HTTP."
+    )
+    add = parser.add_argument
+    add("--dir", type=Path, required=True, help="the serving folder, which deploy writes")
+    add("--host", default=known.host, help="address to listen on (default: loopback only)")
+    add("--port", type=int, default=known.port, help="of gRPC; 0: any free port, said on standard output")
+    add("--http-port", type=int, help="of REST (default: the next one, if it is free; server.json tells)")
+    add(
+        "--workers",
+        type=int,
+        default=1,
+        help="processes on the same ports; one that dies is started again (default: 1)",
+    )
+    add("--feature-store", type=Path, help="folder of the online feature store (default: no covariates)")
+    add("--backend", choices=backends.NAMES, default=known.backend, help="what runs the graphs (default: cpu)")
+    add("--log-share", type=float, default=known.log_share, help="share of the answers that are logged (default: 1)")
+    add("--tokens", type=Path, help="file of tokens: '<token> <client> [<end>]' a line (default: anybody may ask)")
+    add("--tls-certificate", type=Path, help="PEM file (default: no TLS)")
+    add("--tls-key", type=Path, help="PEM file")
+    add("--client-rate", type=float, default=limits.client_rate, help="requests a second of one client (default: any)")
+    add(
+        "--queued-rows",
+        type=int,
+        default=limits.queued_rows,
+        help="rows that wait for a version before it refuses more",
+    )
+    add("--batch-rows", type=int, default=limits.batch_rows, help="rows of questions that run together at most")
+    add("--cache", type=int, default=limits.cache_entries, help="answers kept for the same question (default: none)")
+    add("--cache-seconds", type=float, default=limits.cache_seconds, help="how long they are kept")
+    add("--connections", type=int, default=limits.connections, help="over HTTP at once")
+    return parser
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ class Batcher:
             return
         metrics.observe_batch(model.name, sum(waiting.rows for waiting in batch), line.rows)
         if line.seconds < INLINE_SECONDS:
-            _run(model, line, batch)
+            _done(model, line, batch, *_timed(model, batch))
         else:
             line.running += 1
             loop.create_task(self._run_in_thread(loop, model, line, batch))
@@ -106,8 +106,7 @@ class Batcher:
     ) -> None:
         outputs, taken = await loop.run_in_executor(self._executor, _timed, model, batch)
         line.running -= 1
-        _note(line, taken)
-        _tell(batch, outputs)
+        _done(model, line, batch, outputs, taken)
         if line.waiting:
             self._call(loop, model, line)
 
@@ -144,14 +143,12 @@ def _shape(model: Model, inputs: Arrays) -> tuple[object, ...]:
     return tuple((name, array.shape[1:]) for name, array in inputs.items())
 
 
-def _run(model: Model, line: _Line, batch: list[_Waiting]) -> None:
-    outputs, taken = _timed(model, batch)
-    _note(line, taken)
-    _tell(batch, outputs)
-
-
-def _note(line: _Line, taken: float) -> None:
+def _done(model: Model, line: _Line, batch: list[_Waiting], outputs: Arrays | Exception, taken: float) -> None:
     line.seconds = taken if line.seconds == float("inf") else (1 - _WEIGHT) * line.seconds + _WEIGHT * taken
+    if isinstance(outputs, Exception) and len(batch) > 1:
+        _apart(model, batch)
+    else:
+        _tell(batch, outputs)
 
 
 def _timed(model: Model, batch: list[_Waiting]) -> tuple[Arrays | Exception, float]:
@@ -165,6 +162,13 @@ def _timed(model: Model, batch: list[_Waiting]) -> tuple[Arrays | Exception, flo
     except Exception as error:  # what runtimes raise shares no base
         outputs = error
     return outputs, time.perf_counter() - began
+
+
+def _apart(model: Model, batch: list[_Waiting]) -> None:
+    """Run each of a batch that failed by itself: one question must not take others with it."""
+    for waiting in batch:
+        outputs, _ = _timed(model, [waiting])
+        _tell([waiting], outputs)
 
 
 def _chunked(model: Model, inputs: Arrays) -> Arrays:

@@ -1,7 +1,9 @@
 """A small client of AIService."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -27,20 +29,28 @@ class Client:
     """Asks the server at `address` (host:port), waiting at most `timeout` seconds for an answer.
 
     Its methods raise what the server meant: InvalidParameter, Unavailable (also when nobody answers),
-    NotImplementedYet. With `probe` the requests are not logged as traffic. Close it, or use it in a ``with``.
+    NotImplementedYet. With `probe` the requests are not logged as traffic. `token` is what the server knows this client
+    by; `trusted` the PEM file of whoever signed its certificate, None: no TLS. Close it, or use it in a ``with``.
     """
 
-    def __init__(self, address: str, timeout: float = 5.0, probe: bool = False) -> None:
+    def __init__(
+        self, address: str, timeout: float = 5.0, probe: bool = False, token: str = "", trusted: Path | None = None
+    ) -> None:
         self.address = address
         self._timeout = timeout
-        self._metadata = ((PROBE, "1"),) if probe else ()
+        self._metadata: tuple[tuple[str, str], ...] = ((PROBE, "1"),) if probe else ()
+        if token:
+            self._metadata += (("authorization", f"Bearer {token}"),)
         loopback = address.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
         options = [
             ("grpc.max_receive_message_length", MESSAGE_BYTES),
             ("grpc.max_send_message_length", MESSAGE_BYTES),
             ("grpc.enable_http_proxy", 0 if loopback else 1),
         ]
-        self._channel = grpc.insecure_channel(address, options)
+        if trusted is None:
+            self._channel = grpc.insecure_channel(address, options)
+        else:
+            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(trusted.read_bytes()), options)
         self._ai = AIServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
@@ -64,6 +74,21 @@ class Client:
         )
         answer = self._ask(self._ai.Forecast, request)
         return Forecast(tuple(answer.forecast), answer.confidence, answer.model_version)
+
+    def optimize_placement(
+        self, workload_id: str, requirements: Mapping[str, float], nodes: Sequence[messages.NodeInfo]
+    ) -> messages.PlacementResponse:
+        """Ask OptimizePlacement: the nodes with room, best first. Units: ai_service.proto."""
+        request = messages.PlacementRequest(workload_id=workload_id, requirements=requirements, available_nodes=nodes)
+        answer: messages.PlacementResponse = self._ask(self._ai.OptimizePlacement, request)
+        return answer
+
+    def detect_anomaly(self, vm_id: str, metrics: Mapping[str, float]) -> messages.AnomalyResponse:
+        """Ask DetectAnomaly. `metrics` by the names of VMMetrics; one that is not given is absent."""
+        given = {**dict.fromkeys(messages.VMMetrics.DESCRIPTOR.fields_by_name, math.nan), **metrics}
+        request = messages.AnomalyRequest(vm_id=vm_id, current_metrics=messages.VMMetrics(**given))
+        answer: messages.AnomalyResponse = self._ask(self._ai.DetectAnomaly, request)
+        return answer
 
     def healthy(self, service: str = "") -> bool:
         """Say whether the server is up and has looked at what is deployed ("").

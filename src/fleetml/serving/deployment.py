@@ -84,8 +84,8 @@ class Card:
 
     @property
     def confidence(self) -> float:
-        """1 / (1 + MASE): 0.5 is as good as the seasonal naive forecast, 1 is perfect; 0 when the MASE is unknown."""
-        return 0.0 if self.mase is None else 1.0 / (1.0 + self.mase)
+        """1 / (1 + MASE): 0.5 is as good as the seasonal naive forecast, 1 is perfect; without a MASE what the metadata say, else 0."""
+        return float(self.metadata.get("confidence", 0.0)) if self.mase is None else 1.0 / (1.0 + self.mase)
 
 
 def folder(root: Path, name: str, version: str) -> Path:
@@ -237,8 +237,13 @@ def digest(path: Path) -> str:
 
 def status(root: Path) -> dict[str, Any]:
     """Return what the server said last of itself (`fleetml.serving.models.Models.status`); {}: nothing."""
+    return read_status(root / STATUS)
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    """The same of one file."""
     try:
-        said = json.loads((root / STATUS).read_text(encoding="utf-8"))
+        said = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}

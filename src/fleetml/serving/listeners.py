@@ -48,6 +48,16 @@ def bind_http(options: Options, grpc_port: int, shared: bool) -> socket.socket:
     return _bind(options.host, 0, shared)
 
 
+def reserve(host: str, port: int, option: str) -> tuple[int, socket.socket]:
+    """Return a port nobody listens on, and a socket that keeps it for processes that share it. Raises Unavailable."""
+    try:
+        with _bind(host, port, shared=False) as alone:
+            port = alone.getsockname()[1]
+        return port, _bind(host, port, shared=True)
+    except OSError as error:
+        raise taken(host, port, option) from error
+
+
 def taken(host: str, port: int, option: str) -> Unavailable:
     """Return the error of a port that is not to be had."""
     return Unavailable(

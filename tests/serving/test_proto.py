@@ -9,12 +9,25 @@ CONTRACT = {
     "BandwidthRequest": {"vm_id": 1, "historical_metrics": 2, "horizon_minutes": 3, "as_of": 10},
     "BandwidthResponse": {"predictions": 1, "confidence": 2, "model_version": 3},
     "PlacementRequest": {"workload_id": 1, "requirements": 2, "available_nodes": 3},
-    "NodeInfo": {"node_id": 1, "cpu_available": 2, "memory_available": 3},
-    "PlacementResponse": {"candidates": 1, "overall_confidence": 2},
+    "NodeInfo": {
+        "node_id": 1,
+        "cpu_available": 2,
+        "memory_available": 3,
+        "gpu_milli_available": 10,
+        "gpu_model": 11,
+    },
+    "PlacementResponse": {"candidates": 1, "overall_confidence": 2, "model_version": 10},
     "PlacementCandidate": {"node_id": 1, "score": 2, "reasoning": 3},
     "AnomalyRequest": {"vm_id": 1, "current_metrics": 2},
     "VMMetrics": {"cpu": 1, "memory": 2, "disk_io": 3, "network_io": 4, "latency": 5, "error_rate": 6},
-    "AnomalyResponse": {"is_anomaly": 1, "score": 2, "anomaly_type": 3, "severity": 4},
+    "AnomalyResponse": {
+        "is_anomaly": 1,
+        "score": 2,
+        "anomaly_type": 3,
+        "severity": 4,
+        "model_version": 10,
+        "contributions": 11,
+    },
 }
 RPCS = {
     "PredictBandwidth": ("BandwidthRequest", "BandwidthResponse"),

@@ -20,7 +20,6 @@ from fleetml.serving.contract import SERVICE
 from fleetml.serving.deployment import Card
 from fleetml.serving.errors import NotImplementedYet
 from fleetml.serving.proto import ai_service_pb2 as messages
-from fleetml.serving.proto.ai_service_pb2_grpc import AIServiceStub
 from fleetml.stack.processes import wait_until
 
 HISTORY = [float(value) for value in range(12)]
@@ -115,16 +114,11 @@ def test_with_a_model_it_is_serving(client: Client) -> None:
     assert not client.healthy("no.such.Service")
 
 
-def test_rpcs_without_a_model_yet_say_so(client: Client) -> None:
-    stub = AIServiceStub(grpc.insecure_channel(client.address))
-    for rpc, request in (
-        (stub.OptimizePlacement, messages.PlacementRequest()),
-        (stub.DetectAnomaly, messages.AnomalyRequest()),
-    ):
-        with pytest.raises(grpc.RpcError) as refused:
-            rpc(request, timeout=10)
-        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
-        assert "there is none yet" in refused.value.details()
+def test_rpcs_without_a_model_say_so(client: Client) -> None:
+    with pytest.raises(Unavailable, match="model 'placement' must be deployed"):
+        client.optimize_placement("job", {"cpu": 1}, [messages.NodeInfo(node_id="a")])
+    with pytest.raises(Unavailable, match="model 'anomaly' must be deployed"):
+        client.detect_anomaly("vm-1", {"cpu": 1})
 
 
 def test_the_contract_can_be_reflected(client: Client) -> None:

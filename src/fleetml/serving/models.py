@@ -64,7 +64,7 @@ class Models:
         deployed = ", ".join(sorted(self._loaded)) or "none"
         raise UnknownModel(
             f"model {name!r} must be deployed before it is asked, deployed: {deployed}; "
-            f"train one (make run TARGET={name}) and wait for its deploy step"
+            f"{_train(name)} and wait for its deploy step"
         )
 
     def version(self, name: str, version: str = "") -> Model:
@@ -183,3 +183,9 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _train(name: str) -> str:
+    if name in ("placement", "anomaly"):
+        return f"train one (fleetml run dags/train_{name})"
+    return f"train one (make run TARGET={name})"

@@ -4,16 +4,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fleetml.errors import InvalidParameter
-from fleetml.serving import forecast
+from fleetml.learn.anomaly.samples import METRICS
+from fleetml.serving import anomaly, forecast, placement
 from fleetml.serving.batch import in_order
 from fleetml.serving.contract import SERVICE
-from fleetml.serving.errors import NotImplementedYet
 from fleetml.serving.inference import Inference
 from fleetml.serving.proto import ai_service_pb2 as messages
 from fleetml.serving.proto.ai_service_pb2_grpc import AIServiceServicer
 from fleetml.serving.rpc import answered, expires, probe
 
-BANDWIDTH = "bandwidth"
+BANDWIDTH, PLACEMENT, ANOMALY = "bandwidth", "placement", "anomaly"
+"""The models that the rpcs with a fixed name ask."""
 
 
 class AIService(AIServiceServicer):
@@ -63,14 +64,57 @@ class AIService(AIServiceServicer):
 
     @answered
     async def OptimizePlacement(self, request: messages.PlacementRequest, context: Any) -> messages.PlacementResponse:
-        raise NotImplementedYet(
-            "OptimizePlacement needs a placement model, and there is none yet; it comes with train_placement"
-        )
+        return await self._placement(request, context)
+
+    @answered
+    async def OptimizePlacementBatch(
+        self, request: messages.PlacementBatchRequest, context: Any
+    ) -> messages.PlacementBatchResponse:
+        responses = await in_order([self._placement(one, context) for one in request.requests])
+        return messages.PlacementBatchResponse(responses=responses)
 
     @answered
     async def DetectAnomaly(self, request: messages.AnomalyRequest, context: Any) -> messages.AnomalyResponse:
-        raise NotImplementedYet(
-            "DetectAnomaly needs an anomaly model, and there is none yet; it comes with train_anomaly"
+        return await self._anomaly(request, context)
+
+    @answered
+    async def DetectAnomalyBatch(
+        self, request: messages.AnomalyBatchRequest, context: Any
+    ) -> messages.AnomalyBatchResponse:
+        responses = await in_order([self._anomaly(one, context) for one in request.requests])
+        return messages.AnomalyBatchResponse(responses=responses)
+
+    async def _placement(self, request: messages.PlacementRequest, context: Any) -> messages.PlacementResponse:
+        nodes = [
+            placement.Node(
+                node.node_id, node.cpu_available, node.memory_available, tuple(node.gpu_milli_available), node.gpu_model
+            )
+            for node in request.available_nodes
+        ]
+        question = placement.Question(request.workload_id, dict(request.requirements), nodes)
+        model, answer = await self._inference.ask(PLACEMENT, question, probe(context), expires(context))
+        return messages.PlacementResponse(
+            candidates=[
+                messages.PlacementCandidate(node_id=each.node_id, score=each.score, reasoning=each.reasoning)
+                for each in answer.candidates
+            ],
+            overall_confidence=model.confidence if answer.candidates else 0.0,
+            model_version=model.version,
+        )
+
+    async def _anomaly(self, request: messages.AnomalyRequest, context: Any) -> messages.AnomalyResponse:
+        if not request.HasField("current_metrics"):
+            raise InvalidParameter("a question about anomalies needs metrics, got no current_metrics; send them")
+        metrics = {name: getattr(request.current_metrics, name) for name in METRICS}
+        question = anomaly.Question(request.vm_id, metrics)
+        model, answer = await self._inference.ask(ANOMALY, question, probe(context), expires(context))
+        return messages.AnomalyResponse(
+            is_anomaly=answer.is_anomaly,
+            score=answer.score,
+            anomaly_type=answer.anomaly_type,
+            severity=answer.severity,
+            model_version=model.version,
+            contributions=answer.contributions,
         )
 
 

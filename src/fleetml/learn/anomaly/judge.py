@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from fleetml.learn import scorer
 from fleetml.learn.anomaly import graphs, injection
-from fleetml.learn.anomaly.graphs import Scaling
+from fleetml.learn.anomaly.graphs import Calibration, Scaling
 from fleetml.learn.anomaly.samples import ROWS_PER_WEEK, Numbers, Samples, load
 from fleetml.learn.anomaly.training import PRIOR, calibrated
 from fleetml.learn.forecaster import session
@@ -35,12 +37,12 @@ def baselines(held_out: Samples) -> dict[str, bytes]:
     """Return the detectors that a learnt one has to beat, fitted to every other held-out row: theirs is the better knowledge."""
     half = Samples(held_out.vm_id[::2], held_out.values[::2])
     scalings = {"z_score": Scaling.moments(half.values), "quartiles": Scaling.robust(half.values)}
-    return {
-        name: calibrated(
-            lambda found, scaling=scaling, name=name: graphs.distance(scaling, found, name), half, ALARMS, 0
-        ).SerializeToString()
-        for name, scaling in scalings.items()
-    }
+    built = {name: calibrated(partial(_distance, scaling, name), half, ALARMS, 0) for name, scaling in scalings.items()}
+    return {name: model.SerializeToString() for name, model in built.items()}
+
+
+def _distance(scaling: Scaling, name: str, calibration: Calibration) -> onnx.ModelProto:
+    return graphs.distance(scaling, calibration, name)
 
 
 def score(held_out: Samples, graph: bytes) -> dict[str, Any]:

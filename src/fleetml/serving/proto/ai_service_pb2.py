@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&fleetml/serving/proto/ai_service.proto\x12\x0bnovacron.ai\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x01\n\x10\x42\x61ndwidthRequest\x12\r\n\x05vm_id\x18\x01 \x01(\t\x12\x1a\n\x12historical_metrics\x18\x02 \x03(\x01\x12\x17\n\x0fhorizon_minutes\x18\x03 \x01(\x05\x12)\n\x05\x61s_of\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\x11\x42\x61ndwidthResponse\x12\x13\n\x0bpredictions\x18\x01 \x03(\x01\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x15\n\rmodel_version\x18\x03 \x01(\t\"\xd3\x01\n\x10PlacementRequest\x12\x13\n\x0bworkload_id\x18\x01 \x01(\t\x12\x45\n\x0crequirements\x18\x02 \x03(\x0b\x32/.novacron.ai.PlacementRequest.RequirementsEntry\x12.\n\x0f\x61vailable_nodes\x18\x03 \x03(\x0b\x32\x15.novacron.ai.NodeInfo\x1a\x33\n\x11RequirementsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"L\n\x08NodeInfo\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x15\n\rcpu_available\x18\x02 \x01(\x01\x12\x18\n\x10memory_available\x18\x03 \x01(\x01\"d\n\x11PlacementResponse\x12\x33\n\ncandidates\x18\x01 \x03(\x0b\x32\x1f.novacron.ai.PlacementCandidate\x12\x1a\n\x12overall_confidence\x18\x02 \x01(\x01\"G\n\x12PlacementCandidate\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x11\n\treasoning\x18\x03 \x01(\t\"P\n\x0e\x41nomalyRequest\x12\r\n\x05vm_id\x18\x01 \x01(\t\x12/\n\x0f\x63urrent_metrics\x18\x02 \x01(\x0b\x32\x16.novacron.ai.VMMetrics\"r\n\tVMMetrics\x12\x0b\n\x03\x63pu\x18\x01 \x01(\x01\x12\x0e\n\x06memory\x18\x02 \x01(\x01\x12\x0f\n\x07\x64isk_io\x18\x03 \x01(\x01\x12\x12\n\nnetwork_io\x18\x04 \x01(\x01\x12\x0f\n\x07latency\x18\x05 \x01(\x01\x12\x12\n\nerror_rate\x18\x06 \x01(\x01\"\\\n\x0f\x41nomalyResponse\x12\x12\n\nis_anomaly\x18\x01 \x01(\x08\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x14\n\x0c\x61nomaly_type\x18\x03 \x01(\t\x12\x10\n\x08severity\x18\x04 \x01(\t\"\xf9\x01\n\x0f\x46orecastRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05vm_id\x18\x02 \x01(\t\x12\x0f\n\x07history\x18\x03 \x03(\x01\x12\x17\n\x0fhorizon_minutes\x18\x04 \x01(\x05\x12@\n\ncovariates\x18\x05 \x03(\x0b\x32,.novacron.ai.ForecastRequest.CovariatesEntry\x12)\n\x05\x61s_of\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0f\x43ovariatesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"H\n\x15\x42\x61ndwidthBatchRequest\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x1d.novacron.ai.BandwidthRequest\"K\n\x16\x42\x61ndwidthBatchResponse\x12\x31\n\tresponses\x18\x01 \x03(\x0b\x32\x1e.novacron.ai.BandwidthResponse\"H\n\x15PlacementBatchRequest\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x1d.novacron.ai.PlacementRequest\"K\n\x16PlacementBatchResponse\x12\x31\n\tresponses\x18\x01 \x03(\x0b\x32\x1e.novacron.ai.PlacementResponse\"D\n\x13\x41nomalyBatchRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.novacron.ai.AnomalyRequest\"G\n\x14\x41nomalyBatchResponse\x12/\n\tresponses\x18\x01 \x03(\x0b\x32\x1c.novacron.ai.AnomalyResponse\"e\n\x10\x46orecastResponse\x12\x10\n\x08\x66orecast\x18\x01 \x03(\x01\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x14\n\x0cstep_seconds\x18\x04 \x01(\x05\x32\xe7\x04\n\tAIService\x12Q\n\x10PredictBandwidth\x12\x1d.novacron.ai.BandwidthRequest\x1a\x1e.novacron.ai.BandwidthResponse\x12R\n\x11OptimizePlacement\x12\x1d.novacron.ai.PlacementRequest\x1a\x1e.novacron.ai.PlacementResponse\x12J\n\rDetectAnomaly\x12\x1b.novacron.ai.AnomalyRequest\x1a\x1c.novacron.ai.AnomalyResponse\x12G\n\x08\x46orecast\x12\x1c.novacron.ai.ForecastRequest\x1a\x1d.novacron.ai.ForecastResponse\x12`\n\x15PredictBandwidthBatch\x12\".novacron.ai.BandwidthBatchRequest\x1a#.novacron.ai.BandwidthBatchResponse\x12\x61\n\x16OptimizePlacementBatch\x12\".novacron.ai.PlacementBatchRequest\x1a#.novacron.ai.PlacementBatchResponse\x12Y\n\x12\x44\x65tectAnomalyBatch\x12 .novacron.ai.AnomalyBatchRequest\x1a!.novacron.ai.AnomalyBatchResponseB\x1cZ\x1a\x66leetml/gen/novacron/ai;aib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&fleetml/serving/proto/ai_service.proto\x12\x0bnovacron.ai\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x01\n\x10\x42\x61ndwidthRequest\x12\r\n\x05vm_id\x18\x01 \x01(\t\x12\x1a\n\x12historical_metrics\x18\x02 \x03(\x01\x12\x17\n\x0fhorizon_minutes\x18\x03 \x01(\x05\x12)\n\x05\x61s_of\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\x11\x42\x61ndwidthResponse\x12\x13\n\x0bpredictions\x18\x01 \x03(\x01\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x15\n\rmodel_version\x18\x03 \x01(\t\"\xd3\x01\n\x10PlacementRequest\x12\x13\n\x0bworkload_id\x18\x01 \x01(\t\x12\x45\n\x0crequirements\x18\x02 \x03(\x0b\x32/.novacron.ai.PlacementRequest.RequirementsEntry\x12.\n\x0f\x61vailable_nodes\x18\x03 \x03(\x0b\x32\x15.novacron.ai.NodeInfo\x1a\x33\n\x11RequirementsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"|\n\x08NodeInfo\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x15\n\rcpu_available\x18\x02 \x01(\x01\x12\x18\n\x10memory_available\x18\x03 \x01(\x01\x12\x1b\n\x13gpu_milli_available\x18\n \x03(\x01\x12\x11\n\tgpu_model\x18\x0b \x01(\t\"{\n\x11PlacementResponse\x12\x33\n\ncandidates\x18\x01 \x03(\x0b\x32\x1f.novacron.ai.PlacementCandidate\x12\x1a\n\x12overall_confidence\x18\x02 \x01(\x01\x12\x15\n\rmodel_version\x18\n \x01(\t\"G\n\x12PlacementCandidate\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x11\n\treasoning\x18\x03 \x01(\t\"P\n\x0e\x41nomalyRequest\x12\r\n\x05vm_id\x18\x01 \x01(\t\x12/\n\x0f\x63urrent_metrics\x18\x02 \x01(\x0b\x32\x16.novacron.ai.VMMetrics\"r\n\tVMMetrics\x12\x0b\n\x03\x63pu\x18\x01 \x01(\x01\x12\x0e\n\x06memory\x18\x02 \x01(\x01\x12\x0f\n\x07\x64isk_io\x18\x03 \x01(\x01\x12\x12\n\nnetwork_io\x18\x04 \x01(\x01\x12\x0f\n\x07latency\x18\x05 \x01(\x01\x12\x12\n\nerror_rate\x18\x06 \x01(\x01\"\xf1\x01\n\x0f\x41nomalyResponse\x12\x12\n\nis_anomaly\x18\x01 \x01(\x08\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x14\n\x0c\x61nomaly_type\x18\x03 \x01(\t\x12\x10\n\x08severity\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\n \x01(\t\x12\x46\n\rcontributions\x18\x0b \x03(\x0b\x32/.novacron.ai.AnomalyResponse.ContributionsEntry\x1a\x34\n\x12\x43ontributionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xf9\x01\n\x0f\x46orecastRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05vm_id\x18\x02 \x01(\t\x12\x0f\n\x07history\x18\x03 \x03(\x01\x12\x17\n\x0fhorizon_minutes\x18\x04 \x01(\x05\x12@\n\ncovariates\x18\x05 \x03(\x0b\x32,.novacron.ai.ForecastRequest.CovariatesEntry\x12)\n\x05\x61s_of\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0f\x43ovariatesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"H\n\x15\x42\x61ndwidthBatchRequest\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x1d.novacron.ai.BandwidthRequest\"K\n\x16\x42\x61ndwidthBatchResponse\x12\x31\n\tresponses\x18\x01 \x03(\x0b\x32\x1e.novacron.ai.BandwidthResponse\"H\n\x15PlacementBatchRequest\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x1d.novacron.ai.PlacementRequest\"K\n\x16PlacementBatchResponse\x12\x31\n\tresponses\x18\x01 \x03(\x0b\x32\x1e.novacron.ai.PlacementResponse\"D\n\x13\x41nomalyBatchRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.novacron.ai.AnomalyRequest\"G\n\x14\x41nomalyBatchResponse\x12/\n\tresponses\x18\x01 \x03(\x0b\x32\x1c.novacron.ai.AnomalyResponse\"e\n\x10\x46orecastResponse\x12\x10\n\x08\x66orecast\x18\x01 \x03(\x01\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x14\n\x0cstep_seconds\x18\x04 \x01(\x05\x32\xe7\x04\n\tAIService\x12Q\n\x10PredictBandwidth\x12\x1d.novacron.ai.BandwidthRequest\x1a\x1e.novacron.ai.BandwidthResponse\x12R\n\x11OptimizePlacement\x12\x1d.novacron.ai.PlacementRequest\x1a\x1e.novacron.ai.PlacementResponse\x12J\n\rDetectAnomaly\x12\x1b.novacron.ai.AnomalyRequest\x1a\x1c.novacron.ai.AnomalyResponse\x12G\n\x08\x46orecast\x12\x1c.novacron.ai.ForecastRequest\x1a\x1d.novacron.ai.ForecastResponse\x12`\n\x15PredictBandwidthBatch\x12\".novacron.ai.BandwidthBatchRequest\x1a#.novacron.ai.BandwidthBatchResponse\x12\x61\n\x16OptimizePlacementBatch\x12\".novacron.ai.PlacementBatchRequest\x1a#.novacron.ai.PlacementBatchResponse\x12Y\n\x12\x44\x65tectAnomalyBatch\x12 .novacron.ai.AnomalyBatchRequest\x1a!.novacron.ai.AnomalyBatchResponseB\x1cZ\x1a\x66leetml/gen/novacron/ai;aib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'Z\032fleetml/gen/novacron/ai;ai'
   _globals['_PLACEMENTREQUEST_REQUIREMENTSENTRY']._loaded_options = None
   _globals['_PLACEMENTREQUEST_REQUIREMENTSENTRY']._serialized_options = b'8\001'
+  _globals['_ANOMALYRESPONSE_CONTRIBUTIONSENTRY']._loaded_options = None
+  _globals['_ANOMALYRESPONSE_CONTRIBUTIONSENTRY']._serialized_options = b'8\001'
   _globals['_FORECASTREQUEST_COVARIATESENTRY']._loaded_options = None
   _globals['_FORECASTREQUEST_COVARIATESENTRY']._serialized_options = b'8\001'
   _globals['_BANDWIDTHREQUEST']._serialized_start=89
@@ -46,35 +48,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLACEMENTREQUEST_REQUIREMENTSENTRY']._serialized_start=466
   _globals['_PLACEMENTREQUEST_REQUIREMENTSENTRY']._serialized_end=517
   _globals['_NODEINFO']._serialized_start=519
-  _globals['_NODEINFO']._serialized_end=595
-  _globals['_PLACEMENTRESPONSE']._serialized_start=597
-  _globals['_PLACEMENTRESPONSE']._serialized_end=697
-  _globals['_PLACEMENTCANDIDATE']._serialized_start=699
-  _globals['_PLACEMENTCANDIDATE']._serialized_end=770
-  _globals['_ANOMALYREQUEST']._serialized_start=772
-  _globals['_ANOMALYREQUEST']._serialized_end=852
-  _globals['_VMMETRICS']._serialized_start=854
-  _globals['_VMMETRICS']._serialized_end=968
-  _globals['_ANOMALYRESPONSE']._serialized_start=970
-  _globals['_ANOMALYRESPONSE']._serialized_end=1062
-  _globals['_FORECASTREQUEST']._serialized_start=1065
-  _globals['_FORECASTREQUEST']._serialized_end=1314
-  _globals['_FORECASTREQUEST_COVARIATESENTRY']._serialized_start=1265
-  _globals['_FORECASTREQUEST_COVARIATESENTRY']._serialized_end=1314
-  _globals['_BANDWIDTHBATCHREQUEST']._serialized_start=1316
-  _globals['_BANDWIDTHBATCHREQUEST']._serialized_end=1388
-  _globals['_BANDWIDTHBATCHRESPONSE']._serialized_start=1390
-  _globals['_BANDWIDTHBATCHRESPONSE']._serialized_end=1465
-  _globals['_PLACEMENTBATCHREQUEST']._serialized_start=1467
-  _globals['_PLACEMENTBATCHREQUEST']._serialized_end=1539
-  _globals['_PLACEMENTBATCHRESPONSE']._serialized_start=1541
-  _globals['_PLACEMENTBATCHRESPONSE']._serialized_end=1616
-  _globals['_ANOMALYBATCHREQUEST']._serialized_start=1618
-  _globals['_ANOMALYBATCHREQUEST']._serialized_end=1686
-  _globals['_ANOMALYBATCHRESPONSE']._serialized_start=1688
-  _globals['_ANOMALYBATCHRESPONSE']._serialized_end=1759
-  _globals['_FORECASTRESPONSE']._serialized_start=1761
-  _globals['_FORECASTRESPONSE']._serialized_end=1862
-  _globals['_AISERVICE']._serialized_start=1865
-  _globals['_AISERVICE']._serialized_end=2480
+  _globals['_NODEINFO']._serialized_end=643
+  _globals['_PLACEMENTRESPONSE']._serialized_start=645
+  _globals['_PLACEMENTRESPONSE']._serialized_end=768
+  _globals['_PLACEMENTCANDIDATE']._serialized_start=770
+  _globals['_PLACEMENTCANDIDATE']._serialized_end=841
+  _globals['_ANOMALYREQUEST']._serialized_start=843
+  _globals['_ANOMALYREQUEST']._serialized_end=923
+  _globals['_VMMETRICS']._serialized_start=925
+  _globals['_VMMETRICS']._serialized_end=1039
+  _globals['_ANOMALYRESPONSE']._serialized_start=1042
+  _globals['_ANOMALYRESPONSE']._serialized_end=1283
+  _globals['_ANOMALYRESPONSE_CONTRIBUTIONSENTRY']._serialized_start=1231
+  _globals['_ANOMALYRESPONSE_CONTRIBUTIONSENTRY']._serialized_end=1283
+  _globals['_FORECASTREQUEST']._serialized_start=1286
+  _globals['_FORECASTREQUEST']._serialized_end=1535
+  _globals['_FORECASTREQUEST_COVARIATESENTRY']._serialized_start=1486
+  _globals['_FORECASTREQUEST_COVARIATESENTRY']._serialized_end=1535
+  _globals['_BANDWIDTHBATCHREQUEST']._serialized_start=1537
+  _globals['_BANDWIDTHBATCHREQUEST']._serialized_end=1609
+  _globals['_BANDWIDTHBATCHRESPONSE']._serialized_start=1611
+  _globals['_BANDWIDTHBATCHRESPONSE']._serialized_end=1686
+  _globals['_PLACEMENTBATCHREQUEST']._serialized_start=1688
+  _globals['_PLACEMENTBATCHREQUEST']._serialized_end=1760
+  _globals['_PLACEMENTBATCHRESPONSE']._serialized_start=1762
+  _globals['_PLACEMENTBATCHRESPONSE']._serialized_end=1837
+  _globals['_ANOMALYBATCHREQUEST']._serialized_start=1839
+  _globals['_ANOMALYBATCHREQUEST']._serialized_end=1907
+  _globals['_ANOMALYBATCHRESPONSE']._serialized_start=1909
+  _globals['_ANOMALYBATCHRESPONSE']._serialized_end=1980
+  _globals['_FORECASTRESPONSE']._serialized_start=1982
+  _globals['_FORECASTRESPONSE']._serialized_end=2083
+  _globals['_AISERVICE']._serialized_start=2086
+  _globals['_AISERVICE']._serialized_end=2701
 # @@protoc_insertion_point(module_scope)

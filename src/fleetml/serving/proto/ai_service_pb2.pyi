@@ -49,22 +49,28 @@ class PlacementRequest(_message.Message):
     def __init__(self, workload_id: _Optional[str] = ..., requirements: _Optional[_Mapping[str, float]] = ..., available_nodes: _Optional[_Iterable[_Union[NodeInfo, _Mapping]]] = ...) -> None: ...
 
 class NodeInfo(_message.Message):
-    __slots__ = ("node_id", "cpu_available", "memory_available")
+    __slots__ = ("node_id", "cpu_available", "memory_available", "gpu_milli_available", "gpu_model")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     CPU_AVAILABLE_FIELD_NUMBER: _ClassVar[int]
     MEMORY_AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    GPU_MILLI_AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    GPU_MODEL_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     cpu_available: float
     memory_available: float
-    def __init__(self, node_id: _Optional[str] = ..., cpu_available: _Optional[float] = ..., memory_available: _Optional[float] = ...) -> None: ...
+    gpu_milli_available: _containers.RepeatedScalarFieldContainer[float]
+    gpu_model: str
+    def __init__(self, node_id: _Optional[str] = ..., cpu_available: _Optional[float] = ..., memory_available: _Optional[float] = ..., gpu_milli_available: _Optional[_Iterable[float]] = ..., gpu_model: _Optional[str] = ...) -> None: ...
 
 class PlacementResponse(_message.Message):
-    __slots__ = ("candidates", "overall_confidence")
+    __slots__ = ("candidates", "overall_confidence", "model_version")
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     OVERALL_CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     candidates: _containers.RepeatedCompositeFieldContainer[PlacementCandidate]
     overall_confidence: float
-    def __init__(self, candidates: _Optional[_Iterable[_Union[PlacementCandidate, _Mapping]]] = ..., overall_confidence: _Optional[float] = ...) -> None: ...
+    model_version: str
+    def __init__(self, candidates: _Optional[_Iterable[_Union[PlacementCandidate, _Mapping]]] = ..., overall_confidence: _Optional[float] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class PlacementCandidate(_message.Message):
     __slots__ = ("node_id", "score", "reasoning")
@@ -101,16 +107,27 @@ class VMMetrics(_message.Message):
     def __init__(self, cpu: _Optional[float] = ..., memory: _Optional[float] = ..., disk_io: _Optional[float] = ..., network_io: _Optional[float] = ..., latency: _Optional[float] = ..., error_rate: _Optional[float] = ...) -> None: ...
 
 class AnomalyResponse(_message.Message):
-    __slots__ = ("is_anomaly", "score", "anomaly_type", "severity")
+    __slots__ = ("is_anomaly", "score", "anomaly_type", "severity", "model_version", "contributions")
+    class ContributionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     IS_ANOMALY_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     ANOMALY_TYPE_FIELD_NUMBER: _ClassVar[int]
     SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
     is_anomaly: bool
     score: float
     anomaly_type: str
     severity: str
-    def __init__(self, is_anomaly: _Optional[bool] = ..., score: _Optional[float] = ..., anomaly_type: _Optional[str] = ..., severity: _Optional[str] = ...) -> None: ...
+    model_version: str
+    contributions: _containers.ScalarMap[str, float]
+    def __init__(self, is_anomaly: _Optional[bool] = ..., score: _Optional[float] = ..., anomaly_type: _Optional[str] = ..., severity: _Optional[str] = ..., model_version: _Optional[str] = ..., contributions: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class ForecastRequest(_message.Message):
     __slots__ = ("model", "vm_id", "history", "horizon_minutes", "covariates", "as_of")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from components.evaluate import candidates, page
+from components.evaluate.quietest import quietest
 from fleetml.component import Artifact
 from fleetml.data import schema
 from fleetml.errors import InvalidData
@@ -20,9 +22,6 @@ from fleetml.learn.metrics import Values
 from fleetml.learn.windows import Windows
 
 log = logging.getLogger(__name__)
-
-ROUNDS = 5  # of latency measurements
-
 
 def evaluate(
     test: Artifact,
@@ -43,15 +42,8 @@ def evaluate(
             f"held-out windows must have a positive scale to be scored, none of {len(held_out)} has: the target is constant "
             "on the training span of every VM; give VMs that vary"
         )
-    found: dict[str, dict[str, Any]] = {}
-    steps: dict[str, Values] = {}
-    for name, graph in candidates.graphs(held_out.meta, models, champion_version).items():
-        try:
-            found[name], steps[name] = judge(held_out, graph)
-        except InvalidGraph as error:
-            if name != candidates.CHAMPION:
-                raise
-            log.warning("the champion cannot be judged on these windows and is left out: %s", error)
+    judged = _judged(held_out, candidates.graphs(held_out.meta, models, champion_version))
+    found = {name: entry for name, (entry, _) in judged.items()}
     meta = held_out.meta
     document = {
         "target": meta.target,
@@ -65,7 +57,7 @@ def evaluate(
     with schema.aside(scores.path) as temporary:
         temporary.write_text(json.dumps(document))
     with schema.aside(report.path) as temporary:
-        temporary.write_text(page.render(document, steps))
+        temporary.write_text(page.render(document, {name: per_step for name, (_, per_step) in judged.items()}))
     best = min(found, key=lambda name: found[name]["mase"])
     metrics.log(
         best=f"{best} {found[best]['mase']:.3f}",
@@ -75,16 +67,24 @@ def evaluate(
     )
 
 
-def quietest(graph: bytes) -> tuple[float, float]:
-    """Return p50 and p99 [ms] of the quietest of several measurements: a neighbour's burst is no property of a graph."""
-    return min((latency(graph, runs=200) for _ in range(ROUNDS)), key=lambda pair: pair[1])
+def _judged(held_out: Windows, graphs: Mapping[str, bytes]) -> dict[str, tuple[dict[str, Any], Values]]:
+    """Return what `judge` says of each graph; a champion that these windows do not fit is left out."""
+    found = {}
+    for name, graph in graphs.items():
+        try:
+            found[name] = judge(held_out, graph)
+        except InvalidGraph as error:
+            if name != candidates.CHAMPION:
+                raise
+            log.warning("the champion cannot be judged on these windows and is left out: %s", error)
+    return found
 
 
 def judge(held_out: Windows, graph: bytes) -> tuple[dict[str, Any], Values]:
     """Return the scores of one graph, and its error at each step of the horizon in units of the scale."""
     forecaster = Forecaster(graph)
     forecast = forecaster.forecast(held_out)
-    p50, p99 = quietest(graph)
+    p50, p99 = quietest(latency, graph)
     entry: dict[str, Any] = {
         "family": forecaster.description.family,
         "mase": errors.mase(held_out, forecast),

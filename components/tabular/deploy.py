@@ -45,12 +45,7 @@ def deploy(
     figures = judge(given, known)["model"] if given is not None else {}
     if only_if_better:
         _check_champion(registry, model_name, given, figures)
-    params = {
-        "algorithm": about.algorithm,
-        "objective": about.objective,
-        "target": about.target,
-        **about.hyperparameters,
-    }
+    params = {name: getattr(about, name) for name in ("algorithm", "objective", "target")} | dict(about.hyperparameters)
     data = (_data(dataset, given),) if dataset is not None and given is not None else ()
     lineage = {
         "run_id": run_id,

@@ -40,12 +40,7 @@ def tune(
     Raises InvalidParameter, InvalidData, SearchFailed when nothing could be trained.
     """
     check_budget(max_trials, timeout_seconds)
-    if search_space and not algorithm:
-        raise InvalidParameter("a search_space is that of one algorithm; give algorithm too")
-    wanted = requested_space.parse(search_space or {}, "search_space")
-    for name, dimension in wanted.items():
-        for value in dimension.ends():
-            fit.checked(algorithm, {name: value})
+    wanted = _space(algorithm, search_space or {})
     given = with_objective(table.read(dataset.path), objective)
     metric = scores.metric_of(given.recipe.objective, objective_metric)
     names = [algorithm] if algorithm else list(ALGORITHMS)
@@ -58,10 +53,7 @@ def tune(
         trial = study.ask()
         score = search.attempt(number, *_suggest(trial, names, wanted))
         study.tell(trial, score, state=None if score is not None else _failed())
-    best = search.best
-    if best is None:
-        reason = search.outcomes[-1]["reason"]
-        raise SearchFailed(f"a search must train something, every trial failed, the last: {reason}; narrow the space")
+    best = search.found()
     publish(best, model)
     with aside(leaderboard.path) as temporary:
         pl.DataFrame(search.outcomes, infer_schema_length=None).write_parquet(temporary, compression="zstd")
@@ -99,6 +91,26 @@ class _Search:
         best = self.best.validation[self.metric]
         log.info("trial %d: %s, %s %.4f; best %.4f", number, algorithm, self.metric, score, best)
         return score
+
+    def found(self) -> Trained:
+        """Return the best. Raises SearchFailed where every trial failed."""
+        if self.best is None:
+            reason = self.outcomes[-1]["reason"]
+            raise SearchFailed(
+                f"a search must train something, every trial failed, the last: {reason}; narrow the space"
+            )
+        return self.best
+
+
+def _space(algorithm: str, search_space: dict[str, Any]) -> dict[str, requested_space.Dimension]:
+    """Return the dimensions that were asked for. Raises InvalidParameter for those that `algorithm` has not."""
+    if search_space and not algorithm:
+        raise InvalidParameter("a search_space is that of one algorithm; give algorithm too")
+    wanted = requested_space.parse(search_space, "search_space")
+    for name, dimension in wanted.items():
+        for value in dimension.ends():
+            fit.checked(algorithm, {name: value})
+    return wanted
 
 
 def _suggest(trial: Any, names: list[str], wanted: dict[str, requested_space.Dimension]) -> tuple[str, dict[str, Any]]:

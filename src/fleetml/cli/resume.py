@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fleetml.settings import Settings
+
+if TYPE_CHECKING:
+    from fleetml.engines.local import Kept
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,11 +46,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if document["state"] == "succeeded" and kept.outcomes.keys() >= set(document["steps"]):
         say(f"run {args.run} succeeded, and all it made is there: nothing to do")
         return 0
-    say(f"keeping {len(kept.outcomes)} finished steps of {len(document['steps'])}")
-    for step, why in kept.stale.items():
-        say(f"  stale: {step} ({why} changed since); kept, --recheck runs it again")
-    for step in kept.damaged:
-        say(f"  damaged: {step}; its result is gone or changed, it runs again")
+    _say_kept(kept, len(document["steps"]))
     job = Job(
         plan,
         records.pipeline,
@@ -59,3 +59,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         resumed=True,
     )
     return execute(job, settings)
+
+
+def _say_kept(kept: Kept, steps: int) -> None:
+    from fleetml.cli.output import say
+
+    say(f"keeping {len(kept.outcomes)} finished steps of {steps}")
+    for step, why in kept.stale.items():
+        say(f"  stale: {step} ({why} changed since); kept, --recheck runs it again")
+    for step in kept.damaged:
+        say(f"  damaged: {step}; its result is gone or changed, it runs again")

@@ -16,7 +16,7 @@ from typing import Any
 
 from fleetml.errors import ConfigurationError
 from fleetml.frozen import frozen
-from fleetml.runners import Command
+from fleetml.runners import Command, pod_scheduling
 
 CONTAINER = "step"
 FEATURES = frozenset(
@@ -75,30 +75,14 @@ def manifest(
     volumes = _Volumes()
     volumes.folders(command, place, folders)
     volumes.asked(asked)
-    container = {
-        "name": CONTAINER,
-        "image": by_digest(command.image.reference, f"image '{command.image.name}'"),
-        ("args" if command.own_entry else "command"): [_literal(word) for word in command.argv],
-        "env": _environment(command, env or {}),
-        "resources": _resources(command),
-        "volumeMounts": volumes.mounts,
-        "securityContext": {
-            **_NOT_PRIVILEGED,
-            "runAsUser": os.getuid(),  # whose folders these are
-            "runAsGroup": os.getgid(),
-            **asked.get("securityContext", {}),
-        },
-        "imagePullPolicy": asked.get("imagePullPolicy", ""),
-    }
-    metadata = asked.get("podMetadata", {})
     spec = {
         "restartPolicy": "Never",
-        "containers": [_without_empty(container)],
+        "containers": [_without_empty(_container(command, volumes, env or {}))],
         "initContainers": [_init_container(each) for each in asked.get("initContainers", ())],
         "volumes": list(volumes.by_name.values()),
         "nodeSelector": asked.get("nodeSelector", {}).get("labels", {}),
-        "tolerations": _tolerations(asked.get("tolerations", ())),
-        "affinity": _affinity(asked),
+        "tolerations": pod_scheduling.tolerations(asked.get("tolerations", ())),
+        "affinity": pod_scheduling.affinity(asked),
         "imagePullSecrets": [{"name": each["secretName"]} for each in asked.get("imagePullSecret", ())],
         "terminationGracePeriodSeconds": math.ceil(grace),
         "activeDeadlineSeconds": math.ceil(command.limits.seconds) if command.limits.seconds else "",
@@ -108,8 +92,27 @@ def manifest(
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": place.namespace, **_without_empty(metadata)},
+        "metadata": {"name": name, "namespace": place.namespace, **_without_empty(asked.get("podMetadata", {}))},
         "spec": _without_empty(spec),
+    }
+
+
+def _container(command: Command, volumes: _Volumes, env: Mapping[str, str]) -> dict[str, Any]:
+    asked = command.platform
+    return {
+        "name": CONTAINER,
+        "image": by_digest(command.image.reference, f"image '{command.image.name}'"),
+        ("args" if command.own_entry else "command"): [_literal(word) for word in command.argv],
+        "env": _environment(command, env),
+        "resources": _resources(command),
+        "volumeMounts": volumes.mounts,
+        "securityContext": {
+            **_NOT_PRIVILEGED,
+            "runAsUser": os.getuid(),  # whose folders these are
+            "runAsGroup": os.getgid(),
+            **asked.get("securityContext", {}),
+        },
+        "imagePullPolicy": asked.get("imagePullPolicy", ""),
     }
 
 
@@ -254,58 +257,6 @@ def _init_container(each: Mapping[str, Any]) -> dict[str, Any]:
             "securityContext": _NOT_PRIVILEGED,
         }
     )
-
-
-def _tolerations(asked: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One setting may hold one toleration or a list of them as JSON."""
-    made: list[dict[str, Any]] = []
-    for each in asked:
-        whole = each.get("tolerationJson", each)
-        made += [dict(one) for one in (whole if isinstance(whole, list) else [whole]) if one]
-    return made
-
-
-def _affinity(asked: Mapping[str, Any]) -> dict[str, Any]:
-    made: dict[str, Any] = {"nodeAffinity": {}, "podAffinity": {}, "podAntiAffinity": {}}
-    required, preferred = (
-        "requiredDuringSchedulingIgnoredDuringExecution",
-        "preferredDuringSchedulingIgnoredDuringExecution",
-    )
-    node = made["nodeAffinity"]
-    for each in asked.get("nodeAffinity", ()):
-        if whole := each.get("nodeAffinityJson"):
-            wanted, liked = whole.get(required, {}), whole.get(preferred, [])
-            if not isinstance(wanted, dict) or not isinstance(liked, list):
-                raise ConfigurationError(f"nodeAffinityJson must be a NodeAffinity of Kubernetes, got {whole}; mend it")
-            terms = wanted.get("nodeSelectorTerms", [])
-        else:
-            term = {key: each[key] for key in ("matchExpressions", "matchFields") if each.get(key)}
-            terms = [term] if term and "weight" not in each else []
-            liked = [{"weight": each["weight"], "preference": term}] if term and "weight" in each else []
-        if terms:
-            node.setdefault(required, {"nodeSelectorTerms": []})["nodeSelectorTerms"] += terms
-        if liked:
-            node.setdefault(preferred, []).extend(liked)
-    for each in asked.get("podAffinity", ()):
-        kind = made["podAntiAffinity" if each.get("anti") else "podAffinity"]
-        term = _pod_affinity_term(each)
-        if "weight" in each:
-            kind.setdefault(preferred, []).append({"weight": each["weight"], "podAffinityTerm": term})
-        else:
-            kind.setdefault(required, []).append(term)
-    return _without_empty(made)
-
-
-def _pod_affinity_term(each: Mapping[str, Any]) -> dict[str, Any]:
-    def selector(what: str) -> dict[str, Any]:
-        expressions, labels = each.get(f"match{what}Expressions", []), each.get(f"match{what}Labels", {})
-        return _without_empty({"matchExpressions": expressions, "matchLabels": labels})
-
-    term = {"labelSelector": selector("Pod"), "namespaceSelector": selector("Namespace")}
-    return {
-        **_without_empty({**term, "namespaces": each.get("namespaces", [])}),
-        "topologyKey": each.get("topologyKey", ""),
-    }
 
 
 def _without_empty(mapping: Mapping[str, Any]) -> dict[str, Any]:

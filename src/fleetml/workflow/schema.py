@@ -21,6 +21,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ID = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"}
 _TEXT = {"type": "string", "pattern": "\\S"}
 _REFERENCE = {"type": "string", "pattern": "^\\$\\{[^}]*\\}$"}
+_FEATURES = {"type": "array", "items": {"$ref": "#/$defs/feature"}}
 _JSON_TYPES = {
     "STRING": "string",
     "NUMBER_INTEGER": "integer",
@@ -133,7 +134,6 @@ def _retry() -> dict[str, Any]:
 
 def training_job() -> dict[str, Any]:
     """Return the schema of a training job."""
-    features = {"type": "array", "items": {"$ref": "#/$defs/feature"}}
     every = dict.fromkeys(name for known in ALGORITHMS.values() for name in known.knows)
     train = parameters.known(Task("x", "MODEL_TRAINING", ""))
     chosen = {name: {"type": _JSON_TYPES[train[name].type]} for name in every}
@@ -146,17 +146,8 @@ def training_job() -> dict[str, Any]:
         "properties": {
             "model_id": _TEXT,
             "name": _TEXT,
-            "dataset": _closed(
-                {
-                    "uri": _TEXT,
-                    "format": {"type": "string", "pattern": "^([Cc][Ss][Vv]|[Pp][Aa][Rr][Qq][Uu][Ee][Tt])$"},
-                    "schema": {"anyOf": [{"type": "object"}, {"type": "array", "items": {"$ref": "#/$defs/column"}}]},
-                    "features": features,
-                    "target": _TEXT,
-                },
-                ("uri",),
-            ),
-            "features": features,
+            "dataset": _closed(_dataset(), ("uri",)),
+            "features": _FEATURES,
             "target": _TEXT,
             "algorithm": {"enum": list(ALGORITHMS)},
             "objective": {"enum": [*OBJECTIVES, *job.FORECASTING]},
@@ -175,6 +166,16 @@ def training_job() -> dict[str, Any]:
             "column": _closed({"name": _TEXT, "type": _TEXT}, ("name", "type")),
             "feature": {"anyOf": [_TEXT, _closed(_feature(), ("name",))]},
         },
+    }
+
+
+def _dataset() -> dict[str, Any]:
+    return {
+        "uri": _TEXT,
+        "format": {"type": "string", "pattern": "^([Cc][Ss][Vv]|[Pp][Aa][Rr][Qq][Uu][Ee][Tt])$"},
+        "schema": {"anyOf": [{"type": "object"}, {"type": "array", "items": {"$ref": "#/$defs/column"}}]},
+        "features": _FEATURES,
+        "target": _TEXT,
     }
 
 

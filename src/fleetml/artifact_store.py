@@ -105,6 +105,25 @@ class ArtifactStore:
             return atomic.read_bytes(place)
         return self._read(name, RESULT)
 
+    def older(self, before: float) -> dict[str, int]:
+        """Return the results in the store that were put there before `before` [s since the epoch], and their bytes."""
+        sizes: dict[str, int] = {}
+        times: dict[str, float] = {}
+        with self._asking("listing it"):
+            for place, known in self._fs.find(self._root, detail=True).items():
+                name, _, file = str(PurePosixPath(place).relative_to(self._root)).partition("/")
+                sizes[name] = sizes.get(name, 0) + int(known["size"])
+                if file in (CONTENTS, RESULT):  # written last
+                    times[name] = max(times.get(name, 0.0), self._fs.modified(place).timestamp())
+        return {name: size for name, size in sizes.items() if times.get(name, before) < before}
+
+    def remove(self, name: str) -> None:
+        """Take a result out of the store, what says that it is whole first."""
+        with self._asking(f"removing {name}"):
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.rm_file(self._at(name, RESULT))
+            self._fs.rm(self._at(name, ""), recursive=True)
+
     def holds(self, entry: Mapping[str, Any]) -> bool:
         """Say whether an artifact is here as it was made, or in the store with the files and sizes it was put with."""
         found = self._inside.match(entry["uri"])

@@ -259,24 +259,28 @@ def test_collecting_beside_runs_takes_nothing_from_them(house: House, pipeline: 
     assert collections > 1
 
 
-def test_a_result_does_not_vanish_under_a_run_that_is_about_to_reuse_it(house: House, pipeline: Pipeline) -> None:
-    """The run's read of the result is stopped half-way by a FIFO, and a collection begins that knows of no user."""
-    environ = {**os.environ, "FLEETML_PROJECT": str(house.settings.project)}
+def test_a_result_does_not_vanish_under_a_run_that_is_about_to_reuse_it(
+    house: House, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's read of the result is stopped half-way, and a collection begins that knows of no user."""
     path = pipeline("def a(): return {'out': 1}\n", {"a": []})
-    assert subprocess.run(command("run", path, "--run-id", "first"), env=environ).returncode == 0
+    plan = load(path)
+    assert run(Job(plan, path, {}, "first"), house.settings) == "succeeded"
     (name,) = house.results
-    place = house.home / "results" / name / "result.json"
-    content = place.read_bytes()
-    place.unlink()
-    os.mkfifo(place)
-    with subprocess.Popen(command("run", path, "--run-id", "second"), env=environ) as going:
-        with place.open("wb") as fifo:
-            collector = threading.Thread(target=lambda: house.collect(days=0, keep_last=1))
+    collector = threading.Thread(target=lambda: house.collect(days=0, keep_last=1))
+    reading, read_bytes = threading.Event(), atomic.read_bytes
+
+    def slowly(place: Path) -> bytes:
+        if place.name == "result.json" and not reading.is_set():
+            reading.set()
             collector.start()
             collector.join(1)  # time to do wrong
-            fifo.write(content)
-        assert going.wait(60) == 0
+        return read_bytes(place)
+
+    monkeypatch.setattr(atomic, "read_bytes", slowly)
+    assert run(Job(plan, path, {}, "second"), house.settings) == "succeeded"
     collector.join()
+    assert reading.is_set()
     assert (house.runs, house.results) == ({"second"}, {name})
     assert Run(house.home, "second").latest()["a"].cached
 

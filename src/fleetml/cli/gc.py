@@ -21,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="runs of each pipeline that stay in any case (default: 1)",
     )
+    parser.add_argument(
+        "--shared",
+        action="store_true",
+        help="also of the artifact store that machines share (FLEETML_STORE): what runs of other machines need is unknown here",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed")
 
 
@@ -30,7 +35,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from fleetml.collect import collect, needed, totals
     from fleetml.report import text
 
-    found = collect(settings, needed(settings), args.older_than, args.keep_last, args.dry_run)
+    found = collect(settings, needed(settings), args.older_than, args.keep_last, args.dry_run, args.shared)
     if args.dry_run:
         for item in found.garbage:
             say(f"{item.kind:<18} {item.name}  {text.size(item.bytes)}")
@@ -49,4 +54,4 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def _plural(noun: str, number: int) -> str:
     if number == 1:
         return noun
-    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}{'es' if noun.endswith('h') else 's'}"

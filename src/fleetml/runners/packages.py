@@ -127,6 +127,27 @@ def _ran(exit: Exit) -> bool:
 
 @contextlib.contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    with place.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    """Keep an environment for this process while the context lasts; that the file is written to tells when it was used."""
+    while True:
+        with place.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if place.exists() and os.path.samestat(os.fstat(lock.fileno()), place.stat()):
+                yield
+                return
+
+
+@contextlib.contextmanager
+def unused(folder: Path, before: float) -> Iterator[list[Path]]:
+    """Yield the environments below `folder` that nobody took since `before` [s since the epoch], each with its lock.
+
+    Nobody gets one of them while the context lasts, so they may be taken away. Raises OSError.
+    """
+    with contextlib.ExitStack() as held:
+        found = []
+        for place in sorted(folder.glob("*.lock")):
+            lock = held.enter_context(place.open("a"))
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if place.stat().st_mtime < before:
+                    found += [made for made in (place.with_suffix(""), place) if made.exists()]
+        yield found

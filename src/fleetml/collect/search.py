@@ -1,124 +1,31 @@
-"""Garbage collection: what is old and needed by nobody goes; what is needed is found by following what is kept.
-
-A run is kept while it is young, among the last of its pipeline, running, or the origin of a registered model. Kept
-runs keep the results that their records name; young cache entries keep theirs; models that are registered or
-deployed keep every result with the bytes they were made of. Unfinished results stay while their run runs.
-Steps may go on meanwhile (`fleetml.results_lock`). What lies in an artifact store that machines share is left alone.
-"""
+"""Finds what is garbage: see `fleetml.collect`."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fleetml import atomic, cache, results_lock
+from fleetml import artifact_store, atomic, cache
 from fleetml.cache.stores import Entry
 from fleetml.errors import ConfigurationError
-from fleetml.frozen import frozen
 from fleetml.records import Run, runs
-from fleetml.serving import deployment
 from fleetml.settings import Settings
 
+if TYPE_CHECKING:
+    from fleetml.collect import Needed
+
 _RESULT = re.compile(r"[A-Za-z0-9_.-]+-[0-9a-f]{16}(?![0-9a-f])")
-_TRASH = ".trash"
 _WRITING = 3600.0  # s after which what is not finished never will be
 
 
-@frozen
-class Needed:
-    """What must stay whatever its age: ids of runs, SHA-256 digests of artifacts, and texts that may name results.
-
-    `active` are the (DAG id, run id) that Airflow runs; None: nobody knows.
-    """
-
-    runs: frozenset[str] = frozenset()
-    digests: frozenset[str] = frozenset()
-    texts: tuple[str, ...] = ()
-    active: frozenset[tuple[str, str]] | None = None
-
-
-@frozen
-class Garbage:
-    """One thing nobody needs: a "run", "result", "unfinished result", "cache entry" or "leftover" of `bytes` bytes."""
-
-    kind: str
-    name: str
-    bytes: int
-
-
-@dataclass
-class Collection:
-    """What was found (`garbage`), and how many runs stay only because a registered model comes from them."""
-
-    garbage: list[Garbage] = field(default_factory=list)
-    kept_for_models: int = 0
-
-
-def needed(settings: Settings) -> Needed:
-    """Ask the registry, the serving folder and the stack's Airflow.
-
-    Raises Unavailable or ConfigurationError where one of them cannot be asked.
-    """
-    from fleetml.serving.registry import Registry
-    from fleetml.stack import runs as stack_runs
-    from fleetml.stack import state
-
-    try:
-        tags = Registry(settings.registry).tags()
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"what the registry needs must be known before anything is removed, {error.name} is not installed here; "
-            "run the command of the ML environment: .venv/ml/bin/fleetml gc"
-        ) from None
-    cards = list(settings.serving_dir.glob(f"models/*/*/{deployment.CARD}"))
-    deployed = [card.sha256 for place in cards if (card := deployment.card(place))]
-    registered = [value for known in tags for name, value in known.items() if name.endswith("_sha256")]
-    stack = state.read(settings.home)
-    alive = stack is not None and "airflow" in stack.services and "airflow" not in stack.dead
-    return Needed(
-        runs=frozenset(known["fleetml.run_id"] for known in tags if "fleetml.run_id" in known),
-        digests=frozenset([*deployed, *registered]),
-        texts=(*(card.read_text(encoding="utf-8") for card in cards), *(json.dumps(known) for known in tags)),
-        active=frozenset(stack_runs.connect(stack).active()) if stack and alive else None,
-    )
-
-
-def collect(
-    settings: Settings, needed: Needed, older_than: float, keep_last: int = 0, dry_run: bool = False
-) -> Collection:
-    """Remove what is older than `older_than` seconds and needed by nobody; with `dry_run` only find it.
-
-    `keep_last` runs of each pipeline stay in any case. Raises OSError.
-    """
-    trash = settings.home / _TRASH / os.urandom(8).hex()
-    with ExitStack() as held, results_lock.alone(settings.home):
-        found = _Search(settings, needed, time.time() - older_than, keep_last)
-        found.run(held)
-        sizes = [Garbage(kind, place.name, _size(place)) for kind, place in found.doomed]
-        if not dry_run:
-            trash.mkdir(parents=True)
-            for number, (_, place) in enumerate(found.doomed):
-                with contextlib.suppress(FileNotFoundError):  # its writer was still alive
-                    place.rename(trash / f"{number}")
-            for key in found.entries:
-                found.store.remove(key)
-    if not dry_run:
-        shutil.rmtree(settings.home / _TRASH)  # what an interrupted collection left goes too
-    entries = [Garbage("cache entry", key, 0) for key in found.entries]
-    return Collection([*sizes, *entries], found.kept_for_models)
-
-
-class _Search:
+class Search:
     """Finds what is garbage, while nobody else is at the results."""
 
     def __init__(self, settings: Settings, needed: Needed, before: float, keep_last: int) -> None:
@@ -142,6 +49,8 @@ class _Search:
         self._find_entries()
         self._find_results()
         self._find_leftovers()
+        self._find_searches()
+        self._find_environments(held)
 
     def _find_runs(self, held: ExitStack) -> None:
         seen: Counter[str] = Counter()
@@ -209,12 +118,19 @@ class _Search:
             elif _changed(place) < self.before and not self._is_of_a_model(place):
                 self.doomed.append(("result", place))
 
-    def _is_of_a_model(self, result: Path) -> bool:
+    def shared(self, store: artifact_store.ArtifactStore) -> dict[str, int]:
+        """Return the results in a store that nobody of this machine needs, and their bytes. Raises what the store raises."""
+        found = store.older(self._begun)
+        free = {name: size for name, size in found.items() if _RESULT.fullmatch(name) and name not in self._used}
+        return {name: size for name, size in free.items() if not self._is_of_a_model(Path(name), store.result)}
+
+    def _is_of_a_model(self, result: Path, read: Callable[[str], bytes] | None = None) -> bool:
         """Say whether one of its artifacts is what a registered or deployed model was made of, or the model itself."""
         if not self.needed.digests:
             return False
         try:
-            made = json.loads(atomic.read_bytes(result / "result.json"))["artifacts"]
+            content = read(result.name) if read else atomic.read_bytes(result / "result.json")
+            made = json.loads(content)["artifacts"]
             return any(item["digest"] in self.needed.digests for items in made.values() for item in items)
         except (OSError, ValueError, KeyError, TypeError):
             return False
@@ -229,6 +145,21 @@ class _Search:
                 before = self._begun if place.name.startswith(".") else self.before
                 if _changed(place) < before and not self._busy:
                     self.doomed.append(("leftover", place))
+
+    def _find_searches(self) -> None:
+        """Records of searches; one stays as long as a model comes from one of its trials."""
+        for place in _listed(self.home / "searches"):
+            trials = f"{place.stem}-trial-"
+            if _changed(place) < self.before and not any(run.startswith(trials) for run in self.needed.runs):
+                self.doomed.append(("search", place))
+
+    def _find_environments(self, held: ExitStack) -> None:
+        """Environments with the packages that components install; one that is wanted again is made again."""
+        from fleetml.runners.packages import unused
+
+        if not self._busy:  # a step that runs may be in any of them
+            found = held.enter_context(unused(self.home / "environments", self._begun))
+            self.doomed += [("environment" if place.is_dir() else "leftover", place) for place in found]
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -249,27 +180,3 @@ def _last_change(records: Run) -> float:
 
 def _files(records: Run) -> list[Path]:
     return [records.folder / "run.json", *(records.folder / "steps").rglob("attempt-*.json")]
-
-
-def _size(place: Path) -> int:
-    return sum(_sizes(place)) if place.is_dir() and not place.is_symlink() else _file_size(place)
-
-
-def _sizes(folder: Path) -> Iterator[int]:
-    for parent, _, files in os.walk(folder):
-        yield from (_file_size(Path(parent, file)) for file in files)
-
-
-def _file_size(place: Path) -> int:
-    with contextlib.suppress(OSError):
-        return place.lstat().st_size
-    return 0
-
-
-def totals(garbage: Iterable[Garbage]) -> dict[str, tuple[int, int]]:
-    """Return how many of each kind there are, and their bytes."""
-    found: dict[str, tuple[int, int]] = {}
-    for item in garbage:
-        number, size = found.get(item.kind, (0, 0))
-        found[item.kind] = (number + 1, size + item.bytes)
-    return found

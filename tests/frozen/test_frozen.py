@@ -1,5 +1,7 @@
 """A frozen class behaves as `dataclasses.dataclass(frozen=True)` makes it behave."""
 
+import copy
+import pickle
 from dataclasses import FrozenInstanceError, asdict, dataclass, field, replace
 
 import pytest
@@ -56,3 +58,41 @@ def test_nobody_changes_an_instance(point, named):
         with pytest.raises(FrozenInstanceError):
             del one.x
         assert one.x == 1
+
+
+@pytest.mark.parametrize(("point", "named"), BOTH)
+def test_arguments_are_those_of_the_class(point, named):
+    assert named(1, 2, label="l").y == 2
+    assert point(x=1).names is not point(x=1).names
+    for given, known in (((), {}), ((1, 2, [], {}, 5), {}), ((1,), {"x": 1}), ((1,), {"z": 1})):
+        with pytest.raises(TypeError):
+            point(*given, **known)
+
+
+@pytest.mark.parametrize("decorator", [frozen, dataclass(frozen=True)])
+def test_what_a_class_does_after_its_fields_are_set(decorator):
+    @decorator
+    class Positive:
+        number: int
+        root: float = field(init=False, default=0.0)
+
+        def __post_init__(self):
+            if self.number < 0:
+                raise ValueError(self.number)
+
+    assert (Positive(4).root, copy.copy(Positive(4)), pickle.loads(pickle.dumps(Whole(4)))) == (
+        0.0,
+        Positive(4),
+        Whole(4),
+    )
+    with pytest.raises(ValueError, match="-1"):
+        Positive(-1)
+    with pytest.raises(TypeError):
+        Positive(1, root=2.0)
+
+
+@frozen
+class Whole:
+    """At the top of a module, where pickle finds it."""
+
+    number: int

@@ -61,7 +61,7 @@ def run(
     return outcome
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class _Attempt:
     """The state of one attempt while it goes on."""
 

@@ -30,11 +30,11 @@ def settings(project: Settings) -> Settings:
 
 
 def run(
-    settings: Settings, run_id: str = "run", cancel: threading.Event | None = None, **given: Any
+    settings: Settings, run_id: str = "run", cancel: threading.Event | None = None, retries: int = 0, **given: Any
 ) -> tuple[str, Run]:
     path = PIPELINES / "starts.yaml"
     plan = load(path)
-    job = local.Job(plan, path, plan.bind(given), run_id, workers=1)
+    job = local.Job(plan, path, plan.bind(given), run_id, workers=1, retries=retries)
     return local.run(job, settings, cancel=cancel), Run(settings.home, run_id)
 
 
@@ -77,10 +77,18 @@ def test_it_fails_when_what_it_started_fails(settings: Settings) -> None:
 )
 @pytest.mark.parametrize("wait", [True, False])
 def test_what_cannot_be_started_is_said(settings: Settings, given: dict[str, Any], message: str, wait: bool) -> None:
-    state, record = run(settings, **given, wait=wait)
+    state, record = run(settings, **given, wait=wait, retries=2)
     assert state == "failed"
-    assert message in (record.latest()["start"].failure or {})["message"]
+    (attempt,) = record.attempts("start")
+    assert attempt.failure is not None
+    assert message in attempt.failure["message"]
+    assert attempt.failure["user_error"]
     assert [folder.name for folder in (settings.home / "runs").iterdir()] == ["run"]
+
+
+def test_what_failed_is_started_again_as_often_as_the_policy_says(settings: Settings) -> None:
+    _, record = run(settings, given={"word": "w", "n": 0}, retries=1)
+    assert [attempt.state for attempt in record.attempts("start")] == ["failed", "failed"]
 
 
 def test_without_waiting_the_other_run_goes_on_by_itself(settings: Settings) -> None:

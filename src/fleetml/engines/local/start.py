@@ -55,11 +55,12 @@ def start(
             records.write(attempt)
             job = _job(wanted, context, workers)
             outcome = _run(wanted, job, context, runner, tell, cancel) if wanted.wait else _spawn(wanted, job, context)
-            failure = f"{attempt.reason} failed" if outcome.state == "failed" else ""
-        except FleetMLError as error:
-            failure = str(error)
-    if failure:
-        said = Failure(step.name, "", failure, log=str(log), resume=context.resume)
+            told = ("", f"{attempt.reason} failed", False)
+        except FleetMLError as error:  # a user's mistake stays one however often it is tried
+            told = (type(error).__name__, str(error), True)
+    if outcome.state == "failed":
+        kind, message, user_error = told
+        said = Failure(step.name, kind, message, user_error=user_error, log=str(log), resume=context.resume)
         outcome = replace(outcome, failure=said)
     outcome = replace(outcome, attempt=number, seconds=time.time() - attempt.started)
     record_end(records, attempt, outcome)

@@ -8,8 +8,9 @@ from typing import Any
 from components.drift.folder import existing
 from fleetml import atomic
 from fleetml.component import Artifact
+from fleetml.serving import deployment
 
-VERDICTS, TEXTFILE = "monitor", "metrics/monitor.prom"
+VERDICTS, TEXTFILE = "monitor", f"{deployment.METRICS}/monitor.prom"
 
 
 def publish(

@@ -224,3 +224,10 @@ def test_prometheus_is_told(ask: Http, stub: GRPCInferenceServiceStub) -> None:
     assert 'model_prediction_latency_seconds_bucket{le="0.01",model="bandwidth",role="champion",version="1"}' in text
     assert 'grpc_method="ModelInfer",grpc_service="inference.GRPCInferenceService"' in text
     assert 'model_version_info{model="bandwidth",role="champion",version="1"} 1.0' in text
+
+
+def test_prometheus_is_told_what_others_left(ask: Http, root: Path) -> None:
+    figure = 'model_data_drift_score{model="bandwidth"} 0.4\n'
+    (root / "metrics").mkdir()
+    (root / "metrics/monitor.prom").write_text(figure)
+    assert ask("GET", "/metrics")[1].decode().endswith(figure)

@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "promote": ("fleetml.cli.promote", "serve a version of a model alone, at once"),
     "rollback": ("fleetml.cli.rollback", "end a rollout, or serve the previous version again"),
     "split": ("fleetml.cli.split", "have a version answer a fixed share of the VMs"),
+    "monitor": ("fleetml.cli.monitor", "look for drift and bad forecasts of a served model now, retrain if it is due"),
+    "observe": ("fleetml.cli.observe", "take in what became true, for forecasts to be judged by"),
     "submit": ("fleetml.cli.submit", "submit a pipeline to a Kubeflow Pipelines cluster"),
 }
 INTERRUPTED, INTERNAL = 130, 70

@@ -4,6 +4,7 @@
     server.json                            what the running server has loaded, or why it refused
     models/<name>/<version>/model.onnx     the graph, model.json (MASE, confidence, digest) and reference.parquet
     predictions/model=<name>/date=…/       the prediction log
+    metrics/*.prom                         what /metrics of the server tells besides its own
 
 Every file is written aside and renamed. Writers of ``deployment.json`` hold a lock, so that two models deployed at
 once do not lose each other.
@@ -31,6 +32,7 @@ GRAPH = "model.onnx"
 CARD = "model.json"
 REFERENCE = "reference.parquet"
 PREDICTIONS = "predictions"
+METRICS = "metrics"
 MODES = ("canary", "ab", "shadow")
 _FORMAT = "fleetml/deployment/2"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

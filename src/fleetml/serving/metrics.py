@@ -6,6 +6,7 @@ is imported), and whichever of them is asked tells the sum.
 
 import functools
 import os
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY as ALONE
@@ -51,13 +52,13 @@ def observe_batch(model: str, rows: int, waiting: int) -> None:
     _queue(model).set(waiting)
 
 
-def exposition() -> bytes:
-    """Return all figures in Prometheus' text format, of all workers where there are several."""
+def exposition(textfiles: Path) -> bytes:
+    """Return all figures in Prometheus' text format, of all workers where there are several, and what others left as ``*.prom``."""
     registry: Any = ALONE
     if os.environ.get(FOLDER):
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)
-    return generate_latest(registry)
+    return generate_latest(registry) + b"".join(file.read_bytes() for file in sorted(textfiles.glob("*.prom")))
 
 
 def gone(pid: int) -> None:

@@ -91,7 +91,8 @@ async def running(options: Options, shared: bool = False, status: str = deployme
     if admission.tokens:
         tasks.append(asyncio.create_task(_follow(admission.tokens)))
     try:
-        async with rest.listening(App(inference, admission, limits.request_seconds), http, options, DRAIN_SECONDS):
+        app = App(inference, admission, limits.request_seconds, options.root / deployment.METRICS)
+        async with rest.listening(app, http, options, DRAIN_SECONDS):
             yield address
             await checks.enter_graceful_shutdown()
             await server.stop(DRAIN_SECONDS)

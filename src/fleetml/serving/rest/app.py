@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 from fleetml.errors import FleetMLError, InvalidParameter
@@ -79,10 +80,11 @@ class Call:
 class App:
     """Answers HTTP requests from `inference`; those that take longer than `seconds` have expired."""
 
-    def __init__(self, inference: Inference, admission: Admission, seconds: float) -> None:
+    def __init__(self, inference: Inference, admission: Admission, seconds: float, textfiles: Path) -> None:
         self._inference = inference
         self._admission = admission
         self._seconds = seconds
+        self._textfiles = textfiles
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
@@ -172,7 +174,7 @@ class App:
         return Response(messages.encode(describe.SERVER))
 
     async def _metrics(self, call: Call) -> Response:
-        said = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition)
+        said = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition, self._textfiles)
         return Response(said, content_type=b"text/plain; version=0.0.4; charset=utf-8")
 
 

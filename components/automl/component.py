@@ -1,4 +1,4 @@
-"""The KFP edge of AutoML."""
+"""The KFP edges of AutoML."""
 
 from kfp import dsl
 
@@ -18,3 +18,17 @@ def automl(
 ) -> dsl.ContainerSpec:
     """Search a tabular forecaster: linear, random forest, XGBoost, LightGBM, MLP."""
     return step("components.automl.automl:automl")
+
+
+@dsl.container_component
+def automl_placement(
+    train: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+    leaderboard: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+    trials: int = 40,
+    timeout_seconds: int = 120,
+    seed: int = 0,
+) -> dsl.ContainerSpec:
+    """Search the weights of a placement policy in simulated fillings of a cluster."""
+    return step("components.automl.placement:automl_placement")

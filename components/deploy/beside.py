@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from components.deploy import smoke
+from components.deploy.smoke import Trial
 from fleetml.errors import StepFailed, Unavailable
-from fleetml.learn.forecaster import Forecaster
-from fleetml.learn.windows import Windows
 from fleetml.serving import deployment
 from fleetml.serving.deployment import Card
 from fleetml.serving.rollout import actions
@@ -18,15 +17,13 @@ SHARES = {"canary": Policy().steps[0], "ab": 0.5, "shadow": 1.0}
 """Of the VMs, at the begin of a rollout."""
 
 
-def begin(
-    place: Place, card: Card, forecaster: Forecaster, held_out: Windows, address: str, mode: str
-) -> dict[str, Any]:
+def begin(place: Place, card: Card, trial: Trial, address: str, mode: str) -> dict[str, Any]:
     """Begin a rollout of an installed version; return what the smoke test measured.
 
     With an `address` its server must have loaded the version when this returns; else the rollout is ended again.
     Raises InvalidParameter, StepFailed, Unavailable.
     """
-    found = smoke.alone(place.root, card, forecaster, held_out)
+    found = smoke.alone(place.root, card, trial)
     actions.begin(place, card.name, card.version, mode, SHARES.get(mode, 0.0), "a new version passed the gate")
     made = deployment.read(place.root)[card.name].rollout
     if address and made:

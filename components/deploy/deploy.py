@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.deploy import beside, smoke
+from components.deploy import beside, scoring, smoke
+from components.deploy.trials import Forecasts
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
 from fleetml.errors import ConfigurationError, InvalidData
@@ -68,7 +69,19 @@ def deploy(
 def _deploy(
     model: Artifact, test: Artifact, train: Artifact, name: str, version: str, place: Place, address: str, rollout: str
 ) -> tuple[dict[str, Any], str]:
-    root = place.root
+    kind = model.metadata.get("kind", "forecaster")
+    install = _forecaster if kind == "forecaster" else scoring.install
+    card, trial = install(place.root, name, version, model, test, train)
+    found = beside.begin(place, card, trial, address, rollout) if rollout else _at_once(place, card, trial, address)
+    endpoint = address or f"not running; start it: python -m fleetml.serving --dir {place.root}"
+    known = {"held_out_mase": card.mase or "unknown"} if kind == "forecaster" else {}
+    return {**found, "confidence": card.confidence, **known, "version": version}, endpoint
+
+
+def _forecaster(
+    root: Path, name: str, version: str, model: Artifact, test: Artifact, train: Artifact
+) -> tuple[Card, smoke.Trial]:
+    """Install a forecaster with what live traffic is compared with; return what it is to be asked."""
     held_out = windows.load(test.path)
     forecaster = Forecaster(model.path)
     if forecaster.meta.target != name:
@@ -76,28 +89,22 @@ def _deploy(
             f"model {name} must forecast {name}, got a graph that forecasts {forecaster.meta.target}; "
             "give the model the name of its target"
         )
-    mase = held_out_mase(forecaster, held_out)
-    card = Card(name, version, deployment.digest(model.path), mase, model.metadata)
+    card = Card(name, version, deployment.digest(model.path), held_out_mase(forecaster, held_out), model.metadata)
     folder = deployment.install(root, card, {deployment.GRAPH: model.path})
     write_reference(windows.load(train.path), forecaster, folder / deployment.REFERENCE)
-    if rollout:
-        found = beside.begin(place, card, forecaster, held_out, address, rollout)
-    else:
-        found = _at_once(place, card, forecaster, held_out, address)
-    endpoint = address or f"not running; start it: python -m fleetml.serving --dir {root}"
-    return {**found, "confidence": card.confidence, "held_out_mase": mase or "unknown", "version": version}, endpoint
+    return card, Forecasts(forecaster, held_out)
 
 
-def _at_once(place: Place, card: Card, forecaster: Forecaster, held_out: Windows, address: str) -> dict[str, Any]:
+def _at_once(place: Place, card: Card, trial: smoke.Trial, address: str) -> dict[str, Any]:
     """Serve a version alone; return what the smoke test measured."""
     root = place.root
     if not address:
-        found = smoke.alone(root, card, forecaster, held_out)
+        found = smoke.alone(root, card, trial)
         before = deployment.point(root, card.name, card.version)
     else:
         before = deployment.point(root, card.name, card.version)
         try:
-            found = smoke.live(root, address, card, forecaster, held_out)
+            found = smoke.live(root, address, card, trial)
         except BaseException:
             deployment.restore(root, card.name, before)
             raise

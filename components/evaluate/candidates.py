@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fleetml.component import Artifact
 from fleetml.learn.baselines import BASELINES
+from fleetml.learn.judges import Judge
 from fleetml.learn.windows import Meta
 
 CHAMPION = "champion"
@@ -15,6 +17,14 @@ CHAMPION = "champion"
 def graphs(meta: Meta, models: Mapping[str, Artifact], champion_version: str) -> dict[str, bytes]:
     """Return each candidate's graph by name; inputs are named ``<candidate>_model``, an absent champion is left out."""
     naive = {name: build(meta).SerializeToString() for name, build in BASELINES.items()}
+    return {**naive, **_learnt(models, champion_version)}
+
+
+def scoring(by: Judge, held_out: Any, models: Mapping[str, Artifact], champion_version: str) -> dict[str, bytes]:
+    """The same of a kind that scores rows: its baselines, then what was learnt."""
+    return {**by.baselines(held_out), **_learnt(models, champion_version)}
+
+
+def _learnt(models: Mapping[str, Artifact], champion_version: str) -> dict[str, bytes]:
     named = {name.removesuffix("_model"): Path(artifact.path) for name, artifact in models.items()}
-    learnt = {name: path.read_bytes() for name, path in named.items() if name != CHAMPION or champion_version}
-    return {**naive, **learnt}
+    return {name: path.read_bytes() for name, path in named.items() if name != CHAMPION or champion_version}

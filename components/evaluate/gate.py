@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import onnx
@@ -12,7 +14,28 @@ from components.evaluate import candidates
 from components.evaluate.candidates import CHAMPION
 from fleetml.component import Artifact
 from fleetml.errors import FleetMLError
-from fleetml.learn import graph, windows
+from fleetml.learn import graph, judges, scorer, windows
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The figure that decides, what it is called, and whether more of it is better."""
+
+    key: str = "mase"
+    title: str = "MASE"
+    more_is_better: bool = False
+
+    @classmethod
+    def of(cls, scores: Mapping[str, Any]) -> Measure:
+        """Return the measure that a scores document names; one without is a forecaster's."""
+        if "measure" not in scores:
+            return cls()
+        return cls(scores["measure"], scores["measure"].replace("_", " "), scores["more_is_better"])
+
+    def loss(self, entry: Mapping[str, Any]) -> float:
+        """Return what is to be small; a figure that is no number is the worst."""
+        value = float(entry[self.key])
+        return math.inf if math.isnan(value) else -value if self.more_is_better else value
 
 
 class NothingWithinBudget(FleetMLError):
@@ -30,19 +53,26 @@ def gate(
     **models: Artifact,
 ) -> dict[str, Any]:
     """Return promote, winner and reason, and write the winner's graph. Raises NothingWithinBudget."""
-    judged = json.loads(scores.path.read_text())["candidates"]
-    winner = best(judged, latency_budget_ms, size_budget_mb)
-    promote, reason = decide(judged, winner, champion_version)
-    content = candidates.graphs(windows.load(test.path).meta, models, champion_version)[winner]
+    document = json.loads(scores.path.read_text())
+    judged, by = document["candidates"], Measure.of(document)
+    winner = best(judged, latency_budget_ms, size_budget_mb, by)
+    promote, reason = decide(judged, winner, champion_version, by)
     entry = judged[winner]
-    known = models[f"{winner}_model"].metadata if f"{winner}_model" in models else {}
-    graph.publish(onnx.load_from_string(content), model, **_rest(known), candidate=winner, test_mase=entry["mase"])
-    metrics.log(winner=f"{winner} ({entry['family']})", mase=round(entry["mase"], 4), promote=promote)
+    known = _rest(models[f"{winner}_model"].metadata) if f"{winner}_model" in models else {}
+    said = {**known, "candidate": winner, f"test_{by.key}": entry[by.key]}
+    if "kind" in document:
+        judge = judges.of(document["kind"])
+        found = candidates.scoring(judge, judge.read(test.path), models, champion_version)
+        scorer.publish(found[winner], model, **said)
+    else:
+        graphs = candidates.graphs(windows.load(test.path).meta, models, champion_version)
+        graph.publish(onnx.load_from_string(graphs[winner]), model, **said)
+    metrics.log(winner=f"{winner} ({entry['family']})", **{by.key: round(entry[by.key], 4)}, promote=promote)
     return {"promote": promote, "winner": winner, "reason": reason}
 
 
-def best(judged: Mapping[str, Mapping[str, Any]], latency_ms: float, size_mb: float) -> str:
-    """Return the name of the least MASE within both budgets; of equals the smaller graph."""
+def best(judged: Mapping[str, Mapping[str, Any]], latency_ms: float, size_mb: float, by: Measure = Measure()) -> str:
+    """Return the name of the best within both budgets; of equals the smaller graph."""
     rivals = {name: entry for name, entry in judged.items() if name != CHAMPION}
     inside = {
         name: entry
@@ -58,28 +88,26 @@ def best(judged: Mapping[str, Mapping[str, Any]], latency_ms: float, size_mb: fl
             f"a model must answer within {latency_ms} ms (p99) and be at most {size_mb} MB, none does: {said}; raise "
             "latency_budget_ms or size_budget_mb"
         )
-    return min(inside, key=lambda name: (inside[name]["mase"], inside[name]["size_bytes"]))
+    return min(inside, key=lambda name: (by.loss(inside[name]), inside[name]["size_bytes"]))
 
 
-def decide(judged: Mapping[str, Mapping[str, Any]], winner: str, champion_version: str) -> tuple[bool, str]:
+def decide(
+    judged: Mapping[str, Mapping[str, Any]], winner: str, champion_version: str, by: Measure = Measure()
+) -> tuple[bool, str]:
     """Say whether the winner replaces the champion, and why in one sentence. A tie keeps the champion."""
-    mase = judged[winner]["mase"]
+    won = f"{by.title} {judged[winner][by.key]:.4f}"
     if not champion_version:
-        return True, f"{winner} wins with MASE {mase:.4f}; there is no champion yet"
+        return True, f"{winner} wins with {won}; there is no champion yet"
     if CHAMPION not in judged:
-        return True, f"{winner} wins with MASE {mase:.4f}; champion {champion_version} does not fit these windows"
-    reigning = judged[CHAMPION]["mase"]
-    if mase < reigning:
-        return (
-            True,
-            f"{winner} (MASE {mase:.4f}) beats champion {champion_version} ({reigning:.4f}) on the same windows",
-        )
-    return (
-        False,
-        f"champion {champion_version} (MASE {reigning:.4f}) stays: {winner} has {mase:.4f} on the same windows",
-    )
+        return True, f"{winner} wins with {won}; champion {champion_version} does not fit this test"
+    reigning = f"{judged[CHAMPION][by.key]:.4f}"
+    if by.loss(judged[winner]) < by.loss(judged[CHAMPION]):
+        return True, f"{winner} ({won}) beats champion {champion_version} ({reigning}) on the same test"
+    return False, f"champion {champion_version} ({by.title} {reigning}) stays: {winner} has {won} on the same test"
 
 
 def _rest(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What the search noted of its model, but for what `publish` writes anew."""
-    return {key: value for key, value in metadata.items() if key not in ("family", "hyperparameters", "size_bytes")}
+    return {
+        key: value for key, value in metadata.items() if key not in ("kind", "family", "hyperparameters", "size_bytes")
+    }

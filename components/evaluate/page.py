@@ -23,13 +23,38 @@ def render(scores: Mapping[str, Any], steps: Mapping[str, Values]) -> str:
     """Return the page of a scores document; `steps` are each candidate's errors by step of the horizon."""
     ranked = sorted(scores["candidates"].items(), key=lambda item: item[1]["mase"])
     rows = "".join(_row(name, entry) for name, entry in ranked)
+    bars = _bars(ranked, "mase", "MASE on the held-out windows (less is better)")
     return (
         f"<!doctype html><meta charset=utf-8><title>Candidates</title><style>{_STYLE}</style>"
         f"<h1>{html.escape(scores['target'])}: {len(ranked)} candidates</h1>"
         f"<p>{scores['windows']} held-out windows of {scores['vms']} VMs, {scores['horizon']} steps of "
         f"{scores['step_seconds']} s each. MASE: mean absolute error over that of seasonal naive on the training span.</p>"
         f"<table><tr><th>candidate<th>family<th>MASE<th>MAE<th>p99 ms<th>kB</tr>{rows}</table>"
-        f"{_svg(_bars(ranked))}{_svg(_by_step(steps, scores['step_seconds']))}{_svg(_spread(ranked))}"
+        f"{_svg(bars)}{_svg(_by_step(steps, scores['step_seconds']))}{_svg(_spread(ranked))}"
+    )
+
+
+def table(scores: Mapping[str, Any]) -> str:
+    """Return the page of a scores document of a kind that scores rows: all figures, and the one that decides drawn."""
+    measure = str(scores["measure"])
+    ranked = sorted(scores["candidates"].items(), key=lambda item: item[1][measure], reverse=scores["more_is_better"])
+    first = ranked[0][1]
+    shown = [measure, *(key for key, value in first.items() if isinstance(value, int | float) and key != measure)]
+    head = "".join(f"<th>{html.escape(key.replace('_', ' '))}" for key in shown)
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}<td>{html.escape(entry['family'])}"
+        + "".join(f"<td>{entry[key]:.5g}" for key in shown)
+        for name, entry in ranked
+    )
+    tested = ", ".join(
+        f"{value} {key}" for key, value in scores.items() if isinstance(value, int) and key != "more_is_better"
+    )
+    title = measure.replace("_", " ")
+    figure = _bars(ranked, measure, f"{title} ({'more' if scores['more_is_better'] else 'less'} is better)")
+    return (
+        f"<!doctype html><meta charset=utf-8><title>Candidates</title><style>{_STYLE}</style>"
+        f"<h1>{html.escape(str(scores['kind']))}: {len(ranked)} candidates</h1><p>Judged on {html.escape(tested)}.</p>"
+        f"<table><tr><th>candidate<th>family{head}</tr>{rows}</table>{_svg(figure)}"
     )
 
 
@@ -40,9 +65,9 @@ def _row(name: str, entry: Mapping[str, Any]) -> str:
     )
 
 
-def _bars(ranked: list[tuple[str, Mapping[str, Any]]]) -> Figure:
-    figure, axes = _axes("MASE on the held-out windows (less is better)")
-    names, values = [name for name, _ in ranked][::-1], [entry["mase"] for _, entry in ranked][::-1]
+def _bars(ranked: list[tuple[str, Mapping[str, Any]]], measure: str, title: str) -> Figure:
+    figure, axes = _axes(title)
+    names, values = [name for name, _ in ranked][::-1], [entry[measure] for _, entry in ranked][::-1]
     axes.bar_label(axes.barh(names, values, color="#4c78a8"), fmt="%.3f", padding=3)
     return figure
 

@@ -1,4 +1,4 @@
-"""The KFP edge of ingest."""
+"""The KFP edges of ingest."""
 
 from kfp import dsl
 
@@ -16,3 +16,14 @@ def ingest(
 ) -> dsl.ContainerSpec:
     """Read VM metrics into the canonical table; reads the outside world, so compile it with caching off."""
     return step("components.ingest.ingest:ingest")
+
+
+@dsl.container_component
+def ingest_cluster(
+    data: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+    nodes: str = "",
+    pods: str = "",
+) -> dsl.ContainerSpec:
+    """Read a cluster's nodes and pods; reads the outside world, so compile it with caching off."""
+    return step("components.ingest.cluster:ingest_cluster")

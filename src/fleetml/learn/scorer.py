@@ -86,6 +86,11 @@ def describe(metadata: Mapping[str, str]) -> Description:
         ) from error
 
 
+def family(graph: bytes) -> str:
+    """Return the family that a graph says it is of. Raises InvalidGraph."""
+    return describe({prop.key: prop.value for prop in onnx.load_from_string(graph).metadata_props}).family
+
+
 def publish(model: bytes, artifact: Artifact, **metadata: Any) -> None:
     """Write a finished graph as a Model artifact with kind, family, hyperparameters, size_bytes and `metadata`."""
     with aside(artifact.path) as temporary:

@@ -1,0 +1,1 @@
+"""train: a model of fixed shape, without a search."""

@@ -1,0 +1,20 @@
+"""The KFP edge of train."""
+
+from kfp import dsl
+
+from components.edge import step
+
+
+@dsl.container_component
+def train_anomaly(
+    train: dsl.Input[dsl.Dataset],
+    val: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    width: int = 48,
+    epochs: int = 8,
+    alarms_per_vm_week: float = 1.0,
+    seed: int = 0,
+) -> dsl.ContainerSpec:
+    """Train a small network that tells true rows of metrics from ones with metrics replaced, and calibrate it."""
+    return step("components.train.anomaly:train_anomaly")

@@ -50,6 +50,30 @@ def test_nor_does_one_that_starts_a_daemon_without_our_environment(project: Sett
     assert wait_until(lambda: _is_over(int(lines[-1])), 5, 0.02)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of processes are read from /proc")
+@pytest.mark.parametrize("changed", ["-S -R 5000000", "-S -R 1099511627776"])
+def test_nor_does_one_whose_limits_were_changed(project: Settings, changed: str) -> None:
+    lines: list[str] = []
+    daemon = f"ulimit {changed}; setsid sleep 600 >/dev/null 2>&1 & echo $!; sleep 0.1"
+    command = Command(("bash", "-c", daemon), Images(project.project).resolve("fleetml/ml"))
+    assert SubprocessRunner().run(command, lines.append, threading.Event()).succeeded
+    assert wait_until(lambda: _is_over(int(lines[-1])), 5, 0.02)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of processes are read from /proc")
+def test_of_processes_of_others_no_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not strays.tool("prlimit"):
+        pytest.skip("util-linux is not here, so variables alone mark the processes of a step")
+    read: list[str] = []
+    monkeypatch.setattr(strays, "_told", lambda pid, what: read.append(f"{pid}/{what}") or b"")
+    with subprocess.Popen(["sleep", "600"]) as other:
+        strays.kill(strays.folder(tmp_path))
+        assert f"{other.pid}/environ" not in read
+        strays.kill(strays.folder(tmp_path), thorough=True)
+        assert f"{other.pid}/environ" in read
+        other.kill()
+
+
 ENGINE = """
 import pathlib, sys, threading
 from fleetml.images import Images

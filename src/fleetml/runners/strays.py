@@ -32,13 +32,15 @@ def folder(place: Path) -> Path:
 
 def marked(folder: Path, *command: str) -> tuple[str, ...]:
     """Return what runs the command with the mark of the step's folder; where util-linux is missing the variable alone does."""
+    limit = limit_of(folder)
+    return (tool("prlimit"), f"--rttime={limit}:", "--", *command) if _can_be_limited(limit) else command
+
+
+def _can_be_limited(limit: int) -> bool:
     import resource
 
-    limit, highest = limit_of(folder), resource.getrlimit(_RTTIME)[1]
-    prlimit = tool("prlimit")
-    if not prlimit or (highest != resource.RLIM_INFINITY and highest < limit):  # a lower limit is set here already
-        return command
-    return (prlimit, f"--rttime={limit}:", "--", *command)
+    highest = resource.getrlimit(_RTTIME)[1]  # a lower one may be set here already
+    return bool(tool("prlimit")) and (highest == resource.RLIM_INFINITY or highest >= limit)
 
 
 @functools.cache
@@ -53,10 +55,15 @@ def tool(name: str) -> str:
     return (shutil.which(name, path="/usr/bin:/bin") or "") if sys.platform == "linux" else ""
 
 
-def kill(folder: Path) -> None:
-    """Kill all processes that carry the marks of a step's folder."""
+def kill(folder: Path, thorough: bool = False) -> None:
+    """Kill all processes that carry one of the marks of a step's folder.
+
+    The variables of a process are read only where its limit, a tenth of the work, does not tell: it is another one than
+    usual, or the step got none. `thorough`: of every process.
+    """
+    thorough = thorough or not _can_be_limited(limit_of(folder))
     for _ in range(_PASSES):
-        found = list(_marked(folder))
+        found = list(_marked(folder, thorough))
         for pid in found:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -76,7 +83,7 @@ def _swept(place: Path, pid: int) -> None:
     for left in place.glob("fleetml-step-*") if sys.platform == "linux" else ():
         name = _NAME.match(left.name)
         if name and not _is_alive(name["engine"]):
-            kill(left)
+            kill(left, thorough=True)
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -112,18 +119,24 @@ def limit_of(folder: Path) -> int:
     return int(name["limit"]) if name else 0
 
 
-def _marked(folder: Path) -> Iterator[int]:
-    variable = f"{MARK}={folder}".encode()
-    limit = re.compile(rb"Max realtime timeout +%d " % limit_of(folder))
+def _marked(folder: Path, thorough: bool) -> Iterator[int]:
+    import resource
+
+    variable, limit = f"{MARK}={folder}".encode(), limit_of(folder)
     for pid in filter(str.isdigit, os.listdir("/proc")) if sys.platform == "linux" else ():  # noqa: PTH208
         with contextlib.suppress(OSError):
-            marked = limit.search(_told(pid, "limits")) or variable in _told(pid, "environ").split(b"\0")
+            try:
+                found = resource.prlimit(int(pid), _RTTIME)[0]
+            except PermissionError:  # it may be another user's; what may be read of that tells
+                found = 0
+            unusual = thorough or found != resource.RLIM_INFINITY
+            marked = found == limit or (unusual and variable in _told(pid, "environ").split(b"\0"))
             if marked and b"\nState:\tZ" not in _told(pid, "status"):
                 yield int(pid)
 
 
 def _told(pid: str, what: str) -> bytes:
-    """Return a file of a process. By hand, for there are some hundred of them at the end of every step."""
+    """Return a file of a process. By hand, for there may be some hundred of them at the end of every step."""
     file = os.open(f"/proc/{pid}/{what}", os.O_RDONLY)
     try:
         return os.read(file, _ENOUGH)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fleetml.errors import ConfigurationError
-from fleetml.runners import choice
+from fleetml.runners import Exit, choice
 from fleetml.runners.subprocess import SubprocessRunner
 from fleetml.settings import Settings
 
@@ -16,7 +16,7 @@ class Engine:
     """A runner of containers that knows one image."""
 
     def run(self, command, on_line, cancel):
-        raise NotImplementedError
+        return Exit(0)
 
     def pin(self, reference: str, local: bool) -> str:
         return f"sha256:{reference}"

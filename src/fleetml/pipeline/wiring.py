@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import field, replace
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fleetml.errors import InvalidParameter, InvalidPipeline, UnsupportedConstruct
-from fleetml.frozen import frozen
+from fleetml.frozen import field, frozen, replace
 from fleetml.pipeline import placeholders
 from fleetml.pipeline.definitions import Interface
 from fleetml.pipeline.model import (
@@ -157,22 +156,30 @@ def fitted(parameter: Parameter, got: Typed | None, place: str) -> Typed:
         raise InvalidPipeline(
             f"{place}: the required parameter {parameter.name!r} is not given; give it in pipeline.py"
         )
-    if got is not None and isinstance(source, Constant) and got.type == "STRING" != parameter.type:
-        # An item of a loop is declared a text where nothing tells more of the list; the value tells whether it fits.
-        try:
-            return Typed(Constant(parse_parameter(source.value, parameter.type, place)), parameter.type)
-        except InvalidParameter as error:
-            raise InvalidPipeline(f"{error}; mend the list that is looped over") from None
-    if got is not None and got.type and got.type != parameter.type and not {got.type, parameter.type} <= _NUMBERS:
-        raise InvalidPipeline(f"{place} must be {parameter.type}, got {got.type}; connect an output of that type")
+    declared = got.type if got else ""
     if isinstance(source, Constant):
-        try:
-            source = Constant(cast(source.value, parameter.type, place))
-        except InvalidParameter as error:
-            raise InvalidPipeline(f"{error}; mend the value in pipeline.py") from None
+        return Typed(_constant(source, declared, parameter.type, place), parameter.type)
+    if declared and declared != parameter.type and not {declared, parameter.type} <= _NUMBERS:
+        raise InvalidPipeline(f"{place} must be {parameter.type}, got {declared}; connect an output of that type")
     if isinstance(source, PipelineInput) and source.default is ABSENT:
         source = replace(source, default=parameter.default)
     return Typed(source, parameter.type)
+
+
+def _constant(source: Constant, declared: str, wanted: str, place: str) -> Constant:
+    """Return a known value as the type that is wanted; `declared` is the one it comes with, "" where nothing tells."""
+    fit: Callable[[Any, str, str], Any]
+    if declared == "STRING" != wanted:
+        # An item of a loop is declared a text where nothing tells more of the list; the value tells whether it fits.
+        fit, remedy = parse_parameter, "mend the list that is looped over"
+    elif declared and declared != wanted and not {declared, wanted} <= _NUMBERS:
+        raise InvalidPipeline(f"{place} must be {wanted}, got {declared}; connect an output of that type")
+    else:
+        fit, remedy = cast, "mend the value in pipeline.py"
+    try:
+        return Constant(fit(source.value, wanted, place))
+    except InvalidParameter as error:
+        raise InvalidPipeline(f"{error}; {remedy}") from None
 
 
 def _fitting(artifact: ArtifactDefinition, got: Typed | None, place: str) -> Typed:

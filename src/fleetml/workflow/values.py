@@ -82,17 +82,21 @@ def _tune(known: Values, given: Values, place: str) -> None:
     algorithm = known.get("algorithm", "")
     if algorithm:
         one_of(algorithm, ALGORITHMS, f"{place}.algorithm")
-    if not known.get("search_space"):
-        return
-    if not given.get("algorithm"):
-        raise InvalidWorkflow(f"{place}.search_space: is that of one algorithm, none is given; give algorithm too")
+    if space := known.get("search_space"):
+        if not given.get("algorithm"):
+            raise InvalidWorkflow(f"{place}.search_space: is that of one algorithm, none is given; give algorithm too")
+        _search_space(algorithm, space, f"{place}.search_space")
+
+
+def _search_space(algorithm: str, wanted: Any, place: str) -> None:
+    """Check a space; the ends of its dimensions as far as the algorithm is known before the run."""
     try:
-        space = requested_space.parse(known["search_space"], f"{place}.search_space")
+        space = requested_space.parse(wanted, place)
     except InvalidParameter as error:
         raise InvalidWorkflow(str(error)) from None
     for name, dimension in space.items() if algorithm else ():
         for value in dimension.ends():
-            _hyperparameters(algorithm, {name: value}, f"{place}.search_space")
+            _hyperparameters(algorithm, {name: value}, place)
 
 
 def _validate(known: Values, given: Values, place: str) -> None:

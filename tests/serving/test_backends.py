@@ -49,5 +49,5 @@ def test_arrays_that_do_not_fit_raise(backend: backends.Backend, graph: Callable
 
 
 def test_another_name_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="cpu, cuda, got 'abacus'"):
+    with pytest.raises(ConfigurationError, match="cpu, cuda, tensorrt, got 'abacus'"):
         backends.choose("abacus")

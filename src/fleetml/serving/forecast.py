@@ -1,5 +1,6 @@
 """The kind forecaster: a VM's history in, its forecast out (docs/adr/0002)."""
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,11 +115,10 @@ def _history(model: Model, values: Sequence[float]) -> Floats:
             f"{model.name} version {model.version}, got {len(values)}; "
             f"send {context - len(values)} more, older ones first"
         )
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
-        row = np.array(values[-context:], dtype=np.float32)
-    wrong = ~(np.isfinite(row) & (row >= 0))
-    if wrong.any():
-        place = int(wrong.argmax())
+    # Half the time of numpy.array; what float32 cannot hold becomes infinite, and is refused
+    row = np.frombuffer(array("f", values[-context:]), np.float32)
+    if not (row.min() >= 0 and row.max() < np.inf):  # neither holds for NaN
+        place = int((~(np.isfinite(row) & (row >= 0))).argmax())
         raise InvalidParameter(
             f"the history must be finite and not negative, got {values[-context + place]} "
             f"at place {place - context} from its end; fill gaps with the value before"

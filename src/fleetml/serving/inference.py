@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic, perf_counter
@@ -13,6 +13,7 @@ import numpy as np
 from fleetml.errors import InvalidParameter
 from fleetml.serving import metrics, tensors
 from fleetml.serving.backends import Arrays
+from fleetml.serving.batch import in_order, placed
 from fleetml.serving.batching import Batcher
 from fleetml.serving.caching import Cache
 from fleetml.serving.errors import Expired, Overloaded, UnknownModel
@@ -76,7 +77,7 @@ class Inference:
         own methods raise.
         """
         now = datetime.now(UTC)
-        logged = not probe and (self._log_share >= 1 or random.random() < self._log_share)  # noqa: S311 - a sample
+        logged = not probe and self._sampled()
         served = self.models.get(name)
         _check_kind(served.champion, question)
         asked = Asked(now, perf_counter(), question.key, question.as_of or now, _rollout(served), expires, logged)
@@ -85,6 +86,50 @@ class Inference:
             return await self._answer(model, question, asked, role)
 
         return await self._route(served, asked, answer, probe)
+
+    async def ask_many(
+        self, name: str, questions: Sequence[Question[_A]], probe: bool = False, expires: float = float("inf")
+    ) -> list[tuple[Model, _A]]:
+        """Return what `ask` returns of each; all that the served version answers go through its graph in one call.
+
+        Raises what `ask` raises, with the place of the question in `questions`.
+        """
+        served = self.models.get(name)
+        apart = {
+            place: self.ask(name, question, probe, expires)
+            for place, question in enumerate(questions)
+            if not served.champion.batchable or (not probe and chosen(served, question.key))
+        }
+        together = [(place, question) for place, question in enumerate(questions) if place not in apart]
+        answers = dict(zip(apart, await in_order(list(apart.values()), list(apart)), strict=True))
+        answers |= await self._together(served, together, probe, expires)
+        return [answers[place] for place in range(len(questions))]
+
+    async def _together(
+        self, served: Served, questions: Sequence[tuple[int, Question[_A]]], probe: bool, expires: float
+    ) -> dict[int, tuple[Model, _A]]:
+        """Answer questions, each with its place, by the served version in one run of its graph."""
+        model, began, now = served.champion, perf_counter(), datetime.now(UTC)
+        if not questions:
+            return {}
+        inputs = []
+        for place, question in questions:
+            with placed(place):
+                _check_kind(model, question)
+                inputs.append(await self._inputs(model, question, question.as_of or now))
+        joined = {name: np.concatenate([each[name] for each in inputs]) for name in inputs[0]}
+        outputs = await self._run(model, joined, expires)
+        answers: dict[int, tuple[Model, _A]] = {}
+        at = 0
+        for (place, question), each in zip(questions, inputs, strict=True):
+            rows = slice(at, at := at + len(next(iter(each.values()))))
+            with placed(place):
+                answer = question.answer(model, {name: array[rows] for name, array in outputs.items()})
+            answers[place] = model, answer
+            logged = not probe and self._sampled()
+            asked = Asked(now, began, question.key, question.as_of or now, _rollout(served), expires, logged)
+            self._note(model, asked, CHAMPION, began, each, answer)
+        return answers
 
     async def infer(
         self, name: str, version: str, key: str, inputs: Arrays, expires: float = float("inf")
@@ -169,18 +214,28 @@ class Inference:
 
     async def _answer(self, model: Model, question: Question[_A], asked: Asked, role: str) -> _A:
         began = perf_counter() if role == SHADOW else asked.clock
+        inputs = await self._inputs(model, question, asked.origin)
+        answer = question.answer(model, await self._run(model, inputs, asked.expires))
+        self._note(model, asked, role, began, inputs, answer)
+        return answer
+
+    async def _inputs(self, model: Model, question: Question[Any], at: datetime) -> Arrays:
         found: Mapping[str, float] = {}
         if wanted := question.wanted(model):
             found = await self._covariates.of(question.key, wanted)
-        inputs = question.inputs(model, found)
-        answer = question.answer(model, await self._run(model, inputs, asked.expires))
+        return question.inputs(model, found)
+
+    def _sampled(self) -> bool:
+        return self._log_share >= 1 or random.random() < self._log_share  # noqa: S311 - a sample
+
+    def _note(self, model: Model, asked: Asked, role: str, began: float, inputs: Arrays, answer: Answer) -> None:
+        """Tell Prometheus and the prediction log of an answer."""
         taken = perf_counter() - began
         metrics.latency(model.name, model.version, role).observe(taken)
         if asked.logged:
             made = (taken * 1e3, inputs, answer.predictions, answer.step_seconds)
             row = Row(asked.time, asked.origin, asked.key, model.version, role, asked.rollout, *made)
             self._predictions.add(model, row)
-        return answer
 
     async def _run(self, model: Model, inputs: Arrays, expires: float) -> Arrays:
         if expires < monotonic():

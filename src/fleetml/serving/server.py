@@ -36,6 +36,8 @@ from fleetml.serving.service import AIService
 from fleetml.serving.tokens import Tokens
 
 DRAIN_SECONDS = 10.0
+ENGINES = "engines"
+"""Folder of the serving folder: what back ends build of graphs."""
 _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 log = logging.getLogger(__name__)
@@ -80,7 +82,7 @@ async def running(options: Options, shared: bool = False, status: str = deployme
     loading = ThreadPoolExecutor(1, "loading")
     limits = options.limits
     batcher = Batcher(min(4, os.cpu_count() or 1), limits.batch_rows, limits.queued_rows)
-    backend = backends.choose(options.backend)
+    backend = backends.choose(options.backend, options.root / ENGINES)
     models = Models(options.root / status, loading, backend, covariates, checks.changed, about)
     cache = Cache(limits.cache_entries, limits.cache_seconds)
     inference = Inference(models, covariates, predictions, batcher, cache, options.log_share)

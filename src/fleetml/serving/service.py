@@ -6,9 +6,10 @@ from typing import Any
 from fleetml.errors import InvalidParameter
 from fleetml.learn.anomaly.samples import METRICS
 from fleetml.serving import anomaly, forecast, placement
-from fleetml.serving.batch import in_order
+from fleetml.serving.batch import in_order, placed
 from fleetml.serving.contract import SERVICE
 from fleetml.serving.inference import Inference
+from fleetml.serving.model import Model
 from fleetml.serving.proto import ai_service_pb2 as messages
 from fleetml.serving.proto.ai_service_pb2_grpc import AIServiceServicer
 from fleetml.serving.rpc import answered, expires, probe
@@ -27,14 +28,18 @@ class AIService(AIServiceServicer):
 
     @answered
     async def PredictBandwidth(self, request: messages.BandwidthRequest, context: Any) -> messages.BandwidthResponse:
-        return await self._bandwidth(request, context)
+        return _forecast(*await self._inference.ask(BANDWIDTH, _bandwidth(request), probe(context), expires(context)))
 
     @answered
     async def PredictBandwidthBatch(
         self, request: messages.BandwidthBatchRequest, context: Any
     ) -> messages.BandwidthBatchResponse:
-        responses = await in_order([self._bandwidth(one, context) for one in request.requests])
-        return messages.BandwidthBatchResponse(responses=responses)
+        questions = []
+        for place, one in enumerate(request.requests):
+            with placed(place):
+                questions.append(_bandwidth(one))
+        made = await self._inference.ask_many(BANDWIDTH, questions, probe(context), expires(context))
+        return messages.BandwidthBatchResponse(responses=[_forecast(*answered) for answered in made])
 
     @answered
     async def Forecast(self, request: messages.ForecastRequest, context: Any) -> messages.ForecastResponse:
@@ -51,15 +56,6 @@ class AIService(AIServiceServicer):
             confidence=model.confidence,
             model_version=model.version,
             step_seconds=answer.step_seconds,
-        )
-
-    async def _bandwidth(self, request: messages.BandwidthRequest, context: Any) -> messages.BandwidthResponse:
-        question = forecast.Question(
-            request.vm_id, request.historical_metrics, request.horizon_minutes, None, _as_of(request)
-        )
-        model, answer = await self._inference.ask(BANDWIDTH, question, probe(context), expires(context))
-        return messages.BandwidthResponse(
-            predictions=answer.predictions.tolist(), confidence=model.confidence, model_version=model.version
         )
 
     @answered
@@ -116,6 +112,16 @@ class AIService(AIServiceServicer):
             model_version=model.version,
             contributions=answer.contributions,
         )
+
+
+def _bandwidth(request: messages.BandwidthRequest) -> forecast.Question:
+    return forecast.Question(request.vm_id, request.historical_metrics, request.horizon_minutes, None, _as_of(request))
+
+
+def _forecast(model: Model, answer: forecast.Forecast) -> messages.BandwidthResponse:
+    return messages.BandwidthResponse(
+        predictions=answer.predictions.tolist(), confidence=model.confidence, model_version=model.version
+    )
 
 
 def _as_of(request: messages.BandwidthRequest | messages.ForecastRequest) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,13 +49,20 @@ class Backend(Protocol):
         ...
 
 
-NAMES = ("cpu", "cuda")
+NAMES = ("cpu", "cuda", "tensorrt")
 
 
-def choose(name: str) -> Backend:
-    """Return the back end of one of `NAMES`. Raises ConfigurationError for another, or where its library is missing."""
+def choose(name: str, engines: Path = Path("engines")) -> Backend:
+    """Return the back end of one of `NAMES`; what it builds of graphs is kept in the folder `engines`.
+
+    Raises ConfigurationError for another name, or where its library or its device is missing.
+    """
     if name in ("cpu", "cuda"):
         from fleetml.serving.backends.onnx_runtime import OnnxRuntime
 
         return OnnxRuntime(name)
+    if name == "tensorrt":
+        from fleetml.serving.backends.tensorrt import TensorRT
+
+        return TensorRT(engines)
     raise ConfigurationError(f"a back end must be one of {', '.join(NAMES)}, got {name!r}; correct it")

@@ -12,10 +12,11 @@ from typing import Any
 from fleetml.errors import FleetMLError, InvalidParameter
 from fleetml.serving import errors, forecast, metrics
 from fleetml.serving.admission import Admission
-from fleetml.serving.batch import in_order
+from fleetml.serving.batch import placed
 from fleetml.serving.contract import MESSAGE_BYTES, PROBE
 from fleetml.serving.errors import Expired
 from fleetml.serving.inference import Inference
+from fleetml.serving.model import Model
 from fleetml.serving.oip import describe
 from fleetml.serving.rest import messages
 from fleetml.serving.rest.infer import LENGTH, infer
@@ -135,26 +136,24 @@ class App:
 
     async def _predict(self, call: Call) -> Response:
         request = messages.decode(messages.PREDICT, await call.body())
-        return Response(messages.encode(await self._forecast(request, call)))
+        probe = PROBE.encode() in call.headers
+        answered = await self._inference.ask(request.model, _question(request), probe, call.expires)
+        return Response(messages.encode(_forecast(*answered)))
 
     async def _predict_batch(self, call: Call) -> Response:
-        batch = messages.decode(messages.BATCH, await call.body())
-        answers = await in_order([self._forecast(request, call) for request in batch.requests])
+        requests = messages.decode(messages.BATCH, await call.body()).requests
+        probe = PROBE.encode() in call.headers
+        answers: list[Any] = [None] * len(requests)
+        for name in dict.fromkeys(request.model for request in requests):
+            places = [place for place, request in enumerate(requests) if request.model == name]
+            questions = []
+            for place in places:
+                with placed(place):
+                    questions.append(_question(requests[place]))
+            made = await self._inference.ask_many(name, questions, probe, call.expires)
+            for place, answered in zip(places, made, strict=True):
+                answers[place] = _forecast(*answered)
         return Response(messages.encode({"responses": answers}))
-
-    async def _forecast(self, request: Predict, call: Call) -> dict[str, Any]:
-        as_of = request.as_of
-        if as_of is not None:
-            as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
-        asked = (request.vm_id, request.historical_metrics, request.horizon_minutes, request.covariates, as_of)
-        question = forecast.Question(*asked)
-        model, answer = await self._inference.ask(request.model, question, PROBE.encode() in call.headers, call.expires)
-        return {
-            "predictions": answer.predictions.tolist(),
-            "confidence": model.confidence,
-            "model_version": model.version,
-            "step_seconds": answer.step_seconds,
-        }
 
     async def _health(self, call: Call) -> Response:
         if call.parts[2] == "live":
@@ -176,6 +175,23 @@ class App:
     async def _metrics(self, call: Call) -> Response:
         said = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition, self._textfiles)
         return Response(said, content_type=b"text/plain; version=0.0.4; charset=utf-8")
+
+
+def _question(request: Predict) -> forecast.Question:
+    as_of = request.as_of
+    if as_of is not None:
+        as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
+    asked = (request.vm_id, request.historical_metrics, request.horizon_minutes, request.covariates, as_of)
+    return forecast.Question(*asked)
+
+
+def _forecast(model: Model, answer: forecast.Forecast) -> dict[str, Any]:
+    return {
+        "predictions": answer.predictions.tolist(),
+        "confidence": model.confidence,
+        "model_version": model.version,
+        "step_seconds": answer.step_seconds,
+    }
 
 
 def _model(parts: list[str]) -> tuple[str, str]:

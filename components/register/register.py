@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.register import card, origin, slices
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.serving.aliases import CHALLENGER, CHAMPION
@@ -13,6 +15,8 @@ from fleetml.serving.deployment import MODES
 from fleetml.serving.registry import Entry, Registry
 
 _SHOWN = ("mase", "mae", "size_bytes", "latency_ms_p50", "latency_ms_p99")
+CARD = "model_card.md"
+ROOT = Path(__file__).parents[2]
 _CODE = ("components", "src/fleetml/learn", "src/fleetml/data", "feature_repo")
 
 
@@ -60,14 +64,17 @@ def register(
         "train": _dataset("train", train),
         "code_sha256": model.metadata.get("code_digest") or code_digest(),
         "model": {"sha256": _digest(model.path), "metadata": model.metadata},
+        "commit": origin.commit(ROOT),
+        "image": origin.image(),
+        "features": origin.features(train),
         "target": judged.get("target", model_name),
         "champion_before": judged.get("champion_version", ""),
     }
     known = Registry(registry)
     alias = CHALLENGER if rollout and known.champion(model_name) else CHAMPION
-    version = known.add(
-        model_name,
-        Entry(
+    with tempfile.TemporaryDirectory() as scratch:
+        cards = _cards(Path(scratch), judged, lineage, train, data)
+        entry = Entry(
             graph=model.path,
             run_name=run_id or model_name,
             params=_params(model, judged),
@@ -75,23 +82,36 @@ def register(
             tags=_tags(lineage, model),
             lineage=lineage,
             datasets=(lineage["data"], lineage["train"]),
-            files={"scores.json": scores.path},
-        ),
-        alias,
-    )
+            files={"scores.json": scores.path, **cards},
+            description=cards[CARD].read_text(encoding="utf-8"),
+        )
+        version = known.add(model_name, entry, alias)
     before = judged.get("champion_version", "") or "nothing"
     metrics.log(version=version, **{"challenges" if alias == CHALLENGER else "replaces": before}, model=model_name)
     metrics.log(code_sha256=lineage["code_sha256"])
     return {"version": version}
 
 
+def _cards(
+    folder: Path, judged: Mapping[str, Any], lineage: Mapping[str, Any], train: Artifact, data: Artifact
+) -> dict[str, Path]:
+    """Write the model card as Markdown and as a page; return the files by name."""
+    chosen = str(lineage["model"]["metadata"].get("candidate", ""))
+    found = slices.of(judged, chosen, train.path, data.path)
+    sections = card.parts(judged, chosen, lineage, found)
+    title = f"{lineage['target']}: model card"
+    texts = {CARD: card.markdown(title, sections), "model_card.html": card.page(title, sections, judged, found)}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return {name: folder / name for name in texts}
+
+
 def code_digest() -> str:
     """Return the SHA-256 of the code that trains: names and contents of its Python files, in order."""
-    root = Path(__file__).parents[2]
-    files = sorted(file for part in _CODE for file in (root / part).rglob("*.py"))
+    files = sorted(file for part in _CODE for file in (ROOT / part).rglob("*.py"))
     content = hashlib.sha256()
     for file in files:
-        content.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes() + b"\0")
+        content.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes() + b"\0")
     return content.hexdigest()
 
 
@@ -151,6 +171,10 @@ def _tags(lineage: Mapping[str, Any], model: Artifact) -> dict[str, str]:
         "fleetml.run_id": lineage["run_id"],
         "fleetml.candidate": str(model.metadata.get("candidate", "")),
         "fleetml.code_sha256": lineage["code_sha256"],
+        "fleetml.commit": lineage["commit"],
+        "fleetml.image": lineage["image"],
+        "fleetml.feature_service": lineage["features"]["service"],
+        "fleetml.covariates": ", ".join(lineage["features"]["covariates"]),
         "fleetml.data_uri": data["uri"],
         "fleetml.data_sha256": data["sha256"],
         "fleetml.data_rows": str(data["rows"]),

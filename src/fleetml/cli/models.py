@@ -12,14 +12,20 @@ from fleetml.settings import Settings
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which model, what of it."""
     parser.add_argument("model", metavar="MODEL", nargs="?", default="", help="only this one, with its versions")
+    parser.add_argument("version", metavar="VERSION", nargs="?", default="", help="say where this version comes from")
     parser.add_argument("--audit", action="store_true", help="the trail of changes, oldest first")
     parser.add_argument("--json", action="store_true", help="with --audit: whole lines, with their evidence")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Print a line per model or change; where there is none, say so on standard error. Raises InvalidParameter."""
-    from fleetml.cli.output import complain
+    """Print a line per model, change or origin; where there is none, say so on standard error. Raises InvalidParameter."""
+    from fleetml.cli.output import complain, say_table
 
+    if args.version and not args.audit:
+        from fleetml.serving import provenance
+
+        say_table(("WHAT", "WHICH"), provenance.of(settings.registry, settings.home, args.model, args.version))
+        return 0
     said = _say_audit(args, settings) if args.audit else _say_models(args.model, settings)
     if not said:
         complain(f"nothing {'changed' if args.audit else 'is served'} in {settings.serving_dir} yet; train a model")

@@ -23,7 +23,7 @@ from fleetml.serving.aliases import CHAMPION, PREVIOUS
 
 LINEAGE = "lineage.json"
 _GRAPH = "model.onnx"
-_LONGEST = {"param": 6000, "tag": 5000}  # characters MLflow takes
+_LONGEST = {"param": 6000, "tag": 5000, "description": 5000}  # characters MLflow takes
 _UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a model; a known one's version or alias
 _TRIES = 6
 _URI = re.compile(r"https?://[^/]|sqlite:////")
@@ -34,7 +34,8 @@ _T = TypeVar("_T")
 class Entry:
     """What is recorded of a new version. `files` (name → file) are kept beside the graph's folder.
 
-    `lineage` is stored whole as ``lineage.json``, `tags` make it searchable on the version and its run.
+    `lineage` is stored whole as ``lineage.json``, `tags` make it searchable on the version and its run. `description` is
+    Markdown, which the registry's page shows.
     """
 
     graph: Path
@@ -45,6 +46,7 @@ class Entry:
     lineage: Mapping[str, Any]
     datasets: tuple[Mapping[str, Any], ...] = ()
     files: Mapping[str, Path] = field(default_factory=dict)
+    description: str = ""
 
 
 class Registry:
@@ -98,6 +100,19 @@ class Registry:
             page = versions.token
             if not page:
                 return found
+
+    def tags_of(self, name: str, version: str) -> dict[str, str]:
+        """Return the tags of one version. Raises ConfigurationError for one that is not known."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return dict(self._ask(self._client.get_model_version, name, version).tags)
+        except MlflowException as error:
+            if error.error_code not in _UNKNOWN:
+                raise
+            raise ConfigurationError(
+                f"the registry {self.uri} must know the version, {name} has no version {version}; name another"
+            ) from error
 
     def fetch(self, name: str, version: str, graph: Path) -> dict[str, Any]:
         """Copy a version's graph to `graph` and return its lineage."""
@@ -199,7 +214,14 @@ class Registry:
             self._ask(self._client.log_artifacts, run.run_id, scratch)
         self._ensure(name)
         source = f"{run.artifact_uri}/model"
-        made = self._ask(self._client.create_model_version, name, source, run.run_id, tags=tags)
+        made = self._ask(
+            self._client.create_model_version,
+            name,
+            source,
+            run.run_id,
+            tags=tags,
+            description=entry.description[: _LONGEST["description"]],
+        )
         version = str(made.version)
         if alias == CHAMPION:
             self._crown(name, version)

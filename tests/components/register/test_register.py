@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import onnx
 import pytest
 
@@ -18,7 +19,8 @@ from components.register import register as stage
 from fleetml.component import Artifact
 from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter, Unavailable
 from fleetml.learn.windows import Windows
-from fleetml.serving import aliases
+from fleetml.records import Run
+from fleetml.serving import aliases, provenance
 from fleetml.serving.registry import Registry
 from fleetml.stack import ports
 from fleetml.stack.processes import wait_until
@@ -273,3 +275,27 @@ def test_a_challenger_waits_beside_the_champion_and_aliases_are_set_with_and_wit
         aliases.assign(registry, "bandwidth", {"champion": "9"})
     with pytest.raises(InvalidParameter, match="empty or one of canary, ab, shadow"):
         files.register(registry, rollout="boldly")
+
+
+def test_a_version_tells_where_it_comes_from_and_has_a_card(files: Files, registry: str, tmp_path: Path) -> None:
+    run = Run(tmp_path, "run-1")
+    run.start({"pipeline": "train-forecaster", "digest": "ab12", "parameters": {"seed": 7, "source": ""}, "steps": []})
+    run.update(cost={"cpu_seconds": 12.0, "kwh": 0.001, "usd": 0.5, "co2_grams": 2.0})
+    files.register(registry)
+    found = dict(provenance.of(registry, tmp_path, "bandwidth", "1"))
+    assert found["data"] == str(tmp_path / "train.parquet")
+    assert (found["data rows"], found["covariates"]) == ("40", "vm_metrics:cpu_usage")
+    assert (found["run"], found["parameters"]) == ("run-1", "seed=7")
+    assert found["cost"].startswith("12.0 CPU s, 1.000 Wh, 0.500000 USD")
+    assert found["pipeline"].startswith("train-forecaster (IR ab12")
+    assert {"data SHA-256", "code and environment", "image", "model SHA-256"} <= set(found)
+    with pytest.raises(ConfigurationError, match="bandwidth"):
+        provenance.of(registry, tmp_path, "bandwidth", "9")
+    run.folder.rename(tmp_path / "removed")
+    assert "not in" in dict(provenance.of(registry, tmp_path, "bandwidth", "1"))["run's record"]
+
+    client = mlflow.MlflowClient(registry, registry)
+    version = client.get_model_version("bandwidth", "1")
+    assert "| automl (this one) | linear | 0.8 |" in version.description
+    kept = {item.path for item in client.list_artifacts(version.run_id)}
+    assert {"model_card.md", "model_card.html", "scores.json"} <= kept

@@ -1,0 +1,57 @@
+"""MLflow's REST API, for what must take no seconds: its own client is slow to import, and patient with a dead server."""
+
+import base64
+import json
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from fleetml.errors import ConfigurationError, Unavailable
+from fleetml.redaction import without_passwords
+
+SECONDS = 3.0
+"""A registry that takes longer to answer is down: who rolls back does not wait for it."""
+
+
+def call(uri: str, method: str, path: str, values: Mapping[str, str]) -> dict[str, Any]:
+    """Ask MLflow's REST API. Raises ConfigurationError for what it refuses, Unavailable when it does not answer."""
+    shown = without_passwords(uri)
+    url = uri.rstrip("/") + "/api/2.0/mlflow" + path
+    body = None if method == "GET" else json.dumps(values).encode()
+    request = urllib.request.Request(  # noqa: S310 - http or https, which Registry checks
+        f"{url}?{urllib.parse.urlencode(values)}" if body is None else url, body, _headers(), method=method
+    )
+    try:
+        with _opener(uri).open(request, timeout=SECONDS) as answer:
+            found = json.load(answer)
+    except urllib.error.HTTPError as error:
+        reason = error.read(2000).decode(errors="replace")
+        if error.code in (400, 404) and "error_code" in reason:
+            raise ConfigurationError(
+                f"the registry {shown} must know {' '.join(values.values())}, it says {reason[:300]}; register it"
+            ) from error
+        raise Unavailable(
+            f"the registry {shown} must take {method} {path}, it answers {error}: {reason[:200]}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"the registry must answer at {shown}, and does not ({error}); start it") from error
+    return dict(found)
+
+
+def _headers() -> dict[str, str]:
+    """The credentials that MLflow's own client reads."""
+    headers = {"Content-Type": "application/json"}
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
+    if user and password:
+        headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    elif token := os.environ.get("MLFLOW_TRACKING_TOKEN", ""):
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
+
+
+def _opener(uri: str) -> urllib.request.OpenerDirector:
+    loopback = urllib.parse.urlsplit(uri).hostname in ("127.0.0.1", "localhost", "::1")
+    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if loopback else []))

@@ -76,7 +76,7 @@ class OpenInference(GRPCInferenceServiceServicer):
 
     async def _infer(self, request: messages.ModelInferRequest, until: float) -> messages.ModelInferResponse:
         name = request.model_name
-        inputs = _inputs(request)
+        inputs = parse(request)
         model, outputs = await self._inference.infer(name, request.model_version, _key(request), inputs, until)
         wanted = [output.name for output in request.outputs] or list(outputs)
         if unknown := sorted(set(wanted) - set(outputs)):
@@ -89,7 +89,8 @@ class OpenInference(GRPCInferenceServiceServicer):
         return response
 
 
-def _inputs(request: messages.ModelInferRequest) -> dict[str, Array]:
+def parse(request: messages.ModelInferRequest) -> dict[str, Array]:
+    """Return a request's inputs; raw ones are views of it. Raises InvalidParameter for what does not fit together."""
     tensors, raw = request.inputs, request.raw_input_contents
     if raw and len(raw) != len(tensors):
         raise InvalidParameter(

@@ -21,9 +21,7 @@ async def infer(
 
     Raises NotDeployed, InvalidParameter, Overloaded, Expired.
     """
-    split = _split(body, header)
-    request = messages.decode(messages.INFER, memoryview(body)[:split])
-    inputs = dict(_inputs(request.inputs, memoryview(body)[split:]))
+    request, inputs = parse(body, header)
     vm = request.parameters.get("vm_id")
     key = vm if isinstance(vm, str) else request.id
     model, outputs = await inference.infer(name, version, key, inputs, expires)
@@ -33,6 +31,13 @@ async def infer(
     answer["outputs"], raw = _outputs(request, outputs)
     told = messages.encode(answer)
     return (b"".join([told, *raw]), len(told)) if raw else (told, None)
+
+
+def parse(body: bytes, header: bytes | None) -> tuple[Infer, dict[str, Array]]:
+    """Return a request and its inputs; raw ones are views of `body`. Raises InvalidParameter for whatever is no request."""
+    split = _split(body, header)
+    request = messages.decode(messages.INFER, memoryview(body)[:split])
+    return request, dict(_inputs(request.inputs, memoryview(body)[split:]))
 
 
 def _split(body: bytes, header: bytes | None) -> int:

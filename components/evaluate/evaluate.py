@@ -23,6 +23,7 @@ from fleetml.learn.windows import Windows
 
 log = logging.getLogger(__name__)
 
+
 def evaluate(
     test: Artifact,
     scores: Artifact,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,9 +55,13 @@ class Client:
         self._ai = AIServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
-    def predict_bandwidth(self, vm_id: str, history: Sequence[float], horizon_minutes: int) -> Forecast:
-        """Ask PredictBandwidth. `history` in kB/s, oldest first."""
-        request = messages.BandwidthRequest(vm_id=vm_id, historical_metrics=history, horizon_minutes=horizon_minutes)
+    def predict_bandwidth(
+        self, vm_id: str, history: Sequence[float], horizon_minutes: int, as_of: datetime | None = None
+    ) -> Forecast:
+        """Ask PredictBandwidth. `history` in kB/s, oldest first, ends at `as_of` (None: now)."""
+        request = messages.BandwidthRequest(
+            vm_id=vm_id, historical_metrics=history, horizon_minutes=horizon_minutes, as_of=as_of
+        )
         answer = self._ask(self._ai.PredictBandwidth, request)
         return Forecast(tuple(answer.predictions), answer.confidence, answer.model_version)
 
@@ -67,10 +72,16 @@ class Client:
         history: Sequence[float],
         horizon_minutes: int,
         covariates: Mapping[str, float] | None = None,
+        as_of: datetime | None = None,
     ) -> Forecast:
-        """Ask Forecast of any model; without `covariates` the server looks them up."""
+        """Ask Forecast of any model; without `covariates` the server looks them up. `history` ends at `as_of` (None: now)."""
         request = messages.ForecastRequest(
-            model=model, vm_id=vm_id, history=history, horizon_minutes=horizon_minutes, covariates=covariates or {}
+            model=model,
+            vm_id=vm_id,
+            history=history,
+            horizon_minutes=horizon_minutes,
+            covariates=covariates or {},
+            as_of=as_of,
         )
         answer = self._ask(self._ai.Forecast, request)
         return Forecast(tuple(answer.forecast), answer.confidence, answer.model_version)

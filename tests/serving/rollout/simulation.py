@@ -16,7 +16,7 @@ class World:
 
     ratio: float = 1.0
     vms: int = 80
-    looks: int = 72
+    looks: int = 36
     taste: float = 0.2
     noise: float = 0.4
     memory: float = 0.9
@@ -27,12 +27,13 @@ def rollout(world: World, policy: Policy, random: np.random.Generator) -> Decisi
     served, second = _errors(world, random)
     joined = np.full(world.vms, world.looks)  # the look from which a VM is in the share
     place, share, began, progress = random.random(world.vms), policy.steps[0], 0, Progress()
-    found = Decision("wait", "", share)
+    found, rows, pairs = Decision("wait", "", share), 0, [np.zeros(world.vms), np.zeros(world.vms)]
     for now in range(1, world.looks + 1):
         joined = np.where((place < share) & (joined == world.looks), now - 1, joined)
-        asked = np.arange(world.looks)[:, None] >= joined
-        pairs = [np.where(asked, e, 0.0)[:now].sum(axis=0) for e in (served, second)]
-        rows, step = int(asked[:now].sum()) * ROWS, (now - began) * ROWS * world.vms
+        pairs = [
+            total + np.where(now > joined, e[now - 1], 0.0) for total, e in zip(pairs, (served, second), strict=True)
+        ]
+        rows, step = rows + int((now > joined).sum()) * ROWS, (now - began) * ROWS * world.vms
         side = Side(rows, 0, 1.0)
         evidence = Evidence("canary", share, side, side, *pairs, rows, step, 60.0 * (now - began), float(now))
         found = decide(evidence, progress, policy)

@@ -28,7 +28,8 @@ EVIDENCE = Evidence(
 
 def ended(world: World, rollouts: int) -> Counter[str]:
     random = np.random.default_rng(0)
-    return Counter(rollout(world, POLICY, random).action for _ in range(rollouts))
+    policy = replace(POLICY, patience_hours=float(world.looks))
+    return Counter(rollout(world, policy, random).action for _ in range(rollouts))
 
 
 def test_of_1000_rollouts_of_a_version_that_is_no_better_at_most_5_percent_are_promoted() -> None:

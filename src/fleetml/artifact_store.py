@@ -14,13 +14,13 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fleetml import artifacts, atomic
 from fleetml.errors import ConfigurationError, FleetMLError, InvalidData, Unavailable
+from fleetml.frozen import replace
 from fleetml.pipeline import Inputs
 from fleetml.redaction import mapped
 from fleetml.settings import Settings

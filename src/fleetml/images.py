@@ -7,13 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from fleetml.errors import ConfigurationError
-from fleetml.frozen import frozen
+from fleetml.frozen import field, frozen
 from fleetml.pipeline.document import parsed
 from fleetml.settings import TABLE
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from fleetml import atomic
 from fleetml.cost.estimate import Rates
 from fleetml.errors import ConfigurationError
-from fleetml.frozen import frozen
+from fleetml.frozen import field, frozen
 from fleetml.redaction import without_passwords
 
 TABLE = Path("images/images.toml")

@@ -20,12 +20,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from fleetml.errors import ConfigurationError
-from fleetml.frozen import frozen
+from fleetml.frozen import field, frozen
 from fleetml.pipeline import Plan, yaml_text
 from fleetml.pipeline.document import parsed
 from fleetml.pipeline.values import cast

@@ -10,7 +10,19 @@ from tests.small_pipelines import Pipeline
 
 HEAVY = {
     *("yaml", "rich", "fsspec", "pydantic", "psutil", "kfp", "docker", "kubernetes", "redis", "openlineage"),
-    *("asyncio", "concurrent", "ctypes", "datetime", "decimal", "difflib", "email", "http", "importlib.metadata"),
+    *(
+        "asyncio",
+        "concurrent",
+        "ctypes",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "difflib",
+        "inspect",
+        "email",
+        "http",
+        "importlib.metadata",
+    ),
     *("logging", "random", "shutil", "socket", "sqlite3", "ssl", "statistics", "subprocess", "tempfile", "tomllib"),
     *("traceback", "urllib.request", "uuid", "xml"),
 }

@@ -2,10 +2,11 @@
 
 import copy
 import pickle
-from dataclasses import FrozenInstanceError, asdict, dataclass, field, replace
+from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, replace
 
 import pytest
 
+from fleetml import frozen as own
 from fleetml.frozen import frozen
 
 
@@ -96,3 +97,50 @@ class Whole:
     """At the top of a module, where pickle finds it."""
 
     number: int
+
+
+def test_functions_of_this_module_do_as_those_of_dataclasses_do():
+    @frozen
+    class Box:
+        whole: Whole
+        several: tuple = ()
+        names: dict = own.field(default_factory=dict)
+        hidden: int = own.field(default=3, repr=False)
+
+    box = Box(Whole(1), (Whole(2),), {"a": [Whole(3)]})
+    assert repr(box).endswith("names={'a': [Whole(number=3)]})")
+    assert (
+        own.asdict(box)
+        == asdict(box)
+        == {
+            "whole": {"number": 1},
+            "several": ({"number": 2},),
+            "names": {"a": [{"number": 3}]},
+            "hidden": 3,
+        }
+    )
+    assert [it.name for it in own.fields(Box)] == [it.name for it in fields(Box)]
+    assert own.replace(box, hidden=4) == replace(box, hidden=4) != box
+    with pytest.raises(TypeError):
+        own.replace(box, other=1)
+
+
+def test_a_mutable_class_is_equal_to_itself_alone():
+    @own.mutable
+    class State:
+        """What goes on."""
+
+        number: int
+        seen: list = own.field(default_factory=list)
+
+    one = State(1)
+    one.number = 2
+    assert (one.number, one.seen, one == State(2), own.replace(one, number=3).number) == (2, [], False, 3)
+
+
+def test_a_default_that_all_would_share_is_refused():
+    with pytest.raises(ValueError, match=r"Shared\.names"):
+
+        @frozen
+        class Shared:
+            names: list = []  # noqa: RUF012

@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from fleetml import artifacts, atomic
 from fleetml.artifact_store import ArtifactStore
 from fleetml.cache.key import Key
 from fleetml.cache.stores import Entry, Store, Tell, ignore
-from fleetml.frozen import frozen
+from fleetml.frozen import asdict, frozen
 
 
 @frozen

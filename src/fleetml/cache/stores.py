@@ -10,12 +10,11 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from fleetml import atomic
-from fleetml.frozen import frozen
+from fleetml.frozen import asdict, field, frozen
 
 Tell = Callable[[str], None]
 """Told, in one line, why something that is or ought to be in the cache could not be used."""

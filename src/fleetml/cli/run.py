@@ -9,11 +9,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetml.cli.count import at_least
+from fleetml.frozen import replace
 from fleetml.settings import Settings
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ A figure of `Rates` is overridden by the environment variable FLEETML_COST_<FIGU
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
 
 from fleetml.errors import ConfigurationError
-from fleetml.frozen import frozen
+from fleetml.frozen import asdict, fields, frozen
 
 _JOULES_PER_KWH = 3.6e6
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from fleetml.errors import ConfigurationError, InvalidPipeline
-from fleetml.frozen import frozen
+from fleetml.frozen import field, frozen
 from fleetml.pipeline import Inputs, Step, document
 from fleetml.records import Run
 from fleetml.settings import Settings

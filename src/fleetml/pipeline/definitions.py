@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import field, replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter, InvalidPipeline, UnsupportedConstruct
-from fleetml.frozen import frozen
+from fleetml.frozen import field, frozen, replace
 from fleetml.pipeline.model import ArtifactDefinition, Container, Importer, Parameter, Resources, Retry
 from fleetml.pipeline.values import ABSENT, EXPECTED, as_text, cast
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from fleetml.errors import InvalidPipeline, UnsupportedConstruct
-from fleetml.frozen import frozen
+from fleetml.frozen import frozen, replace
 from fleetml.pipeline import definitions, leaf, loops, platform
 from fleetml.pipeline.definitions import Interface
 from fleetml.pipeline.model import (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from fleetml.errors import InvalidPipeline, UnsupportedConstruct
+from fleetml.frozen import replace
 from fleetml.pipeline import definitions, placeholders, platform
 from fleetml.pipeline.definitions import Interface
 from fleetml.pipeline.model import (

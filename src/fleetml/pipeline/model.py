@@ -7,10 +7,9 @@ Names of steps are the task names from the root inwards, joined by ``/``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
-from fleetml.frozen import frozen
+from fleetml.frozen import field, frozen
 from fleetml.pipeline.values import ABSENT
 
 if TYPE_CHECKING:

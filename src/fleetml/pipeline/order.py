@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import cached_property
 
 from fleetml.errors import InvalidPipeline
+from fleetml.frozen import replace
 from fleetml.pipeline import platform
 from fleetml.pipeline.model import Decision, Group, Guard, Step, Task
 from fleetml.pipeline.sources import FAILED, Run, missing, producers

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter
-from fleetml.frozen import frozen
+from fleetml.frozen import field, frozen, replace
 from fleetml.pipeline.definitions import interface
 from fleetml.pipeline.expand import expand
 from fleetml.pipeline.model import Decision, Group, Inputs, Outcome, Parameter, Source, Step

@@ -8,11 +8,10 @@ Two images stand for what a cluster does without a container; they are the featu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter, InvalidPipeline
-from fleetml.frozen import frozen
+from fleetml.frozen import frozen, replace
 from fleetml.pipeline.ir import walk
 from fleetml.pipeline.model import Constant, Container, PipelineInput, Source, Step
 from fleetml.pipeline.platform_grammar import NEEDED, PLATFORM, REFERENCE

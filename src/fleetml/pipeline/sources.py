@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from fleetml.errors import InvalidParameter, InvalidPipeline
+from fleetml.frozen import replace
 from fleetml.pipeline import placeholders, platform
 from fleetml.pipeline.model import (
     Absent,

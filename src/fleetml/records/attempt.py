@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from fleetml.frozen import frozen
+from fleetml.frozen import fields, frozen
 from fleetml.records import document
 
 _ATTEMPT = {"step": str, "number": int, "state": str}

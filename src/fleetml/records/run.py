@@ -8,13 +8,13 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fleetml import atomic
 from fleetml.cost.estimate import total
 from fleetml.errors import ConfigurationError, InvalidParameter
+from fleetml.frozen import replace
 from fleetml.records.attempt import Attempt
 from fleetml.records.document import read_run
 from fleetml.records.lock import is_taken, take

@@ -9,12 +9,11 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from fleetml.errors import InvalidPipeline
-from fleetml.frozen import frozen
+from fleetml.frozen import field, frozen
 from fleetml.images import Image
 from fleetml.pipeline.model import Resources
 

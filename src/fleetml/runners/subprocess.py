@@ -10,12 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from fleetml.errors import ConfigurationError, Unavailable
-from fleetml.frozen import frozen
+from fleetml.frozen import frozen, replace
 from fleetml.runners import Command, Ended, Exit, Limits, Usage, out_of_memory
 from fleetml.runners.output import Reader, lines_from
 

@@ -11,11 +11,10 @@ import sys
 import threading
 import weakref
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from fleetml.frozen import frozen
+from fleetml.frozen import field, frozen
 from fleetml.runners import Command
 from fleetml.runners.subprocess import Process, SubprocessRunner
 

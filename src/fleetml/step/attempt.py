@@ -6,7 +6,6 @@ import errno
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from fleetml import artifact_store, artifacts, cache, lineage, results_lock, sec
 from fleetml.cost.estimate import estimate
 from fleetml.errors import FleetMLError, InvalidParameter, StepFailed, Unavailable
 from fleetml.events import Listener, StepEnded, StepLine, StepStarted, ignore
+from fleetml.frozen import asdict, field, mutable, replace
 from fleetml.images import Image
 from fleetml.pipeline import Inputs, Step
 from fleetml.pipeline.model import Importer
@@ -61,7 +61,7 @@ def run(
     return outcome
 
 
-@dataclass(repr=False, eq=False)
+@mutable
 class _Attempt:
     """The state of one attempt while it goes on."""
 

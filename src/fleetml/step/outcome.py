@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Any, Literal
 
-from fleetml.frozen import frozen
+from fleetml.frozen import field, frozen
 from fleetml.images import Images
 from fleetml.records import Run
 from fleetml.runners import Usage

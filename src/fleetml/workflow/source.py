@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetml import atomic
 from fleetml.errors import FleetMLError, InvalidPipeline
+from fleetml.frozen import replace
 from fleetml.pipeline import document
 from fleetml.pipeline.values import canonical_json
 

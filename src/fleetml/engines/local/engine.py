@@ -6,14 +6,13 @@ import contextlib
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from fleetml.engines import means, record
 from fleetml.engines.local.schedule import Schedule, Tell
 from fleetml.errors import ConfigurationError, InvalidParameter, Unavailable
-from fleetml.frozen import frozen
+from fleetml.frozen import field, frozen, replace
 from fleetml.pipeline import Plan
 from fleetml.records import Run
 from fleetml.runners import Runner, choice

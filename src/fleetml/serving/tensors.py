@@ -41,7 +41,7 @@ def check(model: Model, inputs: Arrays) -> None:
         fits = array.ndim == len(tensor.shape) and all(
             size in (None, found) for size, found in zip(tensor.shape, array.shape, strict=True)
         )
-        if array.dtype != tensor.dtype or not fits or array.size == 0:
+        if array.dtype != tensor.dtype or not fits or array.shape[:1] == (0,):
             raise InvalidParameter(
                 f"input {name} of model {model.name} version {model.version} must be {tensor.dtype} of shape "
                 f"{_shape(tensor.shape)} and not empty, got {array.dtype} of shape {_shape(array.shape)}; send it so"

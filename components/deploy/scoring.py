@@ -10,14 +10,12 @@ from components.deploy.trials import Anomalies, Placements
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
 from fleetml.errors import InvalidData
+from fleetml.learn import judges
 from fleetml.learn.anomaly import samples
 from fleetml.learn.placement import cluster
 from fleetml.serving import backends, deployment
 from fleetml.serving import model as served
 from fleetml.serving.deployment import Card
-
-CONFIDENCE = {"placement": "test_gpu_allocation", "anomaly": "test_auroc"}
-"""Figure of the test that is the confidence in an answer of the kind."""
 
 
 def install(
@@ -25,15 +23,15 @@ def install(
 ) -> tuple[Card, Trial]:
     """Install a version; return what it is to be asked. An anomaly model's training rows lie beside it as the reference.
 
-    Raises InvalidData for a model under another name than its kind's, which is the one that callers ask.
+    What decided in its test is the confidence in it. Raises InvalidData for a model under another name than its kind's, which is the one that callers ask.
     """
     kind = model.metadata.get("kind", "")
-    if kind not in CONFIDENCE or name != kind:
+    if kind not in judges.MODULES or name != kind:
         raise InvalidData(
-            f"a model of kind {kind!r} must be deployed under the name of its kind, one of {', '.join(CONFIDENCE)}, got "
+            f"a model of kind {kind!r} must be deployed under the name of its kind, one of {', '.join(judges.MODULES)}, got "
             f"{name!r}; set model_name to it"
         )
-    confidence = float(model.metadata.get(CONFIDENCE[kind], 0.0))
+    confidence = float(model.metadata.get(f"test_{judges.of(kind).MEASURE}", 0.0))
     card = Card(name, version, deployment.digest(model.path), None, {**model.metadata, "confidence": confidence})
     folder = deployment.install(root, card, {deployment.GRAPH: model.path})
     graph = str((folder / deployment.GRAPH).relative_to(root))

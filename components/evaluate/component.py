@@ -107,7 +107,7 @@ def gate_anomaly(
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     champion_version: str = "",
-    latency_budget_ms: float = 1.0,
+    latency_budget_ms: float = 5.0,
     size_budget_mb: float = 0.1,
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget of an edge device pass if it beats the champion."""

@@ -14,7 +14,6 @@ from fleetml.serving.aliases import CHALLENGER, CHAMPION
 from fleetml.serving.deployment import MODES
 from fleetml.serving.registry import Entry, Registry
 
-_SHOWN = ("mase", "mae", "size_bytes", "latency_ms_p50", "latency_ms_p99")
 CARD = "model_card.md"
 ROOT = Path(__file__).parents[2]
 _CODE = ("components", "src/fleetml/learn", "src/fleetml/data", "feature_repo")
@@ -158,7 +157,7 @@ def _figures(judged: Mapping[str, Any], chosen: str) -> dict[str, float]:
     """
     figures: dict[str, float] = {}
     for name, found in judged["candidates"].items():
-        known = {figure: float(found[figure]) for figure in _SHOWN if isinstance(found.get(figure), int | float)}
+        known = {figure: float(value) for figure, value in found.items() if isinstance(value, int | float)}
         figures |= {_key(f"{figure}.{name}"): value for figure, value in known.items()}
         if name == chosen:
             figures |= known

@@ -22,7 +22,7 @@ def train_anomaly(
     width: int = 48,
     epochs: int = 8,
     alarms_per_vm_week: float = 1.0,
-    latency_budget_ms: float = 1.0,
+    latency_budget_ms: float = 5.0,
     size_budget_mb: float = 0.1,
     max_compression_loss: float = 0.02,
     seed: int = 0,

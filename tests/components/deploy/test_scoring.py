@@ -1,0 +1,95 @@
+"""Deploying models that score rows: asked over gRPC beside their own graph; what does not fit is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from components.deploy import trials
+from components.deploy.deploy import deploy
+from fleetml.component import Artifact
+from fleetml.data import cluster as table
+from fleetml.errors import InvalidData, StepFailed
+from fleetml.learn import scorer
+from fleetml.learn.anomaly import graphs
+from fleetml.learn.anomaly.graphs import Calibration, Scaling
+from fleetml.learn.anomaly.samples import METRICS, Samples
+from fleetml.learn.placement import cluster, policies
+from fleetml.learn.placement.cluster import Episodes
+from fleetml.serving import deployment
+from fleetml.serving.client import Client
+
+SMALL = cluster.from_table(table.generate("cluster://?nodes=30"))
+
+
+class Stage:
+    """The inputs of deploy for a model of a kind."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.folder, self.kind = folder, kind
+        names = ("model", "test", "train", "metrics")
+        self.model, self.test, self.train, self.metrics = (Artifact(name, str(folder / name)) for name in names)
+        if kind == "placement":
+            graph = policies.build(SMALL, policies.FGD, "fgd").SerializeToString()
+            scorer.publish(graph, self.model, test_gpu_allocation=0.9)
+            Episodes(SMALL, (SMALL.arrivals(1),)).save(self.test.path)
+            Episodes(SMALL, (SMALL.arrivals(2),)).save(self.train.path)
+        else:
+            values = np.exp(np.random.default_rng(0).normal(3, 0.3, (100, 6))).astype(np.float32)
+            values[-1, 4] = np.nan
+            rows = Samples(np.array(["vm"] * 100), values)
+            graph = graphs.distance(Scaling.robust(values), Calibration(), "quartiles").SerializeToString()
+            scorer.publish(graph, self.model, test_average_precision=0.4)
+            rows.save(self.test.path)
+            rows.save(self.train.path)
+
+    def deploy(self, address: str = "", version: str = "1", name: str = "") -> dict[str, Any]:
+        made = (self.model, self.test, self.train, self.metrics)
+        return deploy(*made, name or self.kind, version, str(self.folder / "serving"), address, "")
+
+
+@pytest.mark.parametrize(("kind", "confidence"), [("placement", 0.9), ("anomaly", 0.4)])
+def test_a_version_is_asked_before_it_serves(
+    tmp_path: Path, serve: Callable[..., str], kind: str, confidence: float
+) -> None:
+    stage = Stage(tmp_path, kind)
+    address = serve(tmp_path / "serving")
+    assert stage.deploy(address) == {"endpoint": address}
+    assert stage.metrics.metadata["confidence"] == confidence
+    assert stage.metrics.metadata["grpc_ms_p50"] > 0
+    with Client(address) as client:
+        if kind == "placement":
+            assert not client.optimize_placement("job", {"gpu": 8}, [trials.messages.NodeInfo(node_id="a")]).candidates
+        else:
+            assert client.detect_anomaly("vm", {"cpu": 20.0}).model_version == "1"
+
+
+def test_without_a_server_one_of_its_own_is_asked(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "anomaly")
+    assert "not running" in stage.deploy()["endpoint"]
+    assert deployment.read(tmp_path / "serving")["anomaly"].version == "1"
+    reference = pq.read_table(tmp_path / "serving/models/anomaly/1/reference.parquet")
+    assert set(reference.column_names) == {"vm_id", *METRICS}
+
+
+def test_a_kind_has_one_name(tmp_path: Path) -> None:
+    with pytest.raises(InvalidData, match="under the name of its kind"):
+        Stage(tmp_path, "anomaly").deploy(name="bandwidth")
+
+
+def test_another_answer_than_the_graphs_fails_and_points_back(
+    tmp_path: Path, serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, "anomaly")
+    address = serve(tmp_path / "serving")
+    stage.deploy(address)
+    own = trials._own
+    monkeypatch.setattr(trials, "_own", lambda *asked: type(own(*asked))(True, 0.123456, "", "", {}))
+    with pytest.raises(StepFailed, match="may differ by"):
+        stage.deploy(address, "2")
+    assert deployment.read(tmp_path / "serving")["anomaly"].version == "1"

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import wilcoxon
 
 from fleetml.serving.rollout.decision import Evidence, Hypothesis, Policy, Progress, Side, decide, signed_rank
 from tests.serving.rollout.simulation import World, rollout
@@ -135,3 +136,14 @@ def test_without_truth_nothing_is_shown() -> None:
 def test_the_signed_rank_test_is_exact_in_small_fleets() -> None:
     assert signed_rank(-np.arange(1.0, 7.0)) == pytest.approx(0.5**6)
     assert signed_rank(np.arange(1.0, 7.0)) == 1.0
+
+
+@pytest.mark.parametrize("vms", [1, 7, 50, 60, 300])
+def test_the_signed_rank_test_is_scipy_s(vms: int) -> None:
+    random = np.random.default_rng(vms)
+    for shift in (-0.3, 0.0, 0.3):
+        d = random.normal(shift, 1, vms)
+        d = d[np.abs(d) > 1e-3]
+        method = "exact" if vms <= 50 else "asymptotic"
+        expected = wilcoxon(d, alternative="less", method=method, correction=True).pvalue
+        assert signed_rank(d) == pytest.approx(float(expected), rel=1e-6)

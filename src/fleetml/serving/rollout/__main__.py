@@ -35,10 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             start_http_server(port, host)
         except OSError as error:
-            print(
-                f"error: the metrics need {host}:{port}, which is taken ({error}); choose another --port",
-                file=sys.stderr,
-            )  # noqa: T201
+            log.error("the metrics need %s:%d, which is taken (%s); choose another --port", host, port, error)
             return Unavailable.exit_code
     while not end.is_set():
         try:

@@ -1,6 +1,7 @@
 """A rollout from its begin to its end, over the files that server, truth and controller share."""
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from fleetml.serving import audit, deployment
 from fleetml.serving.rollout import actions, controller, progress
+from fleetml.serving.rollout.__main__ import main
 from fleetml.serving.rollout.actions import Place
 from fleetml.serving.rollout.decision import Policy
 from fleetml.stack.processes import wait_until
@@ -127,6 +129,33 @@ def test_a_rollout_that_cannot_be_judged_hinders_no_other(
     (place.root / "deployment.json").write_text(text.replace('"id": "3-', '"id": "whenever'))
     controller.look(place, POLICY)
     assert "the id of a rollout ends in its start" in caplog.text
+
+
+def test_a_log_that_cannot_be_read_stops_nothing(place: Place, traffic: Any, caplog: pytest.LogCaptureFixture) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.5, "pushed")
+    traffic.flow(14, served=10, second=20)
+    damaged = next((place.root / "predictions").rglob("*.parquet")).with_name("damaged.parquet")
+    damaged.write_bytes(b"no table")
+    controller.look(place, POLICY)
+    assert "cannot be judged now" in caplog.text
+    damaged.unlink()
+    controller.look(place, POLICY)
+    assert served(place.root).rollout is None
+
+
+@pytest.mark.parametrize("steps", ["", "0.5,0.2", "5", "0,1", "a"])
+def test_steps_that_are_none_are_refused(steps: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--dir", "anywhere", "--steps", steps])
+    assert "each larger than the one before" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(["--dir", str(tmp_path), "--port", str(taken.getsockname()[1])]) == 1
+    assert "choose another --port" in caplog.text
 
 
 def test_the_process_acts_and_ends_when_told(place: Place, traffic: Any) -> None:

@@ -26,8 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     place = Place(given.pop("dir").absolute(), given.pop("registry"), WHO)
     seconds, host, port = (given.pop(name) for name in ("seconds", "host", "port"))
-    steps = tuple(float(share) for share in given.pop("steps").split(","))
-    policy = Policy(steps=steps, **given)
+    policy = Policy(**given)
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())
@@ -56,13 +55,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="of the metrics for Prometheus; 0 (the default): nowhere")
     parser.add_argument("--seconds", type=float, default=15.0, help="from look to look (default: %(default)s)")
     defaults = Policy()
-    parser.add_argument("--steps", default=",".join(map(str, defaults.steps)), help="shares of a canary (%(default)s)")
+    parser.add_argument("--steps", type=_shares, default=defaults.steps, help="of a canary (default: 0.05,0.25,0.5)")
     for known in fields(Policy):
         if known.name != "steps":
             value = getattr(defaults, known.name)
             option = f"--{known.name.replace('_', '-')}"
             parser.add_argument(option, type=type(value), default=value, help="default: %(default)s")
     return parser
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(share) for share in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or list(found) != sorted(set(found)) or not 0 < found[0] <= found[-1] <= 1:
+        raise argparse.ArgumentTypeError(
+            f"steps are shares from above 0 to 1, each larger than the one before, got {text!r}"
+        )
+    return found
 
 
 if __name__ == "__main__":

@@ -38,8 +38,10 @@ def look(place: Place, policy: Policy) -> None:
         if served.rollout:
             try:
                 _look(place, name, served, served.rollout, policy)
-            except (FleetMLError, OSError) as error:
+            except FleetMLError as error:
                 log.error("rollout %s of %s: %s", served.rollout.id, name, error)
+            except Exception:  # a damaged log file, a full disk: the next look may see better
+                log.exception("rollout %s of %s cannot be judged now", served.rollout.id, name)
     metrics.LOOKED.set_to_current_time()
 
 

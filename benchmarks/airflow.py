@@ -2,7 +2,8 @@
 
 By hand: ten Python commands like those of the pipeline (a chain of five, a fan-out of four, a join) as BashOperators
 that hand their results on by XCom; then the same with a first and a last task, as a DAG has that checks its parameters and
-tells how it ended. Once they are trivial, once they take a second each. Takes five minutes, of which Airflow's start is one.
+tells how it ended (why ours keeps those two stands in docs/adr/0003). Once they are trivial, once they take a second each.
+Takes five minutes, of which Airflow's start is one.
 """
 
 from __future__ import annotations

@@ -32,6 +32,11 @@ def linger(folder: str):
 
 
 @dsl.container_component
+def cling(folder: str, stays: bool):
+    return step("cling")
+
+
+@dsl.container_component
 def measure(score: float, drifted: dsl.OutputPath(bool)):
     return step("measure")
 

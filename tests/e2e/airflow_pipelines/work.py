@@ -1,6 +1,7 @@
 """What the steps of the pipelines in this folder do."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +52,15 @@ def linger(folder: str) -> None:
     print("lingering", flush=True)
     Path(folder, "pids").write_text(f"{__import__('os').getpid()} {child.pid}")
     time.sleep(600)
+
+
+def cling(folder: str, stays: bool) -> None:
+    """Leave a child in a session of its own that hears no SIGTERM, as its parent does not; end at once, or stay."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    Path(folder, "pids").write_text(f"{os.getpid()} {child.pid}")
+    if stays:
+        time.sleep(600)
 
 
 def measure(score: float) -> dict[str, Any]:

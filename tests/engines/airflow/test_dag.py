@@ -13,6 +13,7 @@ import yaml
 
 pytest.importorskip("airflow", reason="Airflow lives in the orchestrator environment")
 
+from airflow.exceptions import SerializationError
 from airflow.sdk import DAG, TriggerRule
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
@@ -22,7 +23,7 @@ from fleetml.engines.airflow.graph import edges
 from fleetml.engines.airflow.loops import shares
 from fleetml.engines.airflow.params import params
 from fleetml.engines.airflow.source import Source
-from fleetml.errors import ConfigurationError, FleetMLError, UnsupportedConstruct
+from fleetml.errors import ConfigurationError, UnsupportedConstruct
 from fleetml.images import Images
 from fleetml.pipeline import Parameter, Plan, Step, load
 from fleetml.pipeline.model import Container
@@ -202,10 +203,10 @@ class TestLoadDags:
         load_dags(folder, namespace, settings)
         assert len(namespace) == 3
         broken = namespace["broken_broken"]
-        with pytest.raises(Exception, match="Failed to serialize") as raised:
+        with pytest.raises(SerializationError) as raised:
             DagSerialization.to_dict(broken)
-        assert isinstance(raised.value.__cause__, FleetMLError)
-        assert str(folder / "broken/pipeline.yaml") in str(raised.value.__cause__)
+        assert raised.value.__cause__ is None
+        assert str(raised.value).startswith(f"{folder}/broken/pipeline.yaml: schemaVersion must be")
         assert broken.relative_fileloc == str(folder / "broken")
 
     def test_what_the_runner_does_not_honour_is_told_when_it_loads(self, folder: Path, settings: Settings) -> None:

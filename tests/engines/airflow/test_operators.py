@@ -216,3 +216,16 @@ def test_what_a_step_lacks_on_this_machine_is_told_before_the_first_step(
     with pytest.raises(AirflowFailException, match=said):
         resolved(source, DagRun())
     assert not source.records(DagRun()).exists()
+
+
+def test_a_run_id_of_another_engine_s_run_is_refused_and_that_run_left_alone(source: Source) -> None:
+    records = source.records(DagRun())
+    records.start({"pipeline": "react", "engine": "local", "parameters": {}, "steps": []})
+    before = records.read()
+    with pytest.raises(
+        AirflowFailException, match=r"a run id is used once, .* is that of another run \(engine local\)"
+    ):
+        resolved(source, DagRun())
+    assert records.read() == before
+    source.records(DagRun(run_id="again")).start({"engine": "airflow", "dag_id": "react", "dag_run_id": "again"})
+    resolved(source, DagRun(run_id="again"))  # its first task was cleared

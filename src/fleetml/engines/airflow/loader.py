@@ -29,9 +29,11 @@ class BrokenPipeline(DAG):
     place = ""
 
     def get_serialized_fields(self) -> frozenset[str]:
-        """Raise what is wrong with the IR."""
+        """Raise what is wrong with the IR: as Airflow's own kind of error, which it passes on without a second one."""
+        from airflow.exceptions import SerializationError
+
         self.relative_fileloc = self.place
-        raise FleetMLError(self.description or "")
+        raise SerializationError(self.description or "")
 
 
 def load_dags(folder: str | Path, namespace: MutableMapping[str, Any], settings: Settings | None = None) -> None:

@@ -64,11 +64,11 @@ class ParametersOperator(BaseOperator):
         try:
             bound = self.source.plan.bind(self._of_the_group() if self.source.group else self._of_the_run(context))
             self._require_means(bound)
+            self.source.start(run, bound)
         except Unavailable as error:
             raise AirflowException(str(error)) from None
         except FleetMLError as error:
             raise AirflowFailException(str(error)) from None
-        self.source.start(run, bound)
         for name, value in bound.items():
             self.log.info("%s", without_passwords(f"{name} = {value!r}"))
         return bound

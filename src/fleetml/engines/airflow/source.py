@@ -15,6 +15,7 @@ from fleetml import lineage
 from fleetml.engines import record
 from fleetml.engines.airflow.secrets import from_airflow
 from fleetml.engines.start import shortened
+from fleetml.errors import InvalidParameter
 from fleetml.pipeline import Plan, load
 from fleetml.pipeline.model import Loop
 from fleetml.records import Run
@@ -69,7 +70,8 @@ class Source:
         return Run(self.settings.home, record_id(run.dag_id, run.run_id, self.group))
 
     def start(self, run: Any, parameters: Mapping[str, Any]) -> None:
-        """Open the records of a DAG run. Raises OSError."""
+        """Open the records of a DAG run. Raises InvalidParameter where they are those of another run, OSError."""
+        _require_own(self.records(run), run)
         entries = {
             "pipeline": self.plan.name,
             "digest": self.plan.digest,
@@ -151,3 +153,15 @@ OUTCOME = "outcome"  # the task of a loop that collects what its iterations gave
 def task_id(step: str) -> str:
     """Return the Airflow task id of a step within its DAG or group: its groups' ids and its own, joined by dots."""
     return step.replace("/", ".")
+
+
+def _require_own(records: Run, run: Any) -> None:
+    """Refuse a DAG run whose id is that of a run of another engine, or of another DAG's. Raises InvalidParameter."""
+    if not records.exists():
+        return
+    known = records.read()
+    if (known["engine"], known.get("dag_id"), known.get("dag_run_id")) != ("airflow", run.dag_id, run.run_id):
+        raise InvalidParameter(
+            f"a run id is used once, '{records.run_id}' is that of another run (engine {known['engine']}); "
+            "trigger it with another id"
+        )

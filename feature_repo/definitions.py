@@ -1,13 +1,15 @@
 """What Feast knows of the fleet: entities, views, services. Tables: docs/adr/0002."""
 
+import inspect
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, OnDemandFeatureView, ValueType
 from feast.data_format import ParquetFormat
-from feast.on_demand_feature_view import on_demand_feature_view
+from feast.transformation.python_transformation import PythonTransformation
 from feast.types import Float64, Int64
 
 from feature_repo import derived
@@ -31,7 +33,8 @@ REGION = Entity(name="region", join_keys=["region"], value_type=ValueType.STRING
 GROUPS = {"host_metrics": HOST, "region_metrics": REGION}
 """Views of the means over the VMs of a host or region, with their number, `vms`."""
 
-SERVICES = {"forecaster": (VIEW,), "fleet": (VIEW, *GROUPS, derived.VIEW)}
+SERVICE = "forecaster"
+SERVICES = {SERVICE: (VIEW,), "fleet": (VIEW, *GROUPS, derived.VIEW)}
 """Feature services by name: the views they hold. Registered as `feature_repo.services.versioned` names them."""
 
 
@@ -43,17 +46,25 @@ def definitions(tables: Mapping[str, Path]) -> list[Any]:
         if name in tables:
             fields = [*_fields(), Field(name="vms", dtype=Int64, description="VMs it is the mean of")]
             views[name] = _view(name, entity, tables[name], fields)
-    load = on_demand_feature_view(
+    views[derived.VIEW] = OnDemandFeatureView(
         name=derived.VIEW,
         sources=[own],
         schema=[Field(name=name, dtype=Float64) for name in derived.FEATURES],  # Feast wants them as it infers them
         mode="python",
+        feature_transformation=PythonTransformation(
+            cast(FunctionType, derived.vm_load), inspect.getsource(derived.vm_load)
+        ),
     )
-    views[derived.VIEW] = load(derived.vm_load)
     services = [
         _service(name, [views[view] for view in held]) for name, held in SERVICES.items() if {*held} <= {*views}
     ]
     return [VM, HOST, REGION, *views.values(), *services]
+
+
+def registered(service: str, objects: Iterable[Any]) -> str:
+    """Return the versioned name of a service among the objects of `definitions`."""
+    names = (each.name for each in objects if isinstance(each, FeatureService))
+    return next(name for name in names if name.rpartition("-")[0] == service)
 
 
 def _fields() -> list[Field]:

@@ -16,7 +16,7 @@ from fleetml.errors import ConfigurationError
 
 
 def versioned(name: str, views: Iterable[Any]) -> str:
-    """Return ``<name>-<12 hexadecimal digits>``: SHA-256 of the views' keys, features, types, TTLs, on-demand code."""
+    """Return ``<name>-<12 hexadecimal digits>``: SHA-256 of the views' entities, features, types, TTLs, on-demand code."""
     meaning = json.dumps([name, sorted((_meaning(view) for view in views), key=json.dumps)], sort_keys=True)
     return f"{name}-{hashlib.sha256(meaning.encode()).hexdigest()[:12]}"
 
@@ -51,8 +51,8 @@ def _meaning(view: Any) -> dict[str, Any]:
         sources = sorted(view.source_feature_view_projections)
         code = getattr(view.feature_transformation, "udf_string", "")
         return {"view": view.name, "features": features, "sources": sources, "code": code}
-    keys = sorted(column.name for column in view.entity_columns) or sorted(view.entities)
-    return {"view": view.name, "features": features, "keys": keys, "ttl": view.ttl.total_seconds() if view.ttl else 0}
+    ttl = view.ttl.total_seconds() if view.ttl else 0
+    return {"view": view.name, "features": features, "entities": sorted(view.entities), "ttl": ttl}
 
 
 def _view(store: FeatureStore, name: str) -> Any:

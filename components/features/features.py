@@ -89,7 +89,7 @@ def with_covariates(splits: dict[str, Windows], table: Path) -> dict[str, Window
     """Return the windows with the features that Feast's point-in-time join finds at their origins."""
     import pandas as pd
 
-    from feature_repo.definitions import REFERENCES, VIEW, definitions
+    from feature_repo.definitions import REFERENCES, SERVICE, VIEW, definitions, registered
     from feature_repo.store import open_store
 
     keys = pd.DataFrame(
@@ -105,8 +105,13 @@ def with_covariates(splits: dict[str, Windows], table: Path) -> dict[str, Window
         known = store.get_historical_features(keys, features=list(REFERENCES)).to_df()
     names = [reference.partition(":")[2] for reference in REFERENCES]
     known = known.set_index(["vm_id", "event_timestamp"])[names]
+    service = registered(SERVICE, made)
     return {
-        name: replace(windows, covariates=_at(known, windows), meta=replace(windows.meta, covariates=tuple(REFERENCES)))
+        name: replace(
+            windows,
+            covariates=_at(known, windows),
+            meta=replace(windows.meta, covariates=tuple(REFERENCES), feature_service=service),
+        )
         for name, windows in splits.items()
     }
 

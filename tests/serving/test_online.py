@@ -7,33 +7,56 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import onnx
 import polars as pl
 import pytest
 
 from fleetml.component import Artifact
+from fleetml.errors import ConfigurationError
 from fleetml.serving import deployment, online
 from fleetml.serving.client import Client
 from fleetml.serving.deployment import Card
 from fleetml.serving.online import Absent, Feast
+from fleetml.stack.processes import wait_until
 
 CPU = "vm_metrics:cpu_usage"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Store:
+    """A store that looks up by a function of VM and references, and knows one feature service."""
+
+    def __init__(self, find: Callable[[str, Sequence[str]], Mapping[str, float]], service: str = "") -> None:
+        self._find, self._service = find, service
+
+    def check(self, service: str) -> None:
+        if service != self._service:
+            raise ConfigurationError(f"no feature service {service}")
+
+    def look_up(self, vm_id: str, references: Sequence[str], at: datetime) -> Mapping[str, float]:
+        return self._find(vm_id, references)
 
 
 def test_a_known_vm_has_values_and_none_are_looked_up_before_a_model_needs_them(tmp_path: Path) -> None:
     opened: list[Path] = []
 
-    def open_store(folder: Path) -> online.Lookup:
+    def open_store(folder: Path) -> Store:
         opened.append(folder)
-        return lambda vm_id, references: {CPU: 30.0} if vm_id == "vm-1" else {}
+        return Store(lambda vm_id, references: {CPU: 30.0} if vm_id == "vm-1" else {})
 
     async def ask() -> tuple[Mapping[str, float], ...]:
         store = Feast(tmp_path, open_store)
         await store.prepare([])
-        early = await store.of("vm-1", [CPU])
+        early = await store.of("vm-1", [CPU], NOW)
         assert opened == []
         await store.prepare([CPU])
         await store.prepare([CPU])
-        return early, await store.of("vm-1", [CPU]), await store.of("stranger", [CPU]), await store.of("vm-1", [])
+        return (
+            early,
+            await store.of("vm-1", [CPU], NOW),
+            await store.of("stranger", [CPU], NOW),
+            await store.of("vm-1", [], NOW),
+        )
 
     assert asyncio.run(ask()) == ({}, {CPU: 30.0}, {}, {})
     assert opened == [tmp_path]
@@ -49,12 +72,12 @@ def test_a_store_that_fails_is_said_once_and_forecasts_go_on(tmp_path: Path, cap
 
     async def ask() -> None:
         nonlocal works
-        store = Feast(tmp_path, lambda folder: lookup)
+        store = Feast(tmp_path, lambda folder: Store(lookup))
         await store.prepare([CPU])
-        assert await store.of("vm-1", [CPU]) == {}
-        assert await store.of("vm-1", [CPU]) == {}
+        assert await store.of("vm-1", [CPU], NOW) == {}
+        assert await store.of("vm-1", [CPU], NOW) == {}
         works = True
-        assert await store.of("vm-1", [CPU]) == {CPU: 1.0}
+        assert await store.of("vm-1", [CPU], NOW) == {CPU: 1.0}
 
     with caplog.at_level(logging.INFO, "fleetml.serving.online"):
         asyncio.run(ask())
@@ -74,9 +97,9 @@ def test_a_store_that_hangs_does_not_hold_the_forecast(tmp_path: Path, monkeypat
         return {CPU: 1.0}
 
     async def ask() -> list[Mapping[str, float]]:
-        store = Feast(tmp_path, lambda folder: lookup)
+        store = Feast(tmp_path, lambda folder: Store(lookup))
         await store.prepare([CPU])
-        return [await store.of("slow", [CPU]), await store.of("behind", [CPU])]
+        return [await store.of("slow", [CPU], NOW), await store.of("behind", [CPU], NOW)]
 
     found = asyncio.run(ask())
     go.set()
@@ -89,16 +112,16 @@ def test_a_store_that_does_not_open_is_tried_again_with_the_next_model(
 ) -> None:
     tries = iter([OSError("not materialised yet"), None])
 
-    def open_store(folder: Path) -> online.Lookup:
+    def open_store(folder: Path) -> Store:
         if (error := next(tries)) is not None:
             raise error
-        return lambda vm_id, references: {CPU: 2.0}
+        return Store(lambda vm_id, references: {CPU: 2.0})
 
     async def ask() -> Mapping[str, float]:
         store = Feast(tmp_path, open_store)
         await store.prepare([CPU])
         await store.prepare([CPU])
-        return await store.of("vm-1", [CPU])
+        return await store.of("vm-1", [CPU], NOW)
 
     assert asyncio.run(ask()) == {CPU: 2.0}
     assert "not materialised yet" in caplog.text
@@ -107,7 +130,7 @@ def test_a_store_that_does_not_open_is_tried_again_with_the_next_model(
 def test_without_a_store_every_covariate_is_absent() -> None:
     async def ask() -> Mapping[str, float]:
         await Absent().prepare([CPU])
-        return await Absent().of("vm-1", [CPU])
+        return await Absent().of("vm-1", [CPU], NOW)
 
     assert asyncio.run(ask()) == {}
 
@@ -116,7 +139,7 @@ def test_the_server_answers_with_the_vms_covariates(
     tmp_path: Path, graph: Callable[..., Path], serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = {"vm-1": {CPU: 30.0}, "vm-2": {CPU: float("nan")}}
-    monkeypatch.setattr(online, "_open", lambda folder: lambda vm_id, references: known.get(vm_id, {}))
+    monkeypatch.setattr(online, "_open", lambda folder: Store(lambda vm_id, references: known.get(vm_id, {})))
     root, path = tmp_path / "serving", graph()
     deployment.install(root, Card("bandwidth", "1", deployment.digest(path)), {deployment.GRAPH: path})
     deployment.point(root, "bandwidth", "1")
@@ -130,10 +153,11 @@ def test_the_server_reads_what_was_materialised_into_feast(
 ) -> None:
     from components.features.materialise import materialise
 
-    hour = datetime(2026, 1, 1, tzinfo=UTC)
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     rows = {"vm_id": ["vm-1", "vm-2"], "event_timestamp": [hour, hour], "cpu_usage": [30.0, None]}
     others = ("memory_usage", "disk_io", "network_io", "latency", "error_rate")
-    table = pl.DataFrame(rows).with_columns(pl.lit(0.0).alias(name) for name in others)
+    places = (pl.lit(place).alias(name) for name, place in (("host", "h"), ("region", "r")))
+    table = pl.DataFrame(rows).with_columns(*(pl.lit(0.0).alias(name) for name in others), *places)
     table.cast({"event_timestamp": pl.Datetime("us", "UTC")}).write_parquet(tmp_path / "features")
     store, root, path = tmp_path / "store", tmp_path / "serving", graph()
     materialise(Artifact("features", str(tmp_path / "features")), Artifact("metrics", ""), str(store))
@@ -142,3 +166,36 @@ def test_the_server_reads_what_was_materialised_into_feast(
     with Client(serve(root, feature_store=store)) as client:
         answers = [client.predict_bandwidth(vm, [1.0] * 12, 5).values for vm in ("vm-1", "vm-2", "vm-3")]
     assert answers == [(31.0,), (1.0,), (1.0,)]
+
+
+def test_a_model_whose_feature_service_is_missing_or_changed_is_refused(tmp_path: Path) -> None:
+    async def ask(service: str) -> None:
+        await Feast(tmp_path, lambda folder: Store(lambda vm_id, references: {}, "forecaster-1")).prepare(
+            [CPU], service
+        )
+
+    asyncio.run(ask("forecaster-1"))
+    asyncio.run(ask(""))
+    with pytest.raises(ConfigurationError, match="forecaster-2"):
+        asyncio.run(ask("forecaster-2"))
+
+
+def test_the_server_refuses_a_model_of_another_feature_service_and_serves_the_one_before(
+    tmp_path: Path, graph: Callable[..., Path], serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(online, "_open", lambda folder: Store(lambda vm_id, references: {CPU: 30.0}, "forecaster-1"))
+    root = tmp_path / "serving"
+    for version, service in (("1", "forecaster-1"), ("2", "forecaster-2")):
+        path = tmp_path / f"{version}.onnx"
+        model = onnx.load(graph())
+        onnx.helper.set_model_props(
+            model, {**{p.key: p.value for p in model.metadata_props}, "fleetml.feature_service": service}
+        )
+        onnx.save(model, path)
+        deployment.install(root, Card("bandwidth", version, deployment.digest(path)), {deployment.GRAPH: path})
+    deployment.point(root, "bandwidth", "1")
+    with Client(serve(root, feature_store=tmp_path)) as client:
+        deployment.point(root, "bandwidth", "2")
+        assert wait_until(lambda: deployment.status(root).get("refused"), 60, 0.05)
+        assert client.predict_bandwidth("vm-1", [1.0] * 12, 5).model_version == "1"
+    assert "no feature service forecaster-2" in deployment.status(root)["refused"]["bandwidth"]["error"]

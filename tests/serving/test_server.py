@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import pyarrow.dataset as ds
@@ -236,9 +237,9 @@ def test_it_answers_while_the_first_model_is_still_being_prepared(
 ) -> None:
     go, states = threading.Event(), []
 
-    def slow(folder: Path) -> online.Lookup:
+    def slow(folder: Path) -> online.Store:
         go.wait(60)
-        return lambda vm_id, references: {}
+        return SimpleNamespace(look_up=lambda vm_id, references, at: {})  # type: ignore[return-value]
 
     monkeypatch.setattr(online, "_open", slow)
     put(root, graph(), "1")

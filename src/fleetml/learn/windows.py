@@ -22,7 +22,7 @@ class Meta:
     """What a window's numbers mean, and a graph's: lengths are in steps of `step_seconds`.
 
     `target` is the name of what is forecast (bandwidth, cpu, …); `covariates` are Feast feature references in
-    the order of the graph's second input.
+    the order of the graph's second input, `feature_service` is the service that they belong to ("": none).
     """
 
     target: str = "bandwidth"
@@ -31,6 +31,7 @@ class Meta:
     horizon: int = 48
     season: int = 288
     covariates: tuple[str, ...] = ()
+    feature_service: str = ""
 
     def encode(self) -> dict[str, str]:
         """Return the values as text, as Parquet and ONNX metadata hold them; lists are JSON."""
@@ -46,6 +47,7 @@ class Meta:
             horizon=int(entries["horizon"]),
             season=int(entries["season"]),
             covariates=tuple(json.loads(entries["covariates"])),
+            feature_service=entries.get("feature_service", ""),
         )
 
 

@@ -222,7 +222,7 @@ class Inference:
     async def _inputs(self, model: Model, question: Question[Any], at: datetime) -> Arrays:
         found: Mapping[str, float] = {}
         if wanted := question.wanted(model):
-            found = await self._covariates.of(question.key, wanted)
+            found = await self._covariates.of(question.key, wanted, at)
         return question.inputs(model, found)
 
     def _sampled(self) -> bool:

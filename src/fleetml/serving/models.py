@@ -22,6 +22,8 @@ from fleetml.serving.online import Covariates
 from fleetml.serving.routing import Served
 
 POLL_SECONDS = 0.2
+FEATURE_SERVICE = "fleetml.feature_service"
+"""Entry of a graph's metadata: the feature service it was trained on, named by what its features mean."""
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +166,8 @@ class Models:
                 return known
         loop = asyncio.get_running_loop()
         loaded = await loop.run_in_executor(self._executor, model.load, self._root, name, version, self._backend)
-        await self._covariates.prepare(loaded.kind.covariates(loaded.about))
+        service = loaded.session.metadata.get(FEATURE_SERVICE, "")
+        await self._covariates.prepare(loaded.kind.covariates(loaded.about), service)
         return loaded
 
 

@@ -7,8 +7,11 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
+
+from fleetml.errors import ConfigurationError
 
 LOOKUP_SECONDS = 0.5
 """A look-up that takes longer counts as failed: a forecast without covariates beats one that comes too late."""
@@ -16,29 +19,40 @@ LOOKUP_SECONDS = 0.5
 log = logging.getLogger(__name__)
 
 
-Lookup = Callable[[str, Sequence[str]], Mapping[str, float]]
-"""vm_id, feature references → values known; blocks, may raise."""
+class Store(Protocol):
+    """An online feature store; its methods block, and may raise."""
+
+    def check(self, service: str) -> None:
+        """Raise ConfigurationError where the store lacks a feature service, or means something else by its features."""
+        ...
+
+    def look_up(self, vm_id: str, references: Sequence[str], at: datetime) -> Mapping[str, float]:
+        """Return the values known at a moment by feature reference."""
+        ...
 
 
 class Covariates(Protocol):
     """Where a model's covariates come from when the caller sends none."""
 
-    async def prepare(self, references: Sequence[str]) -> None:
-        """Get ready to look up these features; called when a model is loaded, never during a request."""
+    async def prepare(self, references: Sequence[str], service: str = "") -> None:
+        """Get ready to look up these features; called when a model is loaded, never during a request.
+
+        Raises ConfigurationError for a feature `service` ("": none) that is not there, or not what the model was trained on.
+        """
         ...
 
-    async def of(self, vm_id: str, references: Sequence[str]) -> Mapping[str, float]:
-        """Return the values known of the VM by feature reference; never raises."""
+    async def of(self, vm_id: str, references: Sequence[str], at: datetime) -> Mapping[str, float]:
+        """Return the values known of the VM at a moment (aware) by feature reference; never raises."""
         ...
 
 
 class Absent:
     """No feature store: every covariate is absent."""
 
-    async def prepare(self, references: Sequence[str]) -> None:
+    async def prepare(self, references: Sequence[str], service: str = "") -> None:
         return None
 
-    async def of(self, vm_id: str, references: Sequence[str]) -> Mapping[str, float]:
+    async def of(self, vm_id: str, references: Sequence[str], at: datetime) -> Mapping[str, float]:
         return {}
 
 
@@ -48,17 +62,17 @@ class Feast:
     Importing Feast takes ten seconds, so that begins at once, in a thread that holds up neither start nor end.
     """
 
-    def __init__(self, folder: Path, open_store: Callable[[Path], Lookup] | None = None) -> None:
+    def __init__(self, folder: Path, open_store: Callable[[Path], Store] | None = None) -> None:
         self._importing = threading.Thread(target=_import, name="import-feast", daemon=True)
         self._importing.start()
         self._folder = folder
         self._open_store = open_store or _open
-        self._store: Lookup | None = None
+        self._store: Store | None = None
         self._failing = False
         self._late: Future[Mapping[str, float]] | None = None
         self._thread = ThreadPoolExecutor(1, "online-features")
 
-    async def prepare(self, references: Sequence[str]) -> None:
+    async def prepare(self, references: Sequence[str], service: str = "") -> None:
         if not references:
             return
         loop = asyncio.get_running_loop()
@@ -67,14 +81,19 @@ class Feast:
                 await asyncio.sleep(0.05)
             if self._store is None:
                 self._store = await loop.run_in_executor(self._thread, self._open_store, self._folder)
-            await loop.run_in_executor(self._thread, self._store, "", references)  # the first look-up is slow
+            if service:
+                await loop.run_in_executor(self._thread, self._store.check, service)
+            now = datetime.now(UTC)
+            await loop.run_in_executor(self._thread, self._store.look_up, "", references, now)  # the first is slow
         except Exception as error:
+            if service and isinstance(error, ConfigurationError):
+                raise
             log.error("the feature store %s does not answer; forecasts go without covariates: %s", self._folder, error)
 
-    async def of(self, vm_id: str, references: Sequence[str]) -> Mapping[str, float]:
+    async def of(self, vm_id: str, references: Sequence[str], at: datetime) -> Mapping[str, float]:
         if self._store is None or not references or (self._late and not self._late.done()):
             return {}
-        lookup = self._thread.submit(self._store, vm_id, references)
+        lookup = self._thread.submit(self._store.look_up, vm_id, references, at)
         try:
             found = await asyncio.wait_for(asyncio.wrap_future(lookup), LOOKUP_SECONDS)
         except Exception as error:
@@ -98,10 +117,25 @@ def _import() -> None:
         importlib.import_module("feature_repo.store")
 
 
-def _open(folder: Path) -> Lookup:
-    from feature_repo.store import online_features  # the project's own feature definitions, at its root
+class _Project:
+    """The store in `folder`, by the project's own feature definitions, which are at its root."""
 
-    def lookup(vm_id: str, references: Sequence[str]) -> Mapping[str, float]:
-        return online_features(folder, [vm_id], references)[vm_id]
+    def __init__(self, folder: Path) -> None:
+        from feature_repo.store import opened
 
-    return lookup
+        self._folder = folder
+        opened(folder)
+
+    def check(self, service: str) -> None:
+        from feature_repo.store import check_service
+
+        check_service(self._folder, service)
+
+    def look_up(self, vm_id: str, references: Sequence[str], at: datetime) -> Mapping[str, float]:
+        from feature_repo.store import online_features
+
+        return online_features(self._folder, [vm_id], references, at)[vm_id]
+
+
+def _open(folder: Path) -> Store:
+    return _Project(folder)

@@ -5,7 +5,7 @@ import os
 import sys
 
 NAMES = ("engine", "resume", "ingest", "serving")
-OTHERS = ("graph", "airflow", "containers", "point_in_time")  # take minutes, or a Docker engine
+OTHERS = ("graph", "airflow", "containers", "point_in_time", "placement", "anomaly")  # take minutes, or a Docker engine
 
 
 def main(names: list[str]) -> int:

@@ -20,7 +20,7 @@ MEASURE = "average_precision"
 MORE_IS_BETTER = True
 ALARMS = 1.0
 """False alarms per VM and week that a baseline's threshold admits."""
-_SEED = 20_13
+SEED = 20_13
 
 
 def read(test: Path) -> Samples:
@@ -52,7 +52,7 @@ def score(held_out: Samples, graph: bytes) -> dict[str, Any]:
     loaded = session(graph)
     threshold = scorer.described(loaded).about["threshold"]
     clean, _ = ask(loaded, held_out.values)
-    found = injection.incidents(held_out.values, np.random.default_rng(_SEED))
+    found = injection.incidents(held_out.values, np.random.default_rng(SEED))
     asked = {name: (*ask(loaded, rows), changed) for name, (rows, changed) in found.items()}
     scores = np.concatenate([scores for scores, _, _ in asked.values()])
     blamed = np.concatenate([_right(*each, threshold) for each in asked.values()])

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.component import Artifact
-from fleetml.images import STAMP
+
+STAMP = "fleetml-environment.json"  # as fleetml.images calls it, which no step may import
 
 
 def commit(root: Path) -> str:

@@ -90,10 +90,10 @@ class Trial:
     shifted: dict[str, list[Values]]
 
 
-def study(fleet: Fleet, trials: int) -> list[Trial]:
-    """Judge the windows of so many trials."""
+def study(fleet: Fleet, trials: int, kinds: Sequence[str] = SHIFTS) -> list[Trial]:
+    """Judge the windows of so many trials, with changes of these kinds."""
     features = fleet.features()
-    return [_trial(fleet, features, np.random.default_rng(seed)) for seed in range(trials)]
+    return [_trial(fleet, features, np.random.default_rng(seed), kinds) for seed in range(trials)]
 
 
 def as_it_came(fleet: Fleet) -> list[Values]:
@@ -108,12 +108,12 @@ def _calm(features: Floats, live: npt.NDArray[np.integer], judge: "_Judge") -> l
     return [judge(traffic[hour : hour + 24]) for hour in range(0, min(len(traffic), 14 * 24) - 23, 6)]
 
 
-def _trial(fleet: Fleet, features: Floats, random: np.random.Generator) -> Trial:
+def _trial(fleet: Fleet, features: Floats, random: np.random.Generator, kinds: Sequence[str]) -> Trial:
     days = random.permutation(fleet.days)
     trained, live = days[:TRAINED_DAYS], days[TRAINED_DAYS:]
     judge = _Judge(fleet, _days(features, trained), random)
     shifted = {}
-    for kind in SHIFTS:
+    for kind in kinds:
         later = fleet.features(fleet.shifted(kind, 0))  # the change has been there for more than a day
         first = fleet.features(fleet.shifted(kind, int(live[1])))
         after = np.concatenate([_days(features, live[:1]), _days(first, live[1:2]), _days(later, live[2:4])])
@@ -234,7 +234,7 @@ def lines(trials: Sequence[Trial]) -> Iterator[Line]:
     """Yield the figures of each detector."""
     for detector in DETECTORS:
         calm = np.mean([detector(values) for trial in trials for values in trial.calm])
-        yield Line(detector, float(calm) * 168, {kind: _found(detector, trials, kind) for kind in SHIFTS})
+        yield Line(detector, float(calm) * 168, {kind: _found(detector, trials, kind) for kind in trials[0].shifted})
 
 
 def _found(detector: Detector, trials: Sequence[Trial], kind: str) -> tuple[float, float, int]:

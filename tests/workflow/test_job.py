@@ -116,9 +116,13 @@ def test_a_forecasting_job_runs_train_forecaster_on_its_data(
     monkeypatch.setenv("FLEETML_PROJECT", str(ROOT))
     monkeypatch.setenv("FLEETML_HOME", str(tmp_path / "home"))
     place = tmp_path / "job.json"
-    place.write_text('{"model_id": "m", "objective": "forecasting", "dataset": {"uri": "gone.csv"}, "target": "cpu"}')
+    place.write_text('{"model_id": "m", "objective": "forecasting", "dataset": {"uri": "x.csv"}, "target": "cpu"}')
+    assert main(["train", str(place)]) == 2
+    assert f"a URL that is there, {tmp_path}/x.csv is not" in capsys.readouterr().err
+    assert not [*runs(tmp_path / "home")]
+    (tmp_path / "x.csv").touch()
     assert main(["train", str(place)]) == 1
-    assert f"source {tmp_path}/gone.csv: no such file" in capsys.readouterr().err
+    assert f"{tmp_path}/x.csv" in capsys.readouterr().err
     (run,) = runs(tmp_path / "home")
     assert (run["pipeline"], run["parameters"]["target"]) == ("train-forecaster", "cpu")
 
@@ -128,7 +132,8 @@ def test_the_retries_of_its_triggers_are_those_of_its_run(tmp_path: Path, monkey
     monkeypatch.setenv("FLEETML_HOME", str(tmp_path / "home"))
     (tmp_path / "job.triggers.yaml").write_text("retries: 2\n")
     place = tmp_path / "job.json"
-    place.write_text('{"model_id": "m", "dataset": {"uri": "gone.csv"}, "algorithm": "linear"}')
+    place.write_text('{"model_id": "m", "dataset": {"uri": "empty.csv"}, "algorithm": "linear"}')
+    (tmp_path / "empty.csv").touch()
     assert main(["train", str(place)]) == 1
     (run,) = runs(tmp_path / "home")
     assert run["retries"] == 2

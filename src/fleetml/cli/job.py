@@ -34,7 +34,7 @@ def run(found: Mapping[str, Any], place: Path, settings: Settings) -> int:
     from fleetml.cli.run import execute, fresh_id
     from fleetml.engines.local import Job
     from fleetml.pipeline import load
-    from fleetml.workflow import job, source
+    from fleetml.workflow import beforehand, job, source
 
     folder = place.parent.absolute()
     with source.naming(place):
@@ -44,6 +44,7 @@ def run(found: Mapping[str, Any], place: Path, settings: Settings) -> int:
             triggers = ir
         else:
             ir, given, triggers = source.keep(job.workflow(found, folder), settings.home), {}, place
+    beforehand.require_data(given.get("source"), f"{place}: dataset.uri")
     plan = load(ir, settings.home / "ir")
     parameters = plan.bind({**defaults(triggers, plan, settings), **given})
     run_id, retries = fresh_id(plan.name, settings), triggers_of(triggers, plan, settings).retries

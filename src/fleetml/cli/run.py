@@ -89,7 +89,9 @@ def execute(job: Job, settings: Settings) -> int:
     from fleetml.engines import local
     from fleetml.records import Run
     from fleetml.step import Failure
+    from fleetml.workflow import beforehand
 
+    beforehand.check(job.plan, job.parameters, job.kept, here=settings.runner != "kubernetes")
     failures: list[Failure] = []
     failed = 0
     labels = {name: step.label for name, step in job.plan.steps.items()}

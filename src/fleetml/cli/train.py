@@ -111,6 +111,7 @@ def _break_off(terminal: Terminal, stack: Up, settings: Settings, going: Airflow
 def parameters(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     """Return the run's parameters, checked against the plan before anything is started. Raises InvalidParameter."""
     from fleetml.cli.pipelines import given as parsed
+    from fleetml.workflow import beforehand
 
     named = {"source": args.data, "target": args.target}
     texts = [*args.parameter, *(f"{name}={value}" for name, value in named.items() if value)]
@@ -125,7 +126,7 @@ def parameters(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         from fleetml.data.schema import target_columns
 
         target_columns(given["target"])
-    plan.bind(given)
+    beforehand.check(plan, plan.bind(given))
     return given
 
 

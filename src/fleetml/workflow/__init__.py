@@ -7,5 +7,6 @@ parameters  values, global parameters, references to them
 emit        the IR
 source      files: what is a workflow, where its IR lies
 job         training jobs as workflows
+beforehand  what steps would refuse, refused before the first one
 schema      the published JSON Schema
 """

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fleetml.errors import InvalidParameter, StepFailed
 from fleetml.frozen import frozen
 from fleetml.settings import Settings
-from fleetml.workflow import source
+from fleetml.workflow import beforehand, source
 
 if TYPE_CHECKING:
     from fleetml.engines.local import Job
@@ -168,6 +168,7 @@ def start(
     ir = source.keep(workflow, settings.home)
     plan = load(ir, settings.home / "ir")
     bound = plan.bind({**source.installation(plan, settings), **parameters})
+    beforehand.check(plan, bound, here=settings.runner != "kubernetes")
     run_id = run_id or fresh_id(plan.name)
     if Run(settings.home, run_id).exists():
         raise InvalidParameter(f"a run id is used once, {run_id!r} exists; choose another")

@@ -244,7 +244,15 @@ def test_shifted_traffic_starts_a_retraining_and_unshifted_does_not(fleet: Fleet
     (run_id,) = retrainings(fleet)
     records = Run(fleet.settings.home, f"train_forecaster__{run_id}")
     assert processes.wait_until(records.exists, 60)
-    drift = records.read()["parameters"]["drift"]
-    assert drift == (moved["condition-1/retrain-event"].outcome or {})["parameters"]["event"]["features"]
-    assert drift
+    event = (moved["condition-1/retrain-event"].outcome or {})["parameters"]["event"]
+    given = records.read()["parameters"]
+    assert given["reason"] == event["reason"] == "drift"
+    assert given["drift"] == event["features"]
+    assert given["drift"]
+    assert given["evidence"] == event["evidence"]
+
+    again = fleet.run("monitor")
+    assert again["drift"].outcome["parameters"]["drifted"] is True  # type: ignore[index]
+    assert again["condition-1/retrain-event"].state == "skipped", "one retrain of a model at a time"
+    assert retrainings(fleet) == [run_id]
     fleet.client.fail("train_forecaster", run_id)

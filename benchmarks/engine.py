@@ -2,7 +2,8 @@
 
 Ten trivial steps (a chain of five, a fan-out of four, a join), cold and from the cache; four that wait 2 s; a loop of a
 hundred. "kfp components" are Python functions that kfp's own executor runs (``benchmarks/peers/components.py``), the very
-same for kfp and for us; "ours" are container components that start ``fleetml.component``.
+same for kfp and for us; "ours" are container components that start ``fleetml.component``. Each of our figures names its
+runner: "subprocess", the default, starts Python for each step as kfp.local does, "warm" forks it (docs/adr/0009).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from benchmarks import peers
 
 ROOT = Path(__file__).parents[1]
 PEERS = Path(peers.__file__).parent
+RUNNERS = ("subprocess", "warm")
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
 STEPS = """
 def echo(text):
@@ -102,21 +104,23 @@ def _compared(what: str, contenders: list[Contender], rounds: int) -> Iterator[t
         contender.cpu.clear()
     for number in range(rounds):
         for contender in random.sample(contenders, len(contenders)):
-            contender.once(str(number))
+            contender.once(f"{len(what)}{number}x")  # no other pipeline has computed any of it
     yield f"{what}: load of the machine", os.getloadavg()[0], "processes"
     for contender in contenders:
         yield f"{what}: {contender.name}, median", statistics.median(contender.wall), "s"
         yield f"{what}: {contender.name}, best", min(contender.wall), "s"
         yield f"{what}: {contender.name}, CPU, best", min(contender.cpu), "s"
-    cold = [contender for contender in contenders if contender.name.startswith("FleetML, cold")]
-    for mine in cold:
+    ours = [contender for contender in contenders if contender.name.startswith("FleetML") and "cold" in contender.name]
+    for mine in ours:
         for peer in contenders:
             if peer.name.endswith("cold") and not peer.name.startswith("FleetML"):
                 share = statistics.median(mine.wall) / statistics.median(peer.wall)
                 yield f"{what}: {mine.name} / {peer.name}", share, "of medians"
+                yield f"{what}: {mine.name} / {peer.name}, best", min(mine.wall) / min(peer.wall), "of best"
+                yield f"{what}: {mine.name} / {peer.name}, CPU", min(mine.cpu) / min(peer.cpu), "of best"
 
 
-def _fleetml(folder: Path, pipeline: str, name: str, fixed: str = "", workers: int = 4) -> Contender:
+def _fleetml(folder: Path, pipeline: str, runner: str, name: str, fixed: str = "", workers: int = 4) -> Contender:
     """Return a run of ours, with the same seed each time where `fixed` says which: then it is a run of cache hits."""
     project = folder / "project"
     if not project.exists():
@@ -129,9 +133,15 @@ def _fleetml(folder: Path, pipeline: str, name: str, fixed: str = "", workers: i
     ir = folder / f"{pipeline}.yaml"
     if not ir.exists():
         _compile(project / "ours.py" if pipeline.startswith("ours") else PEERS / "components.py", pipeline, ir)
-    command = [sys.executable, "-m", "fleetml", "run", str(ir), "--workers", str(workers)]
-    env = {**os.environ, "FLEETML_PROJECT": str(project), "FLEETML_HOME": str(folder / "home")}
-    return Contender(name, lambda seed: [*command, "-p", f"seed={fixed or seed}"], env, folder)
+    command = [sys.executable, "-m", "fleetml", "run", str(ir), "--workers", str(workers), "--runner", runner]
+    home = folder / f"home-{runner}"  # or one runner would find what the other computed
+    env = {**_environment(), "FLEETML_PROJECT": str(project), "FLEETML_HOME": str(home)}
+    return Contender(f"FleetML {runner}, {name}", lambda seed: [*command, "-p", f"seed={fixed or seed}"], env, folder)
+
+
+def _environment() -> dict[str, str]:
+    """Everybody may keep bytecode, as where it is installed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _compile(source: Path, pipeline: str, ir: Path) -> None:
@@ -148,15 +158,18 @@ def _kfp(folder: Path, pipeline: str, name: str, fixed: str = "") -> Contender:
     """kfp.local as fast as it goes: without pip, without a virtual environment for each step."""
     command = [sys.executable, "-W", "ignore", str(PEERS / "components.py"), pipeline]
     place = str(folder / f"kfp-{pipeline}-{fixed}")
-    return Contender(name, lambda seed: [*command, fixed or seed, place, fixed], dict(os.environ), folder)
+    return Contender(name, lambda seed: [*command, fixed or seed, place, fixed], _environment(), folder)
 
 
 def _ten(folder: Path) -> list[Contender]:
     ours = [
-        _fleetml(folder, "ours", "FleetML, cold"),
-        _fleetml(folder, "ours", "FleetML, cached", "same"),
-        _fleetml(folder, "ten", "FleetML, cold, kfp components"),
-        _fleetml(folder, "ten", "FleetML, cached, kfp components", "same"),
+        _fleetml(folder, pipeline, runner, f"cold{told}")
+        for runner in RUNNERS
+        for pipeline, told in (("ours", ""), ("ten", ", kfp components"))
+    ]
+    ours += [
+        _fleetml(folder, "ours", "subprocess", "cached", "same"),
+        _fleetml(folder, "ten", "subprocess", "cached, kfp components", "same"),
     ]
     theirs = [_kfp(folder, "ten", "kfp.local, cold"), _kfp(folder, "ten", "kfp.local, cached", "same")]
     return [*ours, *theirs, *_peers(folder)]
@@ -167,7 +180,7 @@ def _peers(folder: Path) -> list[Contender]:
     if python is None:
         return []
     quiet = {"DO_NOT_TRACK": "1", "KEDRO_DISABLE_TELEMETRY": "1", "METAFLOW_USER": "bench", "USERNAME": "bench"}
-    env = {**os.environ, **quiet, "HOME": str(folder), "METAFLOW_HOME": str(folder / "metaflow")}
+    env = {**_environment(), **quiet, "HOME": str(folder), "METAFLOW_HOME": str(folder / "metaflow")}
 
     def of(name: str, script: str, *words: str) -> Contender:
         return Contender(name, lambda seed: [str(python), str(PEERS / script), *words, seed], env, folder)
@@ -177,12 +190,13 @@ def _peers(folder: Path) -> list[Contender]:
 
 
 def _waiting(folder: Path) -> list[Contender]:
-    return [_fleetml(folder, "waiting", "FleetML, cold"), _kfp(folder, "waiting", "kfp.local, cold")]
+    return [_fleetml(folder, "waiting", "subprocess", "cold"), _kfp(folder, "waiting", "kfp.local, cold")]
 
 
 def _loop(folder: Path) -> list[Contender]:
-    return [
-        _fleetml(folder, "ours-loop", "FleetML, cold"),
-        _fleetml(folder, "loop", "FleetML, cold, kfp components"),
-        _kfp(folder, "loop", "kfp.local, cold"),
+    ours = [
+        _fleetml(folder, pipeline, runner, f"cold{told}")
+        for runner in RUNNERS
+        for pipeline, told in (("ours-loop", ""), ("loop", ", kfp components"))
     ]
+    return [*ours, _kfp(folder, "loop", "kfp.local, cold")]

@@ -24,7 +24,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.version and not args.audit:
         from fleetml.serving import provenance
 
-        say_table(("WHAT", "WHICH"), provenance.of(settings.registry, settings.home, args.model, args.version))
+        found = provenance.of(settings.registry, settings.home, args.model, args.version)
+        say_table(("WHAT", "WHICH"), found)
+        if not found:
+            complain(f"nobody recorded where {args.model} {args.version} comes from")
         return 0
     said = _say_audit(args, settings) if args.audit else _say_models(args.model, settings)
     if not said:

@@ -55,7 +55,7 @@ def test_a_better_version_takes_every_step_and_is_promoted(place: Place, traffic
 
 def test_a_worse_version_is_rolled_back(place: Place, traffic: Any) -> None:
     actions.begin(place, "bandwidth", "3", "canary", 0.5, "pushed")
-    traffic.flow(14, served=10, second=20)
+    traffic.flow(14, served=10, second=15)
     controller.look(place, POLICY)
     assert (served(place.root).version, served(place.root).rollout) == ("2", None)
     assert "shown to be worse (error +" in audit.read(place.root)[-1]["reason"]

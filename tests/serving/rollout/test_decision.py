@@ -70,7 +70,7 @@ def test_the_same_graph_is_never_better_than_itself() -> None:
 
 
 def test_better_for_most_vms_but_worse_for_the_fleet_is_not_promoted() -> None:
-    second = ERRORS * np.array([0.5] * 7 + [9.0])
+    second = ERRORS * np.array([0.5] * 7 + [4.0])
     shown = Progress(better=Hypothesis(1, 200, 0.01))
     assert decide(replace(EVIDENCE, second_error=second), shown, POLICY).action == "wait"
 
@@ -105,6 +105,15 @@ def test_failures_and_slowness_end_any_rollout(second: Side, reason: str, mode: 
 @pytest.mark.parametrize("second", [Side(49, 49), Side(1000, 10, 2.0), Side(1000, 0, 9.9)])
 def test_a_few_failures_and_answers_within_budget_do_not(second: Side) -> None:
     assert decide(replace(EVIDENCE, second=second), Progress(), POLICY).action == "promote"
+
+
+def test_gross_errors_end_a_rollout_before_enough_vms_have_had_them_to_prove_it() -> None:
+    few = replace(EVIDENCE, share=0.05, served_error=ERRORS[:2], second_error=ERRORS[:2] * 2.1)
+    found = decide(few, Progress(), POLICY)
+    assert found.action == "rollback"
+    assert "more than 2 times the served version's (error +110.0%, 2 VMs" in found.reason
+    assert decide(replace(few, second_error=ERRORS[:2] * 1.9), Progress(), POLICY).action == "advance"
+    assert decide(replace(few, rows=49), Progress(), POLICY).action == "advance"
 
 
 def test_a_slow_server_is_not_the_second_version_s_fault() -> None:

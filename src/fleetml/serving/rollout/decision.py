@@ -32,7 +32,9 @@ class Policy:
     `alpha` is the chance at most to promote a version that is no better, and to call one worse that is not. A step of the canary
     lasts until `least_rows` judged questions fell to the second version, had it its share, over `least_minutes` of origins.
     A canary or shadow that shows nothing in `patience_hours` is rolled back. Failures above the served version's rate by
-    `failure_margin`, or a p99 above `latency_factor` times its and `latency_floor_ms`, roll back once there are `least_answers`.
+    `failure_margin`, or a p99 above `latency_factor` times its and `latency_floor_ms`, roll back once there are `least_answers`;
+    so does `error_factor` times its error over all VMs once there are `least_rows`: few VMs prove nothing, and yet no more of
+    them are to suffer it.
     """
 
     steps: tuple[float, ...] = (0.05, 0.25, 0.5)
@@ -41,6 +43,7 @@ class Policy:
     least_minutes: float = 60.0
     patience_hours: float = 72.0
     failure_margin: float = 0.01
+    error_factor: float = 2.0
     latency_factor: float = 2.0
     latency_floor_ms: float = 10.0
     least_answers: int = 50
@@ -190,6 +193,11 @@ def _harm(evidence: Evidence, progress: Progress, policy: Policy) -> str:
             return f"p99 of {second.p99_ms:.1f} ms is above {limit:.1f} ms (served version: {served.p99_ms:.1f} ms)"
     if progress.worse.p <= policy.alpha:
         return f"shown to be worse ({_told(evidence, progress)})"
+    first, other = total_errors(evidence)
+    if evidence.rows >= policy.least_rows and other > policy.error_factor * first > 0:
+        return (
+            f"its error is more than {policy.error_factor:g} times the served version's ({_told(evidence, progress)})"
+        )
     return ""
 
 

@@ -157,6 +157,14 @@ def test_a_library_that_a_fork_would_break_is_left_to_the_steps(python: Lines, s
     assert python(code, small) == ["False False 1"]
 
 
+def test_a_library_that_makes_modules_up_is_fit(python: Lines, small: Image) -> None:
+    """As torch does, whose modules name files that are nowhere."""
+    code = "import multiprocessing, sys, types\nsys.modules['made.up'] = types.ModuleType('made.up')\nsys.modules['made.up'].__file__ = '_up.py'\n"
+    (site(small) / "made.py").write_text(code)
+    told = "import sys; before = 'made' in sys.modules; import made; print(before)"
+    assert wait_until(lambda: python(told, small) == ["True"], 60)
+
+
 def test_a_library_that_ends_the_process_harms_no_other(python: Lines, small: Image) -> None:
     (site(small) / "deadly.py").write_text("import os, sys\nif 'trigger' not in sys.modules: os._exit(1)\n")
     code = "import sys; sys.modules['trigger'] = sys; import deadly; print('done')"

@@ -286,7 +286,8 @@ def _import(names: Iterable[str], refused: set[str]) -> str:
 
 def _is_project_s(name: str) -> bool:
     file = _file(sys.modules[name])
-    return bool(file) and not _is_python_s(file)
+    # torch names files of modules that it makes up, without a folder; multiprocessing knows this script by a second name.
+    return file.startswith("/") and file != __file__ and not _is_python_s(file)
 
 
 def _is_third_party(top: str) -> bool:
@@ -328,6 +329,8 @@ def _run(document: dict[str, Any]) -> None:
     os.environ.update(document["env"])
     _renew()
     main = sys.modules["__main__"] = types.ModuleType("__main__")
+    if "__mp_main__" in sys.modules:
+        sys.modules["__mp_main__"] = main
     sys.argv[:] = document["argv"]
     sys.orig_argv[:] = [sys.executable, *document["orig_argv"]]
     if not sys.flags.safe_path:

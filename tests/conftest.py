@@ -159,7 +159,7 @@ def serve() -> Iterator[Callable[..., str]]:
         meanwhile(address)
         access = options.get("access")
         with Client(address, trusted=access.certificate if access else None) as client:
-            assert wait_until(client.healthy, 60, 0.02)
+            assert wait_until(client.healthy, 180, 0.02)  # importing Feast takes long on a busy machine
         end = ends.pop()
         ends.append(lambda: (end(), thread.join(60)))
         return address

@@ -18,7 +18,7 @@ from fleetml.errors import FleetMLError
 # name -> (module, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("fleetml.cli.train", "start the stack, run a pipeline in its Airflow, show what came out"),
-    "up": ("fleetml.cli.up", "start the embedded stack: Airflow, MLflow, the gRPC server"),
+    "up": ("fleetml.cli.up", "start the embedded stack: Airflow, MLflow, the gRPC server, the rollout controller"),
     "down": ("fleetml.cli.down", "stop the embedded stack"),
     "compile": ("fleetml.cli.compile", "compile pipelines written in the KFP DSL to their IR"),
     "run": ("fleetml.cli.run", "run a pipeline on this machine"),

@@ -61,6 +61,7 @@ class Stage:
 
     def gate(self, champion_version: str = "", **budget: float) -> tuple[dict[str, Any], Artifact]:
         model = self.artifact("model")
+        budget = {"latency_budget_ms": 1000.0, **budget}  # how busy the machine is must not choose the winner
         out = gate(self.scores, self.test, model, self.artifact("m"), champion_version, **budget, **self.models)
         return out, model
 

@@ -5,29 +5,24 @@ byte for byte, and ``lineage.json``. The alias ``previous`` is the champion befo
 """
 
 import contextlib
-import fcntl
 import json
-import os
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fleetml import atomic
-from fleetml.errors import ConfigurationError, Unavailable
+from fleetml.errors import ConfigurationError
 from fleetml.serving.aliases import CHAMPION, PREVIOUS
+from fleetml.serving.mlflow import Mlflow
 
 LINEAGE = "lineage.json"
 _GRAPH = "model.onnx"
 _LONGEST = {"param": 6000, "tag": 5000, "description": 5000}  # characters MLflow takes
 _UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a model; a known one's version or alias
-_TRIES = 6
-_URI = re.compile(r"https?://[^/]|sqlite:////")
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -49,33 +44,8 @@ class Entry:
     description: str = ""
 
 
-class Registry:
-    """The registry at an MLflow URI: ``http://host:port`` or ``sqlite:////folder/mlflow.db``, artifacts beside it.
-
-    Methods raise Unavailable when it does not answer.
-    """
-
-    def __init__(self, uri: str) -> None:
-        if not _URI.match(uri):  # MLflow itself takes an unknown one for a registry without models
-            raise ConfigurationError(
-                f"a registry needs a URI, http(s)://host:port or sqlite:////folder/mlflow.db with an absolute path, "
-                f"got {uri.rpartition('@')[2]!r}; give one"
-            )
-        self.uri = uri
-        self._database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-    @property
-    def _client(self) -> Any:
-        if "client" not in self.__dict__:
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # else minutes until a dead server is noticed
-            os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-            from mlflow import MlflowClient
-
-            if self._database:
-                self._database.parent.mkdir(parents=True, exist_ok=True)
-            self.__dict__["client"] = MlflowClient(self.uri, self.uri)
-        return self.__dict__["client"]
+class Registry(Mlflow):
+    """The registry at an MLflow URI. Methods raise Unavailable when it does not answer."""
 
     def champion(self, name: str) -> str:
         """Return the champion's version; "" when there is none, or no registry yet."""
@@ -292,49 +262,6 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-
-    def _ask(self, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-        """Call MLflow; try again while another process holds SQLite's lock, and say in our words that it is down."""
-        from mlflow.exceptions import MlflowException
-
-        for attempt in range(1, _TRIES + 1):
-            try:
-                return call(*args, **kwargs)
-            except MlflowException as error:
-                if "database is locked" not in str(error):
-                    if silent := self._silent(error):
-                        raise silent from error
-                    raise
-                if attempt == _TRIES:
-                    raise Unavailable(
-                        f"the registry {self.uri} is locked by another process; try again later"
-                    ) from error
-                time.sleep(0.2 * 2**attempt)
-        raise AssertionError("unreachable")
-
-    def _silent(self, error: Exception) -> Unavailable | None:
-        """Return what to say when nobody answered, or nobody who is MLflow; None for what MLflow itself said."""
-        reason = str(error)
-        if "API request to" in reason and "failed with exception" in reason:
-            return Unavailable(f"the registry must answer at {self.uri}, and does not ({reason[-200:]}); start it")
-        foreign = "API request to" in reason or getattr(error, "error_code", "") == "INTERNAL_ERROR"
-        if foreign and self._database is None:
-            return Unavailable(
-                f"an MLflow server must answer at {self.uri}, what does says {reason[:200]!r}; check the address, the "
-                "credentials and the server's log"
-            )
-        return None
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one step at a time write a SQLite registry; a server orders its clients itself."""
-        if self._database is None:
-            yield
-            return
-        self._database.parent.mkdir(parents=True, exist_ok=True)
-        with self._database.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def _write(folder: Path, entry: Entry) -> None:

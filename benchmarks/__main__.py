@@ -5,7 +5,8 @@ import os
 import sys
 
 NAMES = ("engine", "resume", "ingest", "serving")
-OTHERS = ("graph", "airflow", "containers", "point_in_time", "placement", "anomaly")  # take minutes, or a Docker engine
+# These take minutes, or a Docker engine
+OTHERS = ("graph", "airflow", "containers", "point_in_time", "drift", "placement", "anomaly")
 
 
 def main(names: list[str]) -> int:

@@ -16,7 +16,7 @@ from tests.components.drift.conftest import Monitor, monitor
 __all__ = ["monitor"]
 
 ROOT = Path(__file__).parents[2]
-STARTED = '''from kfp import dsl
+STARTED = """from kfp import dsl
 
 from components.drift.component import retrained
 
@@ -24,7 +24,7 @@ from components.drift.component import retrained
 @dsl.pipeline(name="answer")
 def answer(reason: str = "", evidence: dict = {}, target: str = "", serving_dir: str = ""):
     retrained(serving_dir=serving_dir, model_name=target, evidence=evidence).set_caching_options(False)
-'''
+"""
 TRIGGERS = """assets:
   - {uri: fleetml://drift/forecaster, parameters: {reason: reason, evidence: evidence, target: model}}
 defaults: {serving_dir: "${FLEETML_SERVING_DIR}"}

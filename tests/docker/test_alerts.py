@@ -32,7 +32,9 @@ def test_alerts_fire_when_they_should_and_only_then(tests: Path) -> None:
 
 @pytest.mark.parametrize("rules", RULES, ids=lambda path: path.name)
 def test_every_alert_has_its_runbook(rules: Path) -> None:
-    alerts = [rule for group in yaml.safe_load(rules.read_text())["groups"] for rule in group["rules"] if "alert" in rule]
+    alerts = [
+        rule for group in yaml.safe_load(rules.read_text())["groups"] for rule in group["rules"] if "alert" in rule
+    ]
     assert alerts
     for rule in alerts:
         runbook = ROOT / rule["annotations"]["runbook"]

@@ -1,4 +1,4 @@
-"""The KFP edges of features, materialise and observe."""
+"""The KFP edges of features."""
 
 from kfp import dsl
 
@@ -30,6 +30,12 @@ def materialise(
 ) -> dsl.ContainerSpec:
     """Bring the latest features of every VM into the online store."""
     return step("components.features.materialise:materialise")
+
+
+@dsl.container_component
+def refresh(data: dsl.Input[dsl.Dataset], metrics: dsl.Output[dsl.Metrics], store: str = "") -> dsl.ContainerSpec:
+    """Bring the latest features of a canonical table into the online store; compile it with caching off."""
+    return step("components.features.materialise:refresh")
 
 
 @dsl.container_component

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from components.features.check import check
-from components.features.table import grouped, write
+from components.features.table import feature_table, grouped, write
 from fleetml.component import Artifact
 from fleetml.errors import ConfigurationError
 
@@ -27,11 +27,19 @@ def materialise(features: Artifact, metrics: Artifact, store: str) -> None:
     Statistics of each feature are kept beside (Feast's own). SQLite keeps readers apart from the writer, so a server
     may read meanwhile. Raises ConfigurationError without a folder, InvalidData for a table that breaks a rule.
     """
+    _materialise(pl.read_parquet(features.path), metrics, store)
+
+
+def refresh(data: Artifact, metrics: Artifact, store: str) -> None:
+    """The same from a canonical table, between trainings: features older than their TTL are not known online."""
+    _materialise(feature_table(pl.scan_parquet(data.path)), metrics, store)
+
+
+def _materialise(table: pl.DataFrame, metrics: Artifact, store: str) -> None:
     if not store:
         raise ConfigurationError("materialise needs the folder of the feature store, got ''; give store=…")
     from feature_repo.definitions import TTL
 
-    table = pl.read_parquet(features.path)
     check(table)
     end = latest(table)
     recent = table.filter(pl.col("event_timestamp") > end - TTL)

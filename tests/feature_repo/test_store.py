@@ -13,12 +13,12 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from components.features.materialise import materialise
+from components.features.materialise import materialise, refresh
 from components.features.table import feature_table, grouped, write
 from feature_repo import store as stores
 from feature_repo.definitions import FEATURES, TTL, definitions
 from fleetml.component import Artifact
-from fleetml.data import synthetic
+from fleetml.data import schema, synthetic
 from fleetml.errors import ConfigurationError, InvalidData
 from fleetml.stack.processes import wait_until
 
@@ -134,6 +134,19 @@ def test_materialising_goes_on_where_it_stopped_and_takes_rows_that_came_late(
     found = stores.online_features(store, [vm], ["vm_metrics:cpu_usage"], end)[vm]
     row = table.filter((pl.col("vm_id") == vm) & (pl.col("event_timestamp") == late))
     assert list(found.values()) == row["cpu_usage"].to_list()
+
+
+@pytest.mark.usefixtures("opened")
+def test_features_are_kept_fresh_from_a_canonical_table(tmp_path: Path) -> None:
+    fleet = synthetic.generate(synthetic.parse("synthetic://?vms=4&seed=5"), datetime(2024, 3, 1, tzinfo=UTC), 0.5)
+    data, store = Artifact("data", str(tmp_path / "data.parquet")), tmp_path / "store"
+    schema.write(fleet, data.path)
+    refresh(data, Artifact("metrics", str(tmp_path / "m")), str(store))
+    made = feature_table(fleet.lazy())
+    last = made.filter(pl.col("event_timestamp") == made["event_timestamp"].max()).sort("vm_id")
+    assert len(last)
+    found = stores.online_features(store, last["vm_id"].to_list(), ["vm_metrics:cpu_usage"], last["event_timestamp"][0])
+    assert [each["vm_metrics:cpu_usage"] for each in found.values()] == last["cpu_usage"].to_list()
 
 
 @pytest.mark.usefixtures("opened")

@@ -216,7 +216,10 @@ def test_forecasts_over_http_one_and_many(ask: Http) -> None:
     assert (status, "question 1 of the batch" in answer["error"]) == (400, True)
 
 
-def test_prometheus_is_told(ask: Http, stub: GRPCInferenceServiceStub) -> None:
+def test_prometheus_is_told(
+    ask: Http, stub: GRPCInferenceServiceStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))  # as Feast does when a model needs its features
     stub.ModelInfer(infer_request(True))
     status, content, _ = ask("GET", "/metrics")
     text = content.decode()

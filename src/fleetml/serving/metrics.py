@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY as ALONE
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_SHARED = os.environ.get(FOLDER, "")  # as prometheus_client saw it; Feast sets the variable when it is imported later
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 16384)
 
@@ -55,9 +56,9 @@ def observe_batch(model: str, rows: int, waiting: int) -> None:
 def exposition(textfiles: Path) -> bytes:
     """Return all figures in Prometheus' text format, of all workers where there are several, and what others left as ``*.prom``."""
     registry: Any = ALONE
-    if os.environ.get(FOLDER):
+    if _SHARED:
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)
+        multiprocess.MultiProcessCollector(registry, _SHARED)
     return generate_latest(registry) + b"".join(file.read_bytes() for file in sorted(textfiles.glob("*.prom")))
 
 

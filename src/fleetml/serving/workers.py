@@ -41,17 +41,20 @@ def supervise(options: Options, count: int) -> None:
     options, held = _reserve(options)
     ended, ending = socket.socketpair()
     ending.setblocking(False)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.send(b"x"))
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda *_: ending.send(b"x")) for number in signals}
     figures = tempfile.mkdtemp(prefix="fleetml-metrics-")
-    os.environ[metrics.FOLDER] = figures
+    os.environ[metrics.FOLDER] = figures  # for the workers
     supervisor = _Supervisor(options, count)
     try:
         print(f"serving {SERVICE} on {options.host}:{options.port}", flush=True)  # noqa: T201 - read by who chose port 0
         supervisor.run(ended)
     finally:
         supervisor.end()
+        del os.environ[metrics.FOLDER]
         shutil.rmtree(figures, ignore_errors=True)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         for each in (*held, ended, ending):
             each.close()
 

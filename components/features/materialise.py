@@ -27,23 +27,28 @@ def materialise(features: Artifact, metrics: Artifact, store: str) -> None:
     Statistics of each feature are kept beside (Feast's own). SQLite keeps readers apart from the writer, so a server
     may read meanwhile. Raises ConfigurationError without a folder, InvalidData for a table that breaks a rule.
     """
-    _materialise(pl.read_parquet(features.path), metrics, store)
+    folder = _folder(store)
+    _materialise(pl.read_parquet(features.path), metrics, folder)
 
 
 def refresh(data: Artifact, metrics: Artifact, store: str) -> None:
     """The same from a canonical table, between trainings: features older than their TTL are not known online."""
-    _materialise(feature_table(pl.scan_parquet(data.path)), metrics, store)
+    folder = _folder(store)
+    _materialise(feature_table(pl.scan_parquet(data.path)), metrics, folder)
 
 
-def _materialise(table: pl.DataFrame, metrics: Artifact, store: str) -> None:
+def _folder(store: str) -> Path:
     if not store:
         raise ConfigurationError("materialise needs the folder of the feature store, got ''; give store=…")
+    return Path(store)
+
+
+def _materialise(table: pl.DataFrame, metrics: Artifact, folder: Path) -> None:
     from feature_repo.definitions import TTL
 
     check(table)
     end = latest(table)
     recent = table.filter(pl.col("event_timestamp") > end - TTL)
-    folder = Path(store)
     folder.mkdir(parents=True, exist_ok=True)
     told = bring_up(folder, recent, end)
     metrics.log(vms=recent["vm_id"].n_unique(), rows=len(recent), until=end.strftime("%Y-%m-%dT%H:%M:%SZ"), **told)

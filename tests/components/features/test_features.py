@@ -167,7 +167,7 @@ def test_a_store_that_was_never_filled_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="materialise"):
         online_features(tmp_path / "empty", ["a"], REFERENCES)
     with pytest.raises(ConfigurationError, match="give store"):
-        materialise(Artifact("f", ""), Artifact("m", ""), "")
+        materialise(Artifact("f", str(tmp_path / "unread")), Artifact("m", ""), "")
 
 
 @pytest.mark.parametrize(

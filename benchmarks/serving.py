@@ -23,9 +23,9 @@ from fleetml.learn.baselines import seasonal_naive
 from fleetml.learn.windows import Meta
 from fleetml.serving import backends, deployment
 from fleetml.serving.deployment import Card
-from fleetml.serving.proto import ai_service_pb2 as ai
 from fleetml.serving.proto import open_inference_pb2 as oip
 from fleetml.stack.processes import wait_until
+from fleetml_client import ai_service_pb2 as ai
 
 SECONDS = float(os.environ.get("BENCHMARK_SECONDS", "5"))
 WORKERS = int(os.environ.get("BENCHMARK_WORKERS", "2"))

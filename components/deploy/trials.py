@@ -13,11 +13,10 @@ from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.placement.cluster import Cluster
 from fleetml.learn.windows import Windows
 from fleetml.serving import anomaly, placement
-from fleetml.serving.client import Client
+from fleetml.serving.client import Client, Node
 from fleetml.serving.deployment import Card
 from fleetml.serving.kinds import Question
 from fleetml.serving.model import Model
-from fleetml.serving.proto import ai_service_pb2 as messages
 
 CALLS = 200
 TOLERANCE = 1e-3
@@ -89,16 +88,7 @@ class Placements:
         spec = next((spec for spec in self.cluster.specs if spec.gpus and not spec.models), self.cluster.specs[0])
         needs = {"cpu": spec.cpu / 1000, "memory": spec.memory, "gpu": float(spec.gpus)}
         needs |= {"gpu_milli": spec.gpu_milli} if spec.gpus else {}
-        sent = [
-            messages.NodeInfo(
-                node_id=node.node_id,
-                cpu_available=node.cpu,
-                memory_available=node.memory,
-                gpu_milli_available=node.gpu_milli,
-                gpu_model=node.gpu_model,
-            )
-            for node in offered
-        ]
+        sent = [Node(node.node_id, node.cpu, node.memory, node.gpu_milli, node.gpu_model) for node in offered]
         answer = client.optimize_placement("smoke-test", needs, sent)
         own = _own(self.model, placement.Question("smoke-test", needs, offered)).predictions
         _compare(card, answer.model_version, np.array([each.score for each in answer.candidates]), own)

@@ -10,8 +10,7 @@ import pytest
 
 from fleetml.cli import main
 from fleetml.serving import deployment
-from fleetml.serving.client import Client
-from fleetml.serving.proto.ai_service_pb2 import NodeInfo
+from fleetml.serving.client import Client, Node
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -43,7 +42,7 @@ def test_a_model_is_trained_gated_registered_and_served(
     assert card["metadata"]["kind"] == kind
     with Client(serve(tmp_path / "serving"), timeout=60) as client:
         if kind == "placement":
-            nodes = [NodeInfo(node_id="a", cpu_available=16, memory_available=65536, gpu_milli_available=[1000, 300])]
+            nodes = [Node("a", 16, 65536, [1000, 300])]
             answer = client.optimize_placement("job", {"cpu": 2, "gpu": 1, "gpu_milli": 200}, nodes)
             assert [each.node_id for each in answer.candidates] == ["a"]
         else:

@@ -20,10 +20,10 @@ from fleetml.serving.admission import Admission
 from fleetml.serving.deployment import Card
 from fleetml.serving.errors import TooManyRequests, Unauthenticated
 from fleetml.serving.options import Access, Limits
-from fleetml.serving.proto import ai_service_pb2 as messages
-from fleetml.serving.proto.ai_service_pb2_grpc import AIServiceStub
 from fleetml.serving.tokens import Tokens
 from fleetml.stack.processes import wait_until
+from fleetml_client import ai_service_pb2 as messages
+from fleetml_client.ai_service_pb2_grpc import AIServiceStub
 
 GOOD, OTHER, ENDED = "a-good-token-of-a-client", "another-token-of-another", "a-token-that-ended-once"
 REQUEST = messages.BandwidthRequest(vm_id="vm-1", historical_metrics=[1.0] * 12, horizon_minutes=5)

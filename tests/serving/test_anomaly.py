@@ -17,8 +17,8 @@ from fleetml.serving.anomaly import Question, severity
 from fleetml.serving.backends import choose
 from fleetml.serving.client import Client
 from fleetml.serving.deployment import Card
-from fleetml.serving.proto import ai_service_pb2 as messages
-from fleetml.serving.proto.ai_service_pb2_grpc import AIServiceStub
+from fleetml_client import ai_service_pb2 as messages
+from fleetml_client.ai_service_pb2_grpc import AIServiceStub
 
 SCALING = Scaling(np.log1p(np.array([20, 40, 50, 100, 10, 1], np.float32)), np.full(6, 0.5, np.float32))
 USUAL = {"cpu": 20.0, "memory": 40.0, "disk_io": 50.0, "network_io": 100.0, "latency": 10.0, "error_rate": 1.0}

@@ -21,12 +21,12 @@ from fleetml.serving.deployment import Card
 from fleetml.serving.oip import datatypes
 from fleetml.serving.oip import service as oip
 from fleetml.serving.options import Limits
-from fleetml.serving.proto import ai_service_pb2 as ai
 from fleetml.serving.proto import open_inference_pb2 as messages
-from fleetml.serving.proto.ai_service_pb2_grpc import AIServiceStub
 from fleetml.serving.rest import messages as bodies
 from fleetml.serving.rest.infer import parse
 from fleetml.stack.processes import wait_until
+from fleetml_client import ai_service_pb2 as ai
+from fleetml_client.ai_service_pb2_grpc import AIServiceStub
 
 HISTORY = [float(value) for value in range(12)]
 FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])

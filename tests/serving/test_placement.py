@@ -18,8 +18,8 @@ from fleetml.serving.backends import choose
 from fleetml.serving.client import Client
 from fleetml.serving.deployment import Card
 from fleetml.serving.placement import Node, Question
-from fleetml.serving.proto import ai_service_pb2 as messages
-from fleetml.serving.proto.ai_service_pb2_grpc import AIServiceStub
+from fleetml_client import ai_service_pb2 as messages
+from fleetml_client.ai_service_pb2_grpc import AIServiceStub
 
 SMALL = cluster.from_table(table.generate("cluster://?nodes=24"))
 

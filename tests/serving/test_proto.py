@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from fleetml.serving.proto import ai_service_pb2 as messages
 from fleetml.serving.proto.__main__ import ROOT, generate
+from fleetml_client import ai_service_pb2 as messages
 
 CONTRACT = {
     "BandwidthRequest": {"vm_id": 1, "historical_metrics": 2, "horizon_minutes": 3, "as_of": 10},

@@ -16,11 +16,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 from fleetml.learn.windows import Meta
 from fleetml.serving import deployment, online
-from fleetml.serving.client import Client
+from fleetml.serving.client import Client, Node
 from fleetml.serving.contract import SERVICE
 from fleetml.serving.deployment import Card
 from fleetml.serving.errors import NotImplementedYet
-from fleetml.serving.proto import ai_service_pb2 as messages
 from fleetml.stack.processes import wait_until
 
 HISTORY = [float(value) for value in range(12)]
@@ -117,7 +116,7 @@ def test_with_a_model_it_is_serving(client: Client) -> None:
 
 def test_rpcs_without_a_model_say_so(client: Client) -> None:
     with pytest.raises(Unavailable, match="model 'placement' must be deployed"):
-        client.optimize_placement("job", {"cpu": 1}, [messages.NodeInfo(node_id="a")])
+        client.optimize_placement("job", {"cpu": 1}, [Node("a")])
     with pytest.raises(Unavailable, match="model 'anomaly' must be deployed"):
         client.detect_anomaly("vm-1", {"cpu": 1})
 

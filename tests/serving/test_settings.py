@@ -15,12 +15,12 @@ from fleetml.serving.__main__ import main
 from fleetml.serving.admission import Admission
 from fleetml.serving.deployment import Card
 from fleetml.serving.options import Access, Limits, Options
-from fleetml.serving.proto import ai_service_pb2 as ai
 from fleetml.serving.proto import open_inference_pb2 as oip
-from fleetml.serving.proto.ai_service_pb2_grpc import AIServiceStub
 from fleetml.serving.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from fleetml.serving.tokens import Tokens
 from fleetml.stack.processes import wait_until
+from fleetml_client import ai_service_pb2 as ai
+from fleetml_client.ai_service_pb2_grpc import AIServiceStub
 
 TOKEN = "a-token-of-some-length"
 ASK = ai.BandwidthRequest(vm_id="vm-1", historical_metrics=range(12), horizon_minutes=10)

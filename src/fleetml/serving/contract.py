@@ -1,12 +1,6 @@
 """What server and client agree on besides the messages."""
 
-from fleetml.serving.proto import ai_service_pb2 as messages
+from fleetml_client.calls import SERVICE
+from fleetml_client.connection import MESSAGE_BYTES, PROBE
 
-SERVICE = messages.DESCRIPTOR.services_by_name["AIService"].full_name
-"""The name health checks ask for."""
-
-MESSAGE_BYTES = 10 * 1024 * 1024
-"""Longest message either side takes."""
-
-PROBE = "fleetml-probe"
-"""Request metadata of a deploy's own questions: they are answered like any other, but not logged as traffic."""
+__all__ = ["MESSAGE_BYTES", "PROBE", "SERVICE"]

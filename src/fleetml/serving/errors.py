@@ -57,7 +57,7 @@ def http_status(error: FleetMLError) -> int:
     return next(status for kind, _, status in _CODES if isinstance(error, kind))
 
 
-def error(code: grpc.StatusCode, message: str) -> FleetMLError:
+def error(code: grpc.StatusCode | None, message: str) -> FleetMLError:
     """Return the error a client raises for a status code."""
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:  # the client itself says so, too, of a message that is too long
         return Overloaded(message)

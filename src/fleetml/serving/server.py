@@ -27,13 +27,13 @@ from fleetml.serving.oip.service import OpenInference
 from fleetml.serving.online import Absent, Covariates, Feast
 from fleetml.serving.options import Options
 from fleetml.serving.predictions import PredictionLog
-from fleetml.serving.proto.ai_service_pb2_grpc import add_AIServiceServicer_to_server
 from fleetml.serving.proto.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from fleetml.serving.rest import server as rest
 from fleetml.serving.rest.app import App
 from fleetml.serving.routing import CHALLENGER, CHAMPION, Served
 from fleetml.serving.service import AIService
 from fleetml.serving.tokens import Tokens
+from fleetml_client.ai_service_pb2_grpc import add_AIServiceServicer_to_server
 
 DRAIN_SECONDS = 10.0
 ENGINES = "engines"

@@ -10,9 +10,9 @@ from fleetml.serving.batch import in_order, placed
 from fleetml.serving.contract import SERVICE
 from fleetml.serving.inference import Inference
 from fleetml.serving.model import Model
-from fleetml.serving.proto import ai_service_pb2 as messages
-from fleetml.serving.proto.ai_service_pb2_grpc import AIServiceServicer
 from fleetml.serving.rpc import answered, expires, probe
+from fleetml_client import ai_service_pb2 as messages
+from fleetml_client.ai_service_pb2_grpc import AIServiceServicer
 
 BANDWIDTH, PLACEMENT, ANOMALY = "bandwidth", "placement", "anomaly"
 """The models that the rpcs with a fixed name ask."""

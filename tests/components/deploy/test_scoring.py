@@ -22,7 +22,7 @@ from fleetml.learn.anomaly.samples import METRICS, Samples
 from fleetml.learn.placement import cluster, policies
 from fleetml.learn.placement.cluster import Episodes
 from fleetml.serving import deployment
-from fleetml.serving.client import Client
+from fleetml.serving.client import Client, Node
 
 SMALL = cluster.from_table(table.generate("cluster://?nodes=30"))
 
@@ -64,7 +64,7 @@ def test_a_version_is_asked_before_it_serves(
     assert stage.metrics.metadata["grpc_ms_p50"] > 0
     with Client(address) as client:
         if kind == "placement":
-            assert not client.optimize_placement("job", {"gpu": 8}, [trials.messages.NodeInfo(node_id="a")]).candidates
+            assert not client.optimize_placement("job", {"gpu": 8}, [Node("a")]).candidates
         else:
             assert client.detect_anomaly("vm", {"cpu": 20.0}).model_version == "1"
 

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from fleetml.serving.proto import ai_service_pb2 as fleetml_dot_serving_dot_proto_dot_ai__service__pb2
+from fleetml_client import ai_service_pb2 as fleetml__client_dot_ai__service__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in fleetml/serving/proto/ai_service_pb2_grpc.py depends on'
+        + ' but the generated code in fleetml_client/ai_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,38 +36,38 @@ class AIServiceStub:
         """
         self.PredictBandwidth = channel.unary_unary(
                 '/novacron.ai.AIService/PredictBandwidth',
-                request_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthRequest.SerializeToString,
-                response_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthResponse.FromString,
+                request_serializer=fleetml__client_dot_ai__service__pb2.BandwidthRequest.SerializeToString,
+                response_deserializer=fleetml__client_dot_ai__service__pb2.BandwidthResponse.FromString,
                 _registered_method=True)
         self.OptimizePlacement = channel.unary_unary(
                 '/novacron.ai.AIService/OptimizePlacement',
-                request_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementRequest.SerializeToString,
-                response_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementResponse.FromString,
+                request_serializer=fleetml__client_dot_ai__service__pb2.PlacementRequest.SerializeToString,
+                response_deserializer=fleetml__client_dot_ai__service__pb2.PlacementResponse.FromString,
                 _registered_method=True)
         self.DetectAnomaly = channel.unary_unary(
                 '/novacron.ai.AIService/DetectAnomaly',
-                request_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyRequest.SerializeToString,
-                response_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyResponse.FromString,
+                request_serializer=fleetml__client_dot_ai__service__pb2.AnomalyRequest.SerializeToString,
+                response_deserializer=fleetml__client_dot_ai__service__pb2.AnomalyResponse.FromString,
                 _registered_method=True)
         self.Forecast = channel.unary_unary(
                 '/novacron.ai.AIService/Forecast',
-                request_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.ForecastRequest.SerializeToString,
-                response_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.ForecastResponse.FromString,
+                request_serializer=fleetml__client_dot_ai__service__pb2.ForecastRequest.SerializeToString,
+                response_deserializer=fleetml__client_dot_ai__service__pb2.ForecastResponse.FromString,
                 _registered_method=True)
         self.PredictBandwidthBatch = channel.unary_unary(
                 '/novacron.ai.AIService/PredictBandwidthBatch',
-                request_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthBatchRequest.SerializeToString,
-                response_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthBatchResponse.FromString,
+                request_serializer=fleetml__client_dot_ai__service__pb2.BandwidthBatchRequest.SerializeToString,
+                response_deserializer=fleetml__client_dot_ai__service__pb2.BandwidthBatchResponse.FromString,
                 _registered_method=True)
         self.OptimizePlacementBatch = channel.unary_unary(
                 '/novacron.ai.AIService/OptimizePlacementBatch',
-                request_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementBatchRequest.SerializeToString,
-                response_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementBatchResponse.FromString,
+                request_serializer=fleetml__client_dot_ai__service__pb2.PlacementBatchRequest.SerializeToString,
+                response_deserializer=fleetml__client_dot_ai__service__pb2.PlacementBatchResponse.FromString,
                 _registered_method=True)
         self.DetectAnomalyBatch = channel.unary_unary(
                 '/novacron.ai.AIService/DetectAnomalyBatch',
-                request_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyBatchRequest.SerializeToString,
-                response_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyBatchResponse.FromString,
+                request_serializer=fleetml__client_dot_ai__service__pb2.AnomalyBatchRequest.SerializeToString,
+                response_deserializer=fleetml__client_dot_ai__service__pb2.AnomalyBatchResponse.FromString,
                 _registered_method=True)
 
 
@@ -123,38 +123,38 @@ def add_AIServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'PredictBandwidth': grpc.unary_unary_rpc_method_handler(
                     servicer.PredictBandwidth,
-                    request_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthRequest.FromString,
-                    response_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthResponse.SerializeToString,
+                    request_deserializer=fleetml__client_dot_ai__service__pb2.BandwidthRequest.FromString,
+                    response_serializer=fleetml__client_dot_ai__service__pb2.BandwidthResponse.SerializeToString,
             ),
             'OptimizePlacement': grpc.unary_unary_rpc_method_handler(
                     servicer.OptimizePlacement,
-                    request_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementRequest.FromString,
-                    response_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementResponse.SerializeToString,
+                    request_deserializer=fleetml__client_dot_ai__service__pb2.PlacementRequest.FromString,
+                    response_serializer=fleetml__client_dot_ai__service__pb2.PlacementResponse.SerializeToString,
             ),
             'DetectAnomaly': grpc.unary_unary_rpc_method_handler(
                     servicer.DetectAnomaly,
-                    request_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyRequest.FromString,
-                    response_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyResponse.SerializeToString,
+                    request_deserializer=fleetml__client_dot_ai__service__pb2.AnomalyRequest.FromString,
+                    response_serializer=fleetml__client_dot_ai__service__pb2.AnomalyResponse.SerializeToString,
             ),
             'Forecast': grpc.unary_unary_rpc_method_handler(
                     servicer.Forecast,
-                    request_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.ForecastRequest.FromString,
-                    response_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.ForecastResponse.SerializeToString,
+                    request_deserializer=fleetml__client_dot_ai__service__pb2.ForecastRequest.FromString,
+                    response_serializer=fleetml__client_dot_ai__service__pb2.ForecastResponse.SerializeToString,
             ),
             'PredictBandwidthBatch': grpc.unary_unary_rpc_method_handler(
                     servicer.PredictBandwidthBatch,
-                    request_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthBatchRequest.FromString,
-                    response_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthBatchResponse.SerializeToString,
+                    request_deserializer=fleetml__client_dot_ai__service__pb2.BandwidthBatchRequest.FromString,
+                    response_serializer=fleetml__client_dot_ai__service__pb2.BandwidthBatchResponse.SerializeToString,
             ),
             'OptimizePlacementBatch': grpc.unary_unary_rpc_method_handler(
                     servicer.OptimizePlacementBatch,
-                    request_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementBatchRequest.FromString,
-                    response_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementBatchResponse.SerializeToString,
+                    request_deserializer=fleetml__client_dot_ai__service__pb2.PlacementBatchRequest.FromString,
+                    response_serializer=fleetml__client_dot_ai__service__pb2.PlacementBatchResponse.SerializeToString,
             ),
             'DetectAnomalyBatch': grpc.unary_unary_rpc_method_handler(
                     servicer.DetectAnomalyBatch,
-                    request_deserializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyBatchRequest.FromString,
-                    response_serializer=fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyBatchResponse.SerializeToString,
+                    request_deserializer=fleetml__client_dot_ai__service__pb2.AnomalyBatchRequest.FromString,
+                    response_serializer=fleetml__client_dot_ai__service__pb2.AnomalyBatchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -182,8 +182,8 @@ class AIService:
             request,
             target,
             '/novacron.ai.AIService/PredictBandwidth',
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthRequest.SerializeToString,
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthResponse.FromString,
+            fleetml__client_dot_ai__service__pb2.BandwidthRequest.SerializeToString,
+            fleetml__client_dot_ai__service__pb2.BandwidthResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -209,8 +209,8 @@ class AIService:
             request,
             target,
             '/novacron.ai.AIService/OptimizePlacement',
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementRequest.SerializeToString,
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementResponse.FromString,
+            fleetml__client_dot_ai__service__pb2.PlacementRequest.SerializeToString,
+            fleetml__client_dot_ai__service__pb2.PlacementResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -236,8 +236,8 @@ class AIService:
             request,
             target,
             '/novacron.ai.AIService/DetectAnomaly',
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyRequest.SerializeToString,
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyResponse.FromString,
+            fleetml__client_dot_ai__service__pb2.AnomalyRequest.SerializeToString,
+            fleetml__client_dot_ai__service__pb2.AnomalyResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -263,8 +263,8 @@ class AIService:
             request,
             target,
             '/novacron.ai.AIService/Forecast',
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.ForecastRequest.SerializeToString,
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.ForecastResponse.FromString,
+            fleetml__client_dot_ai__service__pb2.ForecastRequest.SerializeToString,
+            fleetml__client_dot_ai__service__pb2.ForecastResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -290,8 +290,8 @@ class AIService:
             request,
             target,
             '/novacron.ai.AIService/PredictBandwidthBatch',
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthBatchRequest.SerializeToString,
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.BandwidthBatchResponse.FromString,
+            fleetml__client_dot_ai__service__pb2.BandwidthBatchRequest.SerializeToString,
+            fleetml__client_dot_ai__service__pb2.BandwidthBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -317,8 +317,8 @@ class AIService:
             request,
             target,
             '/novacron.ai.AIService/OptimizePlacementBatch',
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementBatchRequest.SerializeToString,
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.PlacementBatchResponse.FromString,
+            fleetml__client_dot_ai__service__pb2.PlacementBatchRequest.SerializeToString,
+            fleetml__client_dot_ai__service__pb2.PlacementBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -344,8 +344,8 @@ class AIService:
             request,
             target,
             '/novacron.ai.AIService/DetectAnomalyBatch',
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyBatchRequest.SerializeToString,
-            fleetml_dot_serving_dot_proto_dot_ai__service__pb2.AnomalyBatchResponse.FromString,
+            fleetml__client_dot_ai__service__pb2.AnomalyBatchRequest.SerializeToString,
+            fleetml__client_dot_ai__service__pb2.AnomalyBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,23 +1,27 @@
-"""How every engine begins and ends a run: its record is written, then lineage and traces are told."""
+"""How every engine begins and ends a run: its record is written, then lineage, traces and figures are told."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fleetml import lineage, tracing
+from fleetml.engines import figures
 from fleetml.records import Run
 
 
 def begin(records: Run, document: Mapping[str, Any], pipeline: Path | None = None) -> None:
     """Open the record of a run (`Run.start`) and tell that it began, or goes on. Raises OSError, ConfigurationError."""
-    records.start(document, pipeline)
+    records.start({**document, "begun": time.time()}, pipeline)
+    figures.run_began(records)
     lineage.run_started(records)
 
 
 def end(records: Run, state: str) -> None:
     """Write how a run ended (`Run.finish`) and tell it. Raises OSError, ConfigurationError."""
     records.finish(state)
+    figures.run_ended(records)
     tracing.run_ended(records)
     lineage.run_ended(records)

@@ -1,7 +1,9 @@
 """The records of a run: files under ``<home>/runs/<run_id>``, each written aside and renamed.
 
     run.json                            run_id, pipeline, digest, engine, parameters, state, started, finished,
-                                        steps (names in order), cost (sums), pid; of the local engine: caching
+                                        steps (names in order), cost (sums), pid; begun: this stretch of it (a resumed run
+                                        has several); due: when it should have begun; told: the end of the latest attempt
+                                        in the figures of all runs; of the local engine: caching
     pipeline.yaml                       the IR that runs, as it was read
     steps/<step>/attempt-<n>.json       one attempt: see `Attempt`
     steps/<step>/attempt-<n>.log        its output

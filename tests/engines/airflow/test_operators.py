@@ -39,6 +39,7 @@ class DagRun:
     run_id: str = "manual__2026"
     dag_id: str = "react"
     data_interval_end: datetime | None = None
+    run_after: datetime = MONDAY
 
 
 @pytest.fixture
@@ -229,3 +230,12 @@ def test_a_run_id_of_another_engine_s_run_is_refused_and_that_run_left_alone(sou
     assert records.read() == before
     source.records(DagRun(run_id="again")).start({"engine": "airflow", "dag_id": "react", "dag_run_id": "again"})
     resolved(source, DagRun(run_id="again"))  # its first task was cleared
+
+
+def test_a_number_out_of_range_ends_the_run_before_its_first_step(source: Source) -> None:
+    plan = load(Path(__file__).parents[3] / "dags/refresh_features/pipeline.yaml", fold=True)
+    ours = replace(source, plan=plan, triggers=Triggers())
+    run = DagRun(dag_id="refresh_features", conf={"window_days": 0})
+    with pytest.raises(AirflowFailException, match="'window_days' of step 'ingest' must be at least 1, got 0"):
+        ParametersOperator(task_id="parameters", source=ours).execute({"params": {}, "dag_run": run})
+    assert not ours.records(run).exists()

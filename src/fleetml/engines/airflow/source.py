@@ -81,6 +81,7 @@ class Source:
             "reopened": False,
             "parameters": dict(parameters),
             "steps": list(self.plan.steps),
+            **({} if self.group else {"due": run.run_after.timestamp()}),
             **({"parent": run.conf[PARENT]} if PARENT in (run.conf or {}) and not self.group else {}),
         }
         record.begin(self.records(run), entries, self.path)

@@ -1,6 +1,6 @@
 # Two commands: `make run` and `make test`. Everything lives inside this checkout; `make help` lists the rest.
 
-.PHONY: help run test down setup dev lock images lint types compile bench
+.PHONY: help run test down setup dev lock images lint types compile proto bench
 .DEFAULT_GOAL := help
 
 # A Python 3.11 to build the environments with; found by itself unless given: make run PYTHON=/path/to/python3.11
@@ -56,6 +56,9 @@ types: dev ## mypy
 
 compile: setup ## write dags/*/pipeline.yaml anew from pipeline.py
 	@$(ML)/fleetml compile
+
+proto: dev ## write the Python of the server's contracts anew from the .proto files
+	@$(ML)/python -m fleetml.serving.proto
 
 bench: setup ## speed of engine, ingest and serving on this machine
 	@$(ML)/python -m benchmarks

@@ -16,6 +16,7 @@ from fleetml.settings import Settings
 
 if TYPE_CHECKING:
     from fleetml.learn.windows import Meta, Windows
+    from fleetml.serving.options import Access
     from tests.cluster import Cluster
     from tests.containers import Containers
 
@@ -125,6 +126,23 @@ def windows(meta: Meta) -> Callable[..., Windows]:
         )
 
     return make
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Access:
+    """A certificate for 127.0.0.1, signed by itself."""
+    import shutil
+    import subprocess
+
+    from fleetml.serving.options import Access
+
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl to make a certificate")
+    key, made = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    subprocess.run([*command, *names, "-keyout", str(key), "-out", str(made)], check=True, capture_output=True)
+    return Access(made, key)
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 import http.client
 import json
-import shutil
 import ssl
-import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -126,18 +124,6 @@ def test_a_token_without_an_end_does_not_end(file: Path) -> None:
     assert Tokens(file).client(f"bearer {OTHER}") == "b"
     with pytest.raises(Unauthenticated):
         Tokens(file).client(OTHER)
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Access:
-    """A certificate for 127.0.0.1, signed by itself."""
-    if not shutil.which("openssl"):
-        pytest.skip("needs openssl to make a certificate")
-    key, made = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
-    subprocess.run([*command, *names, "-keyout", str(key), "-out", str(made)], check=True, capture_output=True)
-    return Access(made, key)
 
 
 def test_tls_answers_those_who_speak_it_and_no_plaintext(

@@ -57,6 +57,4 @@ def test_generating_again_leaves_no_difference(tmp_path: Path) -> None:
     made = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*.py*"))
     assert len(made) == 6
     for path in made:
-        assert (tmp_path / path).read_text() == (ROOT / path).read_text(), (
-            f"run python -m fleetml.serving.proto ({path})"
-        )
+        assert (tmp_path / path).read_text() == (ROOT / path).read_text(), f"run make proto ({path})"

@@ -23,7 +23,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fleetml.errors import ConfigurationError
+from fleetml import ranges
+from fleetml.errors import ConfigurationError, InvalidParameter
 from fleetml.frozen import field, frozen
 from fleetml.pipeline import Plan, yaml_text
 from fleetml.pipeline.document import parsed
@@ -79,7 +80,7 @@ class Triggers:
     def check(self, plan: Plan, place: Path) -> None:
         """Hold the file at `place` against its pipeline.
 
-        Raises ConfigurationError for what the pipeline lacks, InvalidParameter for a default of the wrong type.
+        Raises ConfigurationError for what the pipeline lacks, InvalidParameter for a default of the wrong type or out of range.
         """
         for name in self._named():
             if name not in plan.inputs:
@@ -87,6 +88,10 @@ class Triggers:
                 raise _error(place, f"names the parameter '{name}', which {plan.name} lacks", f"it has {known}")
         for name, value in self.defaults.items():
             cast(value, plan.inputs[name].type, f"{place}: default '{name}'")
+        try:
+            ranges.check(plan, self.defaults)
+        except InvalidParameter as error:
+            raise InvalidParameter(f"{place}: defaults: {error}") from None
         if self.data_interval_end and plan.inputs[self.data_interval_end].type != "STRING":
             raise _error(
                 place, f"data_interval_end: '{self.data_interval_end}' is not a text", "name a STRING parameter"

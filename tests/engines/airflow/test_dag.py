@@ -316,6 +316,16 @@ def test_a_choice_is_an_enum() -> None:
         param.resolve("xl")
 
 
+def test_a_number_has_the_range_that_its_steps_declare(settings: Settings) -> None:
+    plan = load(PIPELINES.parents[1] / "dags/train_forecaster/pipeline.yaml", fold=True)
+    made = params(plan, Triggers())
+    assert made["horizon"].schema["minimum"] == 1
+    assert made["horizon"].resolve(12) == 12
+    for name, wrong in (("horizon", 0), ("automl_trials", -1), ("seed", 2**32), ("latency_budget_ms", 0.0)):
+        with pytest.raises(ParamValidationError):
+            made[name].resolve(wrong)
+
+
 def test_a_parameter_without_default_is_required_unless_an_event_fills_it() -> None:
     plan = one_parameter(Parameter("drift", "STRUCT"))
     required = params(plan, Triggers())["drift"]

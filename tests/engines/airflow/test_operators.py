@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from fleetml.engines.airflow.operators import ParametersOperator, StepOperator, _reopened
 from fleetml.engines.airflow.source import Source, record_id, task_id
-from fleetml.pipeline import Parameter, Plan
+from fleetml.pipeline import Parameter, Plan, load
 from fleetml.pipeline.model import Container, PipelineInput, Resources, Step
 from fleetml.records import Attempt, Run
 from fleetml.settings import Settings
@@ -39,7 +39,6 @@ class DagRun:
     run_id: str = "manual__2026"
     dag_id: str = "react"
     data_interval_end: datetime | None = None
-    run_after: datetime = MONDAY
 
 
 @pytest.fixture

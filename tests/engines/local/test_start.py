@@ -17,6 +17,7 @@ from fleetml.settings import Settings
 from fleetml.stack.processes import wait_until
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
+DAGS = Path(__file__).parents[3] / "dags"
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def settings(project: Settings) -> Settings:
         (project.project / "dags" / name).mkdir(parents=True)
         shutil.copy(PIPELINES / f"{name}.yaml", project.project / "dags" / name / "pipeline.yaml")
     (project.project / "dags/published/triggers.yaml").write_text("defaults: {n: 3}\n")
+    shutil.copytree(DAGS / "refresh_features", project.project / "dags/refresh_features")
     return project
 
 
@@ -69,10 +71,11 @@ def test_it_fails_when_what_it_started_fails(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"pipeline": "nowhere"}, "has no 'nowhere'; it has published, starts"),
+        ({"pipeline": "nowhere"}, "has no 'nowhere'; it has published, refresh-features, starts"),
         ({"pipeline": "starts"}, "starts 'starts', which is started by starts: that would never end"),
         ({"given": {"wrod": "w"}}, "no parameter 'wrod'; did you mean 'word'"),
         ({"given": {}}, "the parameter 'word'"),
+        ({"pipeline": "refresh-features", "given": {"window_days": 0}}, "'window_days' of step 'ingest' must be at least 1, got 0"),
     ],
 )
 @pytest.mark.parametrize("wait", [True, False])

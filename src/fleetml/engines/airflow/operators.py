@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import (
 )
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from fleetml import lineage, tracing
+from fleetml import lineage, ranges, tracing
 from fleetml.engines import means, record
 from fleetml.engines.airflow.secrets import from_airflow
 from fleetml.engines.airflow.source import PARENT, Source
@@ -63,6 +63,7 @@ class ParametersOperator(BaseOperator):
         run = context["dag_run"]
         try:
             bound = self.source.plan.bind(self._of_the_group() if self.source.group else self._of_the_run(context))
+            ranges.check(self.source.plan, bound)
             self._require_means(bound)
             self.source.start(run, bound)
         except Unavailable as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from fleetml import ranges
 from fleetml.pipeline import Parameter, Plan
 from fleetml.pipeline.values import ABSENT
 from fleetml.triggers import Triggers
@@ -25,16 +26,17 @@ def params(plan: Plan, triggers: Triggers) -> dict[str, Param]:
 
     What a schedule or an asset event fills in may stay empty in the form; the task `parameters` has the last word.
     """
-    made = {}
+    made, bounds = {}, ranges.of(plan)
     for name, definition in plan.inputs.items():
         default = triggers.defaults.get(name, definition.default)
-        made[name] = _param(definition, default, nullable=not definition.required or name in triggers.filled)
+        nullable = not definition.required or name in triggers.filled
+        made[name] = _param(definition, default, nullable, bounds.get(name, {}))
     return made
 
 
-def _param(definition: Parameter, default: Any, nullable: bool) -> Param:
+def _param(definition: Parameter, default: Any, nullable: bool, bounds: ranges.Range) -> Param:
     # The form sends null for a field left empty: allowed wherever the run can do without a value.
-    schema: dict[str, Any] = {"type": _JSON_TYPE[definition.type]}
+    schema: dict[str, Any] = {"type": _JSON_TYPE[definition.type], **bounds}
     if nullable:
         schema["type"] = [schema["type"], "null"]
     if definition.literals:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fleetml import ranges
 from fleetml.engines.kfp.cluster import Cluster
 from fleetml.engines.kfp.pins import pinned
 from fleetml.errors import ConfigurationError, UnsupportedConstruct
@@ -63,6 +64,7 @@ def submit(
     """
     plan = load(ir_path)
     bound = plan.bind(parameters)
+    ranges.check(plan, bound)
     _refuse_artifacts(plan, bound)
     recurring = _recurring(plan, bound, schedule) if schedule else {}
     _refuse_starts(plan.document)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from fleetml import atomic
+from fleetml import atomic, ranges
 from fleetml.engines.start import Start, asked, find
 from fleetml.errors import FleetMLError
 from fleetml.events import Listener, StepLine
@@ -84,6 +84,7 @@ def _job(wanted: Start, context: RunContext, workers: int) -> Job:
     triggers = load_triggers(place, settings)
     triggers.check(plan, place)
     bound = plan.bind({**triggers.defaults, **wanted.parameters})
+    ranges.check(plan, bound)
     return Job(plan, path, bound, wanted.run_id, {}, workers, context.caching, triggers.retries, parent=wanted.parent)
 
 

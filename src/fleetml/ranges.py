@@ -1,0 +1,119 @@
+"""Between what bounds a number lies that a component of ours takes: declared once, by the parameter's name, for all engines."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from fleetml.errors import InvalidParameter
+from fleetml.pipeline import Plan, Step
+from fleetml.pipeline.model import Constant, PipelineInput, Source
+
+_OURS = ("python", "-m", "fleetml.component")
+
+Range = Mapping[str, float]
+"""Bounds as JSON Schema names them: minimum, exclusiveMinimum, maximum, exclusiveMaximum."""
+
+_COUNTS = (
+    *(
+        "window_days",
+        "days",
+        "context",
+        "horizon",
+        "max_windows",
+        "test_windows",
+        "max_rows",
+        "min_rows",
+        "min_forecasts",
+    ),
+    *("trials", "timeout_seconds", "epochs", "width", "train_episodes", "test_episodes"),
+    *("rounds", "local_epochs", "clients"),
+)
+_AMOUNTS = ("max_loss", "cooldown_hours", "retrain_hours", "retrains_per_day")
+_POSITIVE = ("latency_limit_ms", "latency_budget_ms", "size_budget_mb", "since_hours", "column_threshold")
+RANGES: Mapping[str, Range] = {
+    **{name: {"minimum": 1} for name in _COUNTS},
+    **{name: {"minimum": 0} for name in _AMOUNTS},
+    **{name: {"exclusiveMinimum": 0} for name in _POSITIVE},
+    "seed": {"minimum": 0, "maximum": 2**32 - 1},  # what scikit-learn and Optuna take
+    "threshold": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "alarms_per_vm_week": {"exclusiveMinimum": 0, "maximum": 2016},  # one for each row of five minutes
+}
+"""What a parameter of this name may be in any of our components; some of them want more."""
+
+_WORDS = {
+    "minimum": ("at least", "greater"),
+    "exclusiveMinimum": ("above", "greater"),
+    "maximum": ("at most", "smaller"),
+    "exclusiveMaximum": ("below", "smaller"),
+}
+
+
+def of(plan: Plan) -> dict[str, Range]:
+    """Return the range of each parameter of the pipeline whose steps bound it, the narrowest that they leave.
+
+    Steps behind a condition do not bound it: without them the run may do.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for step in unconditional(plan):
+        for name, source in _parameters(step):
+            if isinstance(source, PipelineInput) and name in RANGES:
+                known = found.setdefault(source.name, {})
+                for keyword, bound in RANGES[name].items():
+                    narrower = max if keyword.lower().endswith("minimum") else min
+                    known[keyword] = narrower(bound, known.get(keyword, bound))
+    return dict(found)
+
+
+def check(plan: Plan, given: Mapping[str, Any], kept: Collection[str] = ()) -> None:
+    """Raise InvalidParameter for a number out of the range of a step that will run; those in `kept` will not.
+
+    `given` holds parameters of the pipeline, not necessarily all.
+    """
+    for step in unconditional(plan, kept):
+        for name, known_as, value in known(step, given):
+            if fault := _fault(name, value):
+                raise InvalidParameter(f"parameter '{known_as}' of step '{step.name}' must be {fault}")
+
+
+def unconditional(plan: Plan, kept: Collection[str] = ()) -> Iterator[Step]:
+    """Yield the steps that no condition may leave out, but those in `kept`."""
+    for step in plan.steps.values():
+        tasks = (step, *(plan.groups[group] for group in step.group))
+        if step.name not in kept and not any(task.guard for task in tasks):
+            yield step
+
+
+def known(step: Step, given: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield the parameters of a step of ours that are known before the run: its name, that which a person gives, the value."""
+    for name, source in _parameters(step):
+        if isinstance(source, PipelineInput):
+            known_as, value = source.name, given.get(source.name)
+        else:
+            known_as, value = name, source.value if isinstance(source, Constant) else None
+        if value is not None:
+            yield name, known_as, value
+
+
+def _parameters(step: Step) -> Iterator[tuple[str, Source]]:
+    """Yield the parameters of a component of ours; what one of others wants by such a name, it alone knows."""
+    command = step.container.command
+    if command[:3] == _OURS and "".join(command[3:4]).startswith("components."):
+        yield from step.parameters.items()
+
+
+def _fault(name: str, value: Any) -> str:
+    """Return what a number must be that it is not, and the remedy; "" for one within its range."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    for keyword, bound in RANGES.get(name, {}).items():
+        keeps = {
+            "minimum": value >= bound,
+            "exclusiveMinimum": value > bound,
+            "maximum": value <= bound,
+            "exclusiveMaximum": value < bound,
+        }[keyword]
+        if not keeps:
+            words, remedy = _WORDS[keyword]
+            return f"{words} {bound}, got {value}; give a {remedy} number"
+    return ""

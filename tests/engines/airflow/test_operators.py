@@ -39,6 +39,7 @@ class DagRun:
     run_id: str = "manual__2026"
     dag_id: str = "react"
     data_interval_end: datetime | None = None
+    run_after: datetime = MONDAY
 
 
 @pytest.fixture

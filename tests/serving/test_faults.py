@@ -54,10 +54,13 @@ def ready(connection: socket.socket) -> int:
     return status(connection)
 
 
-def test_a_client_that_does_not_send_its_body_is_not_waited_for(root: Path, serve: Callable[..., str]) -> None:
+@pytest.mark.parametrize("begun", [b"{", b""])
+def test_a_client_that_does_not_send_its_body_is_not_waited_for(
+    root: Path, serve: Callable[..., str], begun: bytes
+) -> None:
     address = serve(root, limits=Limits(request_seconds=0.2))
     with connect(root) as slow, Client(address) as client:
-        slow.sendall(b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        slow.sendall(b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + begun)
         assert client.predict_bandwidth("vm-1", HISTORY, 5).values == (11.0,)
         assert status(slow) == 504
 

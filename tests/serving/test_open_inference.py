@@ -146,6 +146,15 @@ def test_raw_tensors_behind_the_json(ask: Http) -> None:
     assert ask("POST", "/v2/models/bandwidth/infer", body + b"more", Inference_Header_Content_Length=length)[0] == 400
 
 
+@pytest.mark.parametrize("shape", [[1] * 65, [0, 2**62, 2**62], [2**63 - 1] * 2000])
+def test_a_shape_that_no_array_has_is_refused(ask: Http, shape: list[int]) -> None:
+    parameters = {"binary_data_size": 4}
+    head = json.dumps({"inputs": [{"name": "history", "shape": shape, "datatype": "FP32", "parameters": parameters}]})
+    body, length = head.encode() + bytes(4), str(len(head))
+    status, answer, _ = ask("POST", "/v2/models/bandwidth/infer", body, Inference_Header_Content_Length=length)
+    assert (status, "given in full" in answer["error"]) == (400, True), answer
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -153,6 +162,8 @@ def test_raw_tensors_behind_the_json(ask: Http) -> None:
         ({"shape": [24]}, "must be float32 of shape"),
         ({"shape": [3, 8]}, "must be float32 of shape"),
         ({"shape": [-1, 12]}, "given in full"),
+        ({"shape": [2**63 - 1] * 2000}, "given in full"),
+        ({"data": [], "shape": [0, 2**70]}, "given in full"),
         ({"datatype": "FP64"}, "must be float32"),
         ({"datatype": "FP128"}, "must be one of BOOL"),
         ({"data": ["a"] * 24}, "must hold FP32 values"),
@@ -199,6 +210,10 @@ def test_grpc_refuses_by_the_same_rules(stub: GRPCInferenceServiceStub) -> None:
         (wrong, grpc.StatusCode.INVALID_ARGUMENT),
         (infer_request(True, model_version="9"), grpc.StatusCode.NOT_FOUND),
         (infer_request(True, model_name="nonsense"), grpc.StatusCode.NOT_FOUND),
+        (
+            infer_request(True, model_name="ü" * 100_000),
+            grpc.StatusCode.NOT_FOUND,
+        ),  # no error text is too long to travel
     ):
         with pytest.raises(grpc.RpcError) as refused:
             stub.ModelInfer(request)
@@ -212,6 +227,8 @@ def test_forecasts_over_http_one_and_many(ask: Http) -> None:
     late = {**one, "as_of": "2026-11-21T12:00:00+01:00", "covariates": {"vm_metrics:cpu_usage": 2.0}}
     answer = ask("POST", "/api/v1/predict/batch", {"requests": [one, late]})[1]
     assert [response["predictions"] for response in answer["responses"]] == [[11.0] * 2, [13.0] * 2]
+    status, answer, _ = ask("POST", "/api/v1/predict", {**one, "as_of": "0001-01-01T00:00:00+14:00"})
+    assert (status, "from the year 1 to 9999" in answer["error"]) == (400, True)
     status, answer, _ = ask("POST", "/api/v1/predict/batch", {"requests": [one, {**one, "vm_id": ""}]})
     assert (status, "question 1 of the batch" in answer["error"]) == (400, True)
 

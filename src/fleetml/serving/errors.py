@@ -4,6 +4,9 @@ import grpc
 
 from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 
+LONGEST = 2000
+"""Bytes of an error's text that a caller is told."""
+
 
 class NotDeployed(Unavailable):
     """No version of the model is loaded, though one was deployed."""
@@ -55,6 +58,15 @@ def code(error: FleetMLError) -> grpc.StatusCode:
 def http_status(error: FleetMLError) -> int:
     """Return the status that tells a caller of `error` over HTTP."""
     return next(status for kind, _, status in _CODES if isinstance(error, kind))
+
+
+def told(error: FleetMLError) -> str:
+    """Return what a caller is told, cut where it repeats at length what the caller sent.
+
+    gRPC carries it in a header of 8 kB, three bytes for one of another script; a longer one reaches the client as another error.
+    """
+    text = str(error).encode(errors="replace")
+    return text.decode() if len(text) <= LONGEST else text[:LONGEST].decode(errors="ignore") + " …"
 
 
 def error(code: grpc.StatusCode | None, message: str) -> FleetMLError:

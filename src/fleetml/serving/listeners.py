@@ -122,7 +122,7 @@ class _Gate(grpc.aio.ServerInterceptor):
         try:
             self._admission.admit(str(sent), context.peer().rpartition(":")[0])
         except FleetMLError as error:
-            await context.abort(errors.code(error), str(error))
+            await context.abort(errors.code(error), errors.told(error))
 
     def _unary(self, rpc: Any) -> Any:
         async def checked(request: Any, context: Any) -> Any:

@@ -28,7 +28,7 @@ def answered(rpc: _Rpc[_Request, _Answer]) -> _Rpc[_Request, _Answer]:
         try:
             return await rpc(self, request, context)
         except FleetMLError as error:
-            code, said = errors.code(error), str(error)
+            code, said = errors.code(error), errors.told(error)
         except Exception:
             log.exception("%s failed", name)
             code, said = grpc.StatusCode.INTERNAL, "the server failed; its log says why"

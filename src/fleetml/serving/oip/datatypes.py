@@ -8,6 +8,7 @@ import numpy as np
 
 from fleetml.errors import InvalidParameter
 from fleetml.serving.backends import Array, Tensor
+from fleetml.serving.contract import MESSAGE_BYTES
 
 DTYPES = {
     "BOOL": np.dtype(np.bool_),
@@ -25,6 +26,7 @@ DTYPES = {
     "BYTES": np.dtype(object),
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+MOST_AXES = 32
 
 
 def name(tensor: Tensor) -> str:
@@ -80,8 +82,16 @@ def to_bytes(array: Array) -> bytes:
 
 
 def _count(shape: Sequence[int], where: str) -> int:
-    if any(size < 0 for size in shape):
-        raise InvalidParameter(f"the shape of input {where} must be given in full, got {list(shape)}; correct it")
+    """Return the elements of a shape. Checked first: to multiply 100,000 large sizes takes minutes, and NumPy refuses most."""
+    if (
+        len(shape) > MOST_AXES
+        or not all(0 <= size <= MESSAGE_BYTES for size in shape)
+        or math.prod(size or 1 for size in shape) > MESSAGE_BYTES
+    ):
+        raise InvalidParameter(
+            f"the shape of input {where} must be given in full, at most {MOST_AXES} sizes from 0 and {MESSAGE_BYTES} elements, "
+            f"got {len(shape)} sizes, {str(list(shape[:4]))[1:-1][:100]}{', …' if len(shape) > 4 else ''}; correct it"
+        )
     return math.prod(shape)
 
 

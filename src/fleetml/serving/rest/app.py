@@ -58,7 +58,7 @@ class Call:
         parts: list[bytes] = []
         length = 0
         while True:
-            message = await self._next(bool(parts))
+            message = await self._next()
             if message["type"] == "http.disconnect":
                 raise Expired("the client went away before it had sent its request; send it again")
             parts.append(message.get("body", b""))
@@ -68,9 +68,7 @@ class Call:
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _next(self, slow: bool) -> dict[str, Any]:
-        if not slow:
-            return await self.receive()
+    async def _next(self) -> dict[str, Any]:
         try:
             async with asyncio.timeout(max(0.0, self.expires - time.monotonic())):
                 return await self.receive()
@@ -99,9 +97,9 @@ class App:
                 self._admission.admit(headers.get(b"authorization", b"").decode("latin-1"), address)
             response = await handler(call)
         except NoRoute as error:
-            response = _told(str(error), 404)
+            response = _told(errors.told(error), 404)
         except FleetMLError as error:
-            response = _told(str(error), errors.http_status(error))
+            response = _told(errors.told(error), errors.http_status(error))
         except Exception:
             log.exception("%s %s failed", call.method, path)
             response = _told("the server failed; its log says why", 500)
@@ -180,7 +178,12 @@ class App:
 def _question(request: Predict) -> forecast.Question:
     as_of = request.as_of
     if as_of is not None:
-        as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
+        try:
+            as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
+        except OverflowError as error:
+            raise InvalidParameter(
+                f"as_of must be a time from the year 1 to 9999 in UTC, got {as_of.isoformat()}; correct it"
+            ) from error
     asked = (request.vm_id, request.historical_metrics, request.horizon_minutes, request.covariates, as_of)
     return forecast.Question(*asked)
 

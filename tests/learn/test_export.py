@@ -46,6 +46,8 @@ def test_a_tabular_candidate_is_judged_as_its_graph(windows, family):
     chosen = search_space.defaults(trainer.families[family])
     candidate = trainer.train(family, chosen, math.inf, lambda epoch, score: None)
     assert describe(candidate.graph).family == candidate.family == family
+    domains = [opset.domain for opset in candidate.graph.opset_import]
+    assert len(domains) == len(set(domains)), "the quantiser wants one version of each"
     assert candidate.hyperparameters == chosen
     again = trainer.train(family, chosen, math.inf, lambda epoch, score: None)
     assert again.graph.SerializeToString() == candidate.graph.SerializeToString()

@@ -1,5 +1,6 @@
 """What forecasts are judged by: written by day, late and again, joined by VM and step."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -77,3 +78,17 @@ def test_the_log_is_read_whatever_features_its_files_have(tmp_path: Path) -> Non
     assert found["model_version"].to_list() == ["0", "1", "2"]
     assert found["role"].to_list() == [None, "champion", "champion"]
     assert truth.logged(tmp_path, "bandwidth", NOON + STEP).is_empty()
+
+
+def test_of_the_log_only_files_written_since_are_opened(tmp_path: Path) -> None:
+    """A rollout reads the log at each look: what was full before it began is none of its business."""
+    day = tmp_path / PREDICTIONS / "model=bandwidth" / f"date={NOON.date()}"
+    day.mkdir(parents=True)
+    (day / "old.parquet").write_bytes(b"no Parquet: whoever opens it stumbles")
+    before = (NOON - timedelta(hours=1)).timestamp()
+    os.utime(day / "old.parquet", (before, before))
+    asked(("a", NOON - STEP, [1.0]), ("a", NOON, [2.0])).write_parquet(day / "new.parquet")
+    assert truth.logged(tmp_path, "bandwidth", NOON)["predictions"].to_list() == [[2.0]]
+    os.utime(day / "old.parquet", (NOON.timestamp(), NOON.timestamp()))
+    with pytest.raises(pl.exceptions.PolarsError):
+        truth.logged(tmp_path, "bandwidth", NOON)

@@ -67,6 +67,10 @@ def from_estimator(
     middle = onnx.compose.merge_models(head, body, io_map=[("rows", "model_rows")], outputs=[said, *kept])
     links = [(said, "tail_transformed"), *((name, f"tail_{name}") for name in kept)]
     model = onnx.compose.merge_models(middle, tail, io_map=links)
+    # Merging lists a domain once a part, which the quantiser takes for none
+    single = list({opset.domain: opset for opset in model.opset_import}.values())
+    del model.opset_import[:]
+    model.opset_import.extend(single)
     return finish(_renamed(model, "tail_forecast", "forecast"), meta, family, hyperparameters)
 
 

@@ -7,7 +7,7 @@ comes late is merged into it, what comes again replaces what was there.
 """
 
 import fcntl
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -33,6 +33,8 @@ LOG = pl.Schema(
     }
 )
 """The columns of the prediction log that every model has."""
+_SKEW = timedelta(minutes=5)
+"""By how much the clock of the file system may lag behind that of the server."""
 
 
 def write(root: Path, model: str, table: pl.DataFrame) -> int:
@@ -55,8 +57,11 @@ def read(root: Path, model: str, since: datetime, until: datetime | None = None)
 
 
 def logged(root: Path, model: str, since: datetime, until: datetime | None = None) -> pl.DataFrame:
-    """Return the prediction log (`LOG`) of what was asked from `since` to before `until`; a column that a file lacks is null."""
-    return _scan(root / PREDICTIONS / f"model={model}", LOG, "time", since, until)
+    """Return the prediction log (`LOG`) of what was asked from `since` to before `until`; a column that a file lacks is null.
+
+    A file that was written for the last time before `since` is not opened: it holds nothing of that time.
+    """
+    return _scan(root / PREDICTIONS / f"model={model}", LOG, "time", since, until, since - _SKEW)
 
 
 def errors(log: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
@@ -118,10 +123,18 @@ def _merge(folder: Path, rows: pl.DataFrame) -> None:
             merged.write_parquet(temporary)
 
 
-def _scan(folder: Path, schema: pl.Schema, column: str, since: datetime, until: datetime | None) -> pl.DataFrame:
-    """Read the days' files of `folder`, those columns and that span only."""
+def _scan(
+    folder: Path,
+    schema: pl.Schema,
+    column: str,
+    since: datetime,
+    until: datetime | None,
+    written: datetime | None = None,
+) -> pl.DataFrame:
+    """Read the days' files of `folder`, those columns and that span only; with `written` those last written from then on."""
     days = [d for d in sorted(folder.glob("date=*")) if _within(d.name.removeprefix("date="), since, until)]
-    files = [file for day in days for file in sorted(day.glob("*.parquet"))]
+    oldest = written.timestamp() if written else 0.0
+    files = [file for day in days for file in sorted(day.glob("*.parquet")) if file.stat().st_mtime >= oldest]
     if not files:
         return pl.DataFrame(schema=schema)
     found = pl.scan_parquet(

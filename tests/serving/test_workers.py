@@ -68,7 +68,8 @@ def test_a_killed_worker_is_back_with_the_same_versions(root: Path, server: "sub
     assert wait_until(lambda: before[0] not in said(root)["workers"], 60, 0.02)
     after = said(root)["workers"]
     assert before[1] in after
-    assert wait_until(lambda: bool(deployment.read_status(root / ".server-0.json").get("models")), 60, 0.02)
+    (new,) = set(after) - set(before)
+    assert wait_until(lambda: bool(deployment.read_status(root / f".server-{new}.json").get("models")), 60, 0.02)
     assert version(root) == "1"
     assert all(answers(said(root)["address"]) for _ in range(10))
 

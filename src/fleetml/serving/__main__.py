@@ -15,15 +15,9 @@ def main(argv: list[str] | None = None) -> int:
     given = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        options = _options(given)
-        if given.workers > 1:
-            from fleetml.serving.workers import supervise
+        from fleetml.serving.keeper import keep
 
-            supervise(options, given.workers)
-        else:
-            from fleetml.serving.server import run, serve
-
-            run(serve(options))
+        return keep(_options(given), given.workers)
     except FleetMLError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
@@ -31,7 +25,12 @@ def main(argv: list[str] | None = None) -> int:
         said = f"the server must write into {given.dir}, the system says: {error.strerror or error}; mend --dir"
         print(f"error: {said}", file=sys.stderr)  # noqa: T201
         return 1
-    return 0
+
+
+def options(argv: list[str]) -> tuple[Options, int]:
+    """Return what a command line says, and the number of workers. Raises ConfigurationError."""
+    given = _parser().parse_args(argv)
+    return _options(given), given.workers
 
 
 def _options(given: argparse.Namespace) -> Options:
@@ -60,6 +59,8 @@ def _options(given: argparse.Namespace) -> Options:
         log_share=given.log_share,
         limits=limits,
         access=access,
+        status_dir=given.status_dir and given.status_dir.absolute(),
+        settings=given.settings and given.settings.absolute(),
     )
 
 
@@ -78,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=1,
         help="processes on the same ports; one that dies is started again (default: 1)",
+    )
+    add("--status-dir", type=Path, help="where it tells what it has loaded (default: --dir), for several on one --dir")
+    add(
+        "--settings", type=Path, help="a file that fleetml deploy writes: it goes before these options, and is followed"
     )
     add("--feature-store", type=Path, help="folder of the online feature store (default: no covariates)")
     add("--backend", choices=backends.NAMES, default=known.backend, help="what runs the graphs (default: cpu)")

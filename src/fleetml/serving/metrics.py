@@ -62,6 +62,12 @@ def exposition(textfiles: Path) -> bytes:
     return generate_latest(registry) + b"".join(file.read_bytes() for file in sorted(textfiles.glob("*.prom")))
 
 
+def forget() -> None:
+    """Forget the gauges of all workers: those of a supervisor that was killed."""
+    for file in Path(_SHARED).glob("gauge_live*.db") if _SHARED else ():
+        file.unlink(missing_ok=True)
+
+
 def gone(pid: int) -> None:
     """Forget the gauges of a worker that ended."""
     multiprocess.mark_process_dead(pid)

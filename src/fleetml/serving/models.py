@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 
 class Models:
-    """Models by name, loaded by `backend` in `executor`. `status` is the file of the serving folder, usually
-    ``server.json``, that tells of them; `about` is written into it, too (address, pid).
+    """Models of a serving folder by name, loaded by `backend` in `executor`. `status` is the file, usually ``server.json``,
+    that tells of them; `about` is written into it, too (address, pid).
 
     `covariates` is prepared before a version serves. `changed` is awaited with what serves after each look; `looked`
     says that there was one.
@@ -38,6 +38,7 @@ class Models:
 
     def __init__(
         self,
+        root: Path,
         status: Path,
         executor: Executor,
         backend: Backend,
@@ -45,7 +46,7 @@ class Models:
         changed: Callable[[Mapping[str, Served]], Awaitable[None]],
         about: dict[str, Any],
     ) -> None:
-        self._root = status.parent
+        self._root = root
         self._status = status
         self._executor = executor
         self._backend = backend
@@ -110,10 +111,10 @@ class Models:
 
     async def refresh(self) -> None:
         """Load what ``deployment.json`` names now, if it changed since the last look."""
-        stamp = _stamp(self._root / POINTER)
-        if stamp == self._seen:
+        now = stamp(self._root / POINTER)
+        if now == self._seen:
             return
-        self._seen = stamp
+        self._seen = now
         try:
             wanted = deployment.read(self._root)
         except FleetMLError as error:
@@ -179,13 +180,13 @@ def _told(served: Served) -> dict[str, Any]:
     return told
 
 
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    """Tell one state of a file from another; a rename over it changes the inode even within one tick of the clock."""
+def stamp(path: Path | None) -> tuple[int, ...] | None:
+    """Tell one state of a file from another, None: there is none; a rename over it changes the inode even within one tick of the clock."""
     try:
-        found = path.stat()
+        found = path.stat() if path else None
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return found and (found.st_mtime_ns, found.st_ino, found.st_size)
 
 
 def _train(name: str) -> str:

@@ -5,9 +5,9 @@ import contextlib
 import logging
 import os
 import resource
-import signal
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -50,26 +50,16 @@ def run(serving: Coroutine[Any, Any, None]) -> None:
     uvloop.run(serving)
 
 
-async def serve(options: Options) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises Unavailable when the port is taken."""
-    end = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, end.set)
-    async with running(options) as address:
-        print(f"serving {SERVICE} on {address}", flush=True)  # noqa: T201 - whoever chose port 0 reads it here
-        await end.wait()
-        log.info("draining")
-
-
 @contextlib.asynccontextmanager
-async def running(options: Options, shared: bool = False, status: str = deployment.STATUS) -> AsyncIterator[str]:
+async def running(options: Options, shared: bool = False, status: Path | None = None) -> AsyncIterator[str]:
     """Run a server inside the block; yield its gRPC address.
 
     It takes requests at once; its health ("") is serving once what was deployed before has been loaded or refused.
     At the end it answers what is under way and flushes the log. `shared`: other processes serve on its ports, too;
-    `status` is the file of the serving folder in which it says what it has loaded.
+    `status` is the file in which it says what it has loaded, None: the usual one.
     """
     options.root.mkdir(parents=True, exist_ok=True)
+    status = status or options.status / deployment.STATUS
     admission = Admission(Tokens(options.access.tokens) if options.access.tokens else None, options.limits.client_rate)
     server = listeners.grpc_server(admission, shared)
     port = listeners.bind_grpc(server, options)
@@ -83,7 +73,7 @@ async def running(options: Options, shared: bool = False, status: str = deployme
     limits = options.limits
     batcher = Batcher(min(4, os.cpu_count() or 1), limits.batch_rows, limits.queued_rows)
     backend = backends.choose(options.backend, options.root / ENGINES)
-    models = Models(options.root / status, loading, backend, covariates, checks.changed, about)
+    models = Models(options.root, status, loading, backend, covariates, checks.changed, about)
     cache = Cache(limits.cache_entries, limits.cache_seconds)
     inference = Inference(models, covariates, predictions, batcher, cache, options.log_share)
     _add(server, inference, checks)
@@ -105,7 +95,7 @@ async def running(options: Options, shared: bool = False, status: str = deployme
         await asyncio.gather(*tasks, return_exceptions=True)
         await inference.drain()
         await predictions.flush()
-        (options.root / status).unlink(missing_ok=True)
+        status.unlink(missing_ok=True)
         loading.shutdown()
         batcher.close()
 

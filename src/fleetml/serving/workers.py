@@ -1,115 +1,146 @@
-"""Several server processes on the same ports, and a supervisor that starts one again when it dies.
+"""Server processes on the same ports, and a supervisor that starts one again when it dies.
 
 The kernel spreads connections over them (SO_REUSEPORT). They are forked from a process that has imported everything, so
-one that was killed is back in a fraction of a second. Each tells what it has loaded in ``.server-<number>.json``; the
+one that was killed is back in a fraction of a second. Each tells what it has loaded in ``.server-<pid>.json``; the
 supervisor puts that together in ``server.json``: a version is loaded once all of them have loaded it.
+
+With `Options.settings` it follows that file: processes with the new settings serve beside the old ones before those end.
 """
 
 import asyncio
+import contextlib
 import logging
-import multiprocessing
 import os
-import shutil
+import select
 import signal
 import socket
-import tempfile
-import time
-from collections import deque
-from dataclasses import replace
-from multiprocessing import connection
-from multiprocessing.context import ForkServerProcess
+import sys
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fleetml import atomic
-from fleetml.errors import Unavailable
-from fleetml.serving import deployment, listeners, metrics
+from fleetml.errors import FleetMLError
+from fleetml.serving import deployment, metrics, settings
 from fleetml.serving.contract import SERVICE
 from fleetml.serving.deployment import STATUS
+from fleetml.serving.forks import Child, fork, parent
+from fleetml.serving.keeper import Deaths
+from fleetml.serving.models import stamp
 from fleetml.serving.options import Options
+from fleetml.serving.settings import ServerSettings
 
 LOOK_SECONDS = 0.05
-DEATHS, DEATH_SECONDS = 20, 60.0
-"""More deaths in this time: something is wrong that another start does not mend."""
 
 log = logging.getLogger(__name__)
 
 
-def supervise(options: Options, count: int) -> None:
-    """Run `count` servers until SIGTERM or SIGINT. Raises Unavailable when a port is taken, or when they keep dying."""
-    options.root.mkdir(parents=True, exist_ok=True)
-    options, held = _reserve(options)
+def supervise(options: Options, count: int, say: bool) -> int:
+    """Run `count` servers until SIGTERM, or until whoever forked us is gone; return the exit status. Ports are given.
+
+    `say` on standard output where they answer, once they do. Raises Unavailable when they keep dying.
+    """
+    keeper = parent(os.getppid())
     ended, ending = socket.socketpair()
     ending.setblocking(False)
-    signals = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, lambda *_: ending.send(b"x")) for number in signals}
-    figures = tempfile.mkdtemp(prefix="fleetml-metrics-")
-    os.environ[metrics.FOLDER] = figures  # for the workers
-    supervisor = _Supervisor(options, count)
+    signal.signal(signal.SIGTERM, lambda *_: ending.send(b"x"))
+    for stale in options.status.glob(".server-*.json"):
+        stale.unlink(missing_ok=True)
+    metrics.forget()
+    supervisor = _Supervisor(options, count, say)
     try:
-        print(f"serving {SERVICE} on {options.host}:{options.port}", flush=True)  # noqa: T201 - read by who chose port 0
-        supervisor.run(ended)
+        return supervisor.run([ended.fileno(), keeper])
     finally:
         supervisor.end()
-        del os.environ[metrics.FOLDER]
-        shutil.rmtree(figures, ignore_errors=True)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for each in (*held, ended, ending):
-            each.close()
 
 
 class _Supervisor:
-    def __init__(self, options: Options, count: int) -> None:
-        self._options = options
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["fleetml.serving.server"])
+    def __init__(self, options: Options, count: int, say: bool) -> None:
+        self._options, self._count, self._say = options, count, say
         self._told: dict[str, Any] | None = None
-        self._deaths: deque[float] = deque(maxlen=DEATHS)
-        self._workers = {number: self._start(number) for number in range(count)}
+        self._refused: dict[str, Any] | None = None
+        self._deaths = Deaths()
+        self._leaving: list[Child] = []
+        self._coming: _Generation | None = None
+        self._seen = stamp(options.settings)
+        self._now = self._generation(self._settings())
 
-    def run(self, ended: socket.socket) -> None:
-        """Keep the workers alive until `ended` can be read."""
+    def run(self, ended: list[int]) -> int:
+        """Keep the workers alive until one of `ended` can be read: 0; or return the status of one that cannot serve at all."""
         while True:
-            ready = connection.wait([ended, *(worker.sentinel for worker in self._workers.values())], LOOK_SECONDS)
-            if ended in ready:
-                return
-            for number, worker in list(self._workers.items()):
-                if not worker.is_alive():
-                    self._died(number, worker)
+            watched = [child.ended for child in self._all()]
+            ready, _, _ = select.select([*ended, *watched], [], [], LOOK_SECONDS)
+            if any(descriptor in ready for descriptor in ended):
+                return 0
+            if self._told is None and (status := self._now.refused()):
+                return status
+            self._now.mend(self._died)
+            self._leaving = [child for child in self._leaving if not _over(child, self._options)]
+            self._follow()
             self._tell()
 
     def end(self) -> None:
         """Let all answer what is under way, then end them."""
-        for worker in self._workers.values():
-            worker.terminate()
-        for number, worker in self._workers.items():
-            worker.join(60)
-            worker.kill()
-            _status(self._options.root, number).unlink(missing_ok=True)
-        (self._options.root / STATUS).unlink(missing_ok=True)
+        for child in self._all():
+            child.send(signal.SIGTERM)
+        for child in self._all():
+            if not select.select([child.ended], [], [], 60)[0]:
+                child.send(signal.SIGKILL)
+            _status(self._options, child.pid).unlink(missing_ok=True)
+        (self._options.status / STATUS).unlink(missing_ok=True)
 
-    def _start(self, number: int) -> ForkServerProcess:
-        worker = self._context.Process(target=work, args=(self._options, number), name=f"serving-{number}")
-        worker.start()
-        return worker
+    def _all(self) -> list[Child]:
+        coming = self._coming.children if self._coming else []
+        return [*self._now.children, *coming, *self._leaving]
 
-    def _died(self, number: int, worker: ForkServerProcess) -> None:
-        log.error("worker %d (process %s) ended with %s; starting it again", number, worker.pid, worker.exitcode)
-        metrics.gone(worker.pid or 0)
-        _status(self._options.root, number).unlink(missing_ok=True)
-        self._deaths.append(time.monotonic())
-        if len(self._deaths) == DEATHS and self._deaths[-1] - self._deaths[0] < DEATH_SECONDS:
-            raise Unavailable(
-                f"workers must stay alive, {DEATHS} ended within {DEATH_SECONDS:g} s; see the log for why"
-            )
-        self._workers[number] = self._start(number)
+    def _settings(self) -> ServerSettings | None:
+        """What ``settings.json`` says; what is wrong with it is said, and what is known goes on."""
+        try:
+            return settings.read(self._options.settings) if self._options.settings else None
+        except FleetMLError as error:
+            log.error("%s", error)
+            return None
+
+    def _generation(self, wanted: ServerSettings | None) -> "_Generation":
+        options = wanted.over(self._options) if wanted else self._options
+        return _Generation(options, wanted.workers if wanted else self._count, wanted)
+
+    def _died(self, child: Child, status: int) -> None:
+        log.error("worker (process %d) ended with %d; starting it again", child.pid, status)
+        _forget(self._options, child)
+        self._deaths.another("workers")
+
+    def _follow(self) -> None:
+        """Fork workers with new settings; once they serve, the old ones end."""
+        if (now := stamp(self._options.settings)) != self._seen:
+            self._seen = now
+            self._leave(self._coming)
+            wanted = self._settings()
+            self._coming = self._generation(wanted) if wanted != self._now.settings else None
+            self._refused = None
+        if self._coming is None:
+            return
+        if self._coming.failed():
+            self._refused = {"settings": asdict(self._coming.settings or ServerSettings()), "error": _FAILED}
+            log.error("the new settings are refused: %s", _FAILED)
+            self._leave(self._coming)
+            self._coming = None
+        elif all(self._coming.said()):
+            log.info("new settings are in force: %s", self._coming.settings)
+            self._leave(self._now)
+            self._now, self._coming = self._coming, None
+
+    def _leave(self, generation: "_Generation | None") -> None:
+        for child in generation.children if generation else ():
+            with contextlib.suppress(ProcessLookupError):  # one that failed
+                child.send(signal.SIGTERM)
+            self._leaving.append(child)
 
     def _tell(self) -> None:
         """Write what all workers have loaded, once each has looked for the first time."""
-        said = [deployment.read_status(_status(self._options.root, number)) for number in self._workers]
-        known = [each for each in said if each]
-        if not known or (self._told is None and len(known) < len(said)):
+        known = [each for each in self._now.said() if each]
+        if not known or (self._told is None and len(known) < len(self._now.children)):
             return
         first, *others = known
         models = {
@@ -118,47 +149,84 @@ class _Supervisor:
             if all(other["models"].get(name) == entry for other in others)
         }
         refused = {name: entry for each in known for name, entry in each["refused"].items()}
-        pids = [worker.pid for worker in self._workers.values()]
+        pids = [child.pid for child in self._now.children]
         told = {**first, "pid": os.getpid(), "workers": pids, "models": models, "refused": refused}
+        told["settings"] = asdict(self._now.settings) if self._now.settings else None
+        told["settings_refused"] = self._refused
         if told != self._told:
-            atomic.write_json(self._options.root / STATUS, told)
+            atomic.write_json(self._options.status / STATUS, told)
+            if self._told is None and self._say:
+                print(f"serving {SERVICE} on {self._options.host}:{self._options.port}", flush=True)  # noqa: T201
             self._told = told
 
 
-def work(options: Options, number: int) -> None:
+_FAILED = "a server with these settings did not start; its log says why"
+
+
+class _Generation:
+    """The workers of one set of settings."""
+
+    def __init__(self, options: Options, count: int, wanted: ServerSettings | None) -> None:
+        self._options, self.settings = options, wanted
+        self.children = [self._start(number) for number in range(count)]
+
+    def said(self) -> list[dict[str, Any]]:
+        """Return what each worker told last; {}: nothing yet."""
+        return [deployment.read_status(_status(self._options, child.pid)) for child in self.children]
+
+    def failed(self) -> bool:
+        """Say whether one ended before all serve."""
+        return any(select.select([child.ended], [], [], 0)[0] for child in self.children)
+
+    def refused(self) -> int:
+        """Return the exit status of a worker that ended by itself; 0: none did."""
+        return max(child.gave_up() for child in self.children)
+
+    def mend(self, died: Any) -> None:
+        """Start again what ended, after `died` was told."""
+        for number, child in enumerate(self.children):
+            if (status := child.status()) is not None:
+                died(child, status)
+                self.children[number] = self._start(number)
+
+    def _start(self, number: int) -> Child:
+        return fork(partial(work, self._options, number, os.getpid()))
+
+
+def work(options: Options, number: int, supervisor: int) -> int:
     """One worker: serve until SIGTERM, or until the supervisor is gone."""
     from fleetml.serving.server import run, running
 
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s [{number}] %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, format=f"%(asctime)s %(levelname)s [{number}] %(name)s: %(message)s", force=True
+    )
 
     async def serve() -> None:
         end, loop = asyncio.Event(), asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, end.set)
-        loop.add_signal_handler(signal.SIGINT, lambda: None)  # a terminal sends it to all; the supervisor says when
-        if parent := multiprocessing.parent_process():
-            loop.add_reader(parent.sentinel, end.set)
-        async with running(options, shared=True, status=_status(options.root, number).name):
+        loop.add_reader(parent(supervisor), end.set)
+        async with running(options, shared=True, status=_status(options, os.getpid())):
             await end.wait()
 
-    run(serve())
-
-
-def _status(root: Path, number: int) -> Path:
-    return root / f".server-{number}.json"
-
-
-def _reserve(options: Options) -> tuple[Options, list[socket.socket]]:
-    """Return the options with the ports that all workers share, and sockets that keep them; raises Unavailable.
-
-    A port that somebody listens on already cannot be bound without SO_REUSEPORT; one that is only kept can be with it.
-    """
-    grpc_port, first = listeners.reserve(options.host, options.port, "port")
     try:
-        wanted = grpc_port + 1 if options.http_port is None else options.http_port
-        http_port, second = listeners.reserve(options.host, wanted, "http-port")
-    except Unavailable:
-        if options.http_port is not None:
-            first.close()
-            raise
-        http_port, second = listeners.reserve(options.host, 0, "http-port")
-    return replace(options, port=grpc_port, http_port=http_port), [first, second]
+        run(serve())
+    except FleetMLError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    return 0
+
+
+def _over(child: Child, options: Options) -> bool:
+    if child.status() is None:
+        return False
+    _forget(options, child)
+    return True
+
+
+def _forget(options: Options, child: Child) -> None:
+    metrics.gone(child.pid)
+    _status(options, child.pid).unlink(missing_ok=True)
+
+
+def _status(options: Options, pid: int) -> Path:
+    return options.status / f".server-{pid}.json"

@@ -17,23 +17,31 @@ from fleetml.redaction import without_passwords
 TABLE = Path("images/images.toml")
 
 
+ABOUT = ("source", "mapping", "target")
+"""What every pipeline means the same by."""
+
+
 @frozen
 class Subject:
     """What the models are about, for runs that nobody gives parameters by hand (schedules, drift): the last trained.
 
-    `source` and `mapping` are those of `ingest` ("": the synthetic fleet), `target` names the model.
+    `source` and `mapping` are those of `ingest` ("": the synthetic fleet), `target` names the model. `given` are the other
+    parameters that were given by hand then, of `pipeline`: a retrain makes what was trained, not something else.
     """
 
     source: str = ""
     mapping: str = ""
     target: str = "bandwidth"
+    pipeline: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, home: Path) -> Subject:
         """Return what `write` left in `home`, the defaults where there is nothing readable."""
         try:
             found = json.loads((home / "subject.json").read_text())
-            return cls(**{name: str(found[name]) for name in ("source", "mapping", "target")})
+            about = {name: str(found[name]) for name in ABOUT}
+            return cls(**about, pipeline=str(found.get("pipeline", "")), given=dict(found.get("given", {})))
         except (OSError, ValueError, LookupError, TypeError):
             return cls()
 
@@ -164,7 +172,7 @@ class Settings:
 
     def defaults(self) -> dict[str, str]:
         """Return what ``${NAME}`` means in a triggers.yaml: the variables, and what the runs are about."""
-        about = {f"FLEETML_{name.upper()}": value for name, value in vars(self.subject).items()}
+        about = {f"FLEETML_{name.upper()}": str(getattr(self.subject, name)) for name in ABOUT}
         return {**self.variables(), **about}
 
 

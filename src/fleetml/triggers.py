@@ -25,7 +25,7 @@ from typing import Any
 
 from fleetml import ranges
 from fleetml.errors import ConfigurationError, InvalidParameter
-from fleetml.frozen import field, frozen
+from fleetml.frozen import field, frozen, replace
 from fleetml.pipeline import Plan, yaml_text
 from fleetml.pipeline.document import parsed
 from fleetml.pipeline.values import cast
@@ -103,6 +103,15 @@ class Triggers:
                 n for n, known in plan.inputs.items() if known.required and n not in filled | set(self.defaults)
             ]:
                 raise _error(place, f"{start} starts {plan.name} without its parameter '{lacking[0]}'", "add a default")
+
+    def remembering(self, plan: Plan, settings: Settings) -> Triggers:
+        """Return the triggers with what was given by hand when this pipeline was last trained (`Subject.given`) as further defaults.
+
+        What the file itself fills in goes before it.
+        """
+        known = settings.subject.given if settings.subject.pipeline == plan.name else {}
+        kept = {name: value for name, value in known.items() if name in plan.inputs and name not in set(self._named())}
+        return replace(self, defaults={**kept, **self.defaults}) if kept else self
 
     @property
     def filled(self) -> set[str]:

@@ -121,7 +121,7 @@ def test_a_run_is_shown_step_by_step_and_its_places_are_told(checkout):
 
 
 def test_a_second_run_reuses_the_stack_and_the_steps(checkout):
-    done = _fleetml(checkout, "train", "dags/small", "--target", "cpu")
+    done = _fleetml(checkout, "train", "dags/small", "--target", "cpu", "-p", "seed=5")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stack: running already, reused" in done.stdout
     assert "2 of 2 steps: First, Second" in done.stdout
@@ -132,9 +132,11 @@ def test_runs_that_nobody_gives_parameters_are_about_what_was_trained_last(check
     client = connect(stack)
     run_id = client.trigger("small", {})
     list(client.follow("small", run_id))
-    assert Run(_home(checkout), run_id).read()["parameters"]["target"] == "cpu"
+    given = Run(_home(checkout), run_id).read()["parameters"]
+    assert (given["target"], given["seed"]) == ("cpu", 5)
     assert _fleetml(checkout, "train", "dags/small").returncode == 0  # not about that: nothing was said
-    assert next(runs(_home(checkout)))["parameters"]["target"] == "bandwidth"
+    given = next(runs(_home(checkout)))["parameters"]
+    assert (given["target"], given["seed"]) == ("bandwidth", 0)
 
 
 def test_a_failed_step_ends_in_at_most_ten_lines_and_status_1(checkout):

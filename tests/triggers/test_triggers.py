@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from fleetml.errors import ConfigurationError, FleetMLError
+from fleetml.frozen import replace
 from fleetml.pipeline import Plan
 from fleetml.pipeline import load as load_plan
 from fleetml.pipeline.model import Container, Parameter, Step
-from fleetml.settings import Settings
+from fleetml.settings import Settings, Subject
 from fleetml.triggers import AssetTrigger, Emit, Triggers, load
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -156,6 +157,20 @@ def test_what_fits_the_pipeline_passes(plan: Plan) -> None:
     )
     good.check(plan, Path("triggers.yaml"))
     assert good.filled == {"needed", "drift"}
+
+
+def test_what_was_given_by_hand_holds_for_the_runs_that_start_by_themselves(plan: Plan, settings: Settings) -> None:
+    """But not what an event, the schedule or the file itself fills in, nor what is no parameter any more."""
+    given = {"needed": 3, "drift": {"old": 1.0}, "end": "2026-01-01", "gone": 1}
+    Subject(pipeline="watch", given=given).write(settings.home)
+    settings = Settings.from_environment({"FLEETML_PROJECT": str(settings.project)})
+    asset = AssetTrigger("x://y", {"drift": "features"})
+    known = Triggers(assets=(asset,), defaults={"end": "now"}).remembering(plan, settings)
+    assert known.defaults == {"needed": 3, "end": "now"}
+    known.check(plan, Path("triggers.yaml"))
+    assert Triggers(data_interval_end="end").remembering(plan, settings).defaults["needed"] == 3
+    other = replace(plan, name="another")
+    assert Triggers().remembering(other, settings) == Triggers()
 
 
 def test_the_triggers_of_this_project_fit_its_pipelines(settings: Settings) -> None:

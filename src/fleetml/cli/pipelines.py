@@ -37,7 +37,7 @@ def defaults(path: Path, plan: Plan, settings: Settings) -> dict[str, Any]:
 def triggers_of(path: Path, plan: Plan, settings: Settings) -> Triggers:
     """Return the triggers beside an IR, held against its plan."""
     place = path.with_name(FILE if path.stem in ("pipeline", "workflow") else f"{path.stem}.{FILE}")
-    triggers = load(place, settings)
+    triggers = load(place, settings).remembering(plan, settings)
     triggers.check(plan, place)
     return triggers
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetml.errors import FleetMLError, InvalidParameter
-from fleetml.settings import Settings, Subject
+from fleetml.settings import ABOUT, Settings, Subject
 
 if TYPE_CHECKING:
     from fleetml.cli.terminal import Terminal
@@ -55,11 +55,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         )
     terminal = Terminal()
     plan = load(pipeline_file(str(place)), settings.home / "ir", fold=True)  # as Airflow sees it
-    given = parameters(args, plan)
+    given = {**_forgotten(plan, settings), **parameters(args, plan)}
     with interruptible():
         stack = up(settings, terminal.news)
         terminal.stack(stack.stack, fresh=stack.fresh)
-        return _train(terminal, stack, settings, plan, given)
+        status = _train(terminal, stack, settings, plan, given)
+    if status == 0:
+        _remember(args, plan, given, settings)
+    return status
 
 
 def _train(terminal: Terminal, stack: Up, settings: Settings, plan: Plan, given: dict[str, Any]) -> int:
@@ -74,19 +77,25 @@ def _train(terminal: Terminal, stack: Up, settings: Settings, plan: Plan, given:
         with Steps(labels, terminal.console) as tell:
             for step, state, attempt in going.follow():
                 tell(step, state, attempt)
-        status = terminal.finished(going, stack.stack, labels)
-        if status == 0:
-            _remember(given, settings)
-        return status
+        return terminal.finished(going, stack.stack, labels)
     except KeyboardInterrupt:
         _break_off(terminal, stack, settings, going)
         return 130
 
 
-def _remember(given: dict[str, Any], settings: Settings) -> None:
-    """Scheduled runs and those that drift starts are about what was trained last by hand."""
-    if set(vars(settings.subject)) <= set(given):
-        Subject(given["source"], given["mapping"], given["target"]).write(settings.home)
+def _remember(args: argparse.Namespace, plan: Plan, given: dict[str, Any], settings: Settings) -> None:
+    """Scheduled runs and those that drift starts are about what was trained last by hand, with what was given then."""
+    from fleetml.cli.pipelines import given as parsed
+
+    if set(ABOUT) <= set(given):
+        own = {name: value for name, value in parsed(args.parameter, None, plan).items() if name not in ABOUT}
+        Subject(given["source"], given["mapping"], given["target"], plan.name, own).write(settings.home)
+
+
+def _forgotten(plan: Plan, settings: Settings) -> dict[str, Any]:
+    """Return the pipeline's own defaults of what was given by hand the last time: not now."""
+    known = settings.subject.given if settings.subject.pipeline == plan.name else {}
+    return {name: plan.inputs[name].default for name in known if name in plan.inputs and not plan.inputs[name].required}
 
 
 def _break_off(terminal: Terminal, stack: Up, settings: Settings, going: AirflowRun | None) -> None:
@@ -119,9 +128,9 @@ def parameters(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     for name in ("source", "mapping"):
         if given.get(name):
             given[name] = existing(given[name])
-    for name, default in vars(Subject()).items():  # not those of the run before
+    for name in ABOUT:  # not those of the run before
         if name in plan.inputs:
-            given.setdefault(name, default)
+            given.setdefault(name, getattr(Subject(), name))
     if "target" in given:  # or it would be told after all that comes before `validate`
         from fleetml.data.schema import target_columns
 

@@ -106,6 +106,7 @@ def read(path: Path, triggers: Triggers, triggers_file: Path, settings: Settings
     """Return the source of the IR at `path`. Raises FleetMLError for what cannot run."""
     plan = load(path, settings.home / "ir", fold=True)
     choice.require(plan, settings)
+    triggers = triggers.remembering(plan, settings)
     triggers.check(plan, triggers_file)
     return Source(plan, path, triggers, settings)
 

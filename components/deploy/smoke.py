@@ -33,7 +33,8 @@ def live(root: Path, address: str, card: Card, trial: Trial) -> dict[str, Any]:
 
     Raises StepFailed when it refuses the version or answers something else, Unavailable when it does not answer.
     """
-    with Client(address, probe=True) as client:
+    tls = bool(deployment.status(root).get("tls"))
+    with Client(address, probe=True, token=deployment.token(root), tls=tls) as client:
         began = time.monotonic()
         _await(root, client, card, SWAP_SECONDS, alive=lambda: True)
         swap = time.monotonic() - began

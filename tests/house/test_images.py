@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 DOCKERFILES = sorted((ROOT / "images").glob("*/Dockerfile"))
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
+PROMETHEUS = ("prometheus.yml", "prometheus.tokens.yml")
 SECRETS = sorted(set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker" / "compose.yaml").read_text())))
 
 
@@ -139,3 +140,21 @@ def test_the_image_of_mlflow_can_write_to_the_object_store():
     assert "--artifacts-destination=s3://mlflow" in SERVICES["mlflow"]["command"]
     lock = (ROOT / "images" / "ml" / "requirements.txt").read_text()
     assert re.search(r"^boto3==", lock, re.MULTILINE)  # MLflow imports it for s3://, and does not require it
+
+
+def test_the_model_server_is_published_whole_and_on_loopback_only():
+    assert SERVICES["serving"]["ports"] == ["127.0.0.1:50051:50051", "127.0.0.1:50052:50052"]
+    command = SERVICES["serving"]["command"]
+    assert [command[command.index(option) + 1] for option in ("--port", "--http-port")] == ["50051", "50052"]
+
+
+def test_with_tokens_only_the_tokens_are_added():
+    added = yaml.safe_load((ROOT / "docker" / "compose.tokens.yaml").read_text())
+    plain, command = SERVICES["serving"]["command"], added["services"]["serving"]["command"]
+    assert command == [*plain, "--tokens", "/run/secrets/serving-tokens"]
+    assert all("ports" not in service for service in added["services"].values())
+    assert all(re.fullmatch(r"\$\{\w+:\?\}", secret["file"]) for secret in added["secrets"].values())
+    configured = [yaml.safe_load((ROOT / "docker" / name).read_text()) for name in PROMETHEUS]
+    (scraped,) = [job for job in configured[1]["scrape_configs"] if job["job_name"] == "serving"]
+    assert scraped.pop("authorization") == {"credentials_file": "/run/secrets/prometheus-token"}
+    assert configured[0] == configured[1]

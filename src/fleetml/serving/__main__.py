@@ -49,6 +49,8 @@ def _options(given: argparse.Namespace) -> Options:
         given.queued_rows, given.batch_rows, given.client_rate, given.cache, given.cache_seconds, given.connections
     )
     access = Access(given.tls_certificate, given.tls_key, given.tokens)
+    if said := access.exposed(given.host):
+        logging.getLogger(__name__).warning("%s", said)
     return Options(
         root=given.dir.absolute(),
         host=given.host,

@@ -1,5 +1,6 @@
 """What a server is told when it starts."""
 
+import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,27 @@ class Access:
     certificate: Path | None = None
     key: Path | None = None
     tokens: Path | None = None
+
+    def exposed(self, host: str) -> str:
+        """Return what to be warned of where `host` can be reached from other machines; "": nothing."""
+        if _loopback(host) or (self.tokens and self.certificate):
+            return ""
+        if not self.tokens:
+            return (
+                f"whoever reaches {host} may ask: it is beyond loopback, and there are no --tokens; give some, or leave it to "
+                "the network to let in only whom you mean"
+            )
+        return (
+            f"tokens travel in the clear to {host}, which is beyond loopback; give --tls-certificate and --tls-key, or leave "
+            "encryption to a mesh"
+        )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from fleetml.serving.rest import server as rest
 from fleetml.serving.rest.app import App
 from fleetml.serving.routing import CHALLENGER, CHAMPION, Served
 from fleetml.serving.service import AIService
-from fleetml.serving.tokens import Tokens
+from fleetml.serving.tokens import Tokens, issue
 from fleetml_client.ai_service_pb2_grpc import add_AIServiceServicer_to_server
 
 DRAIN_SECONDS = 10.0
@@ -60,12 +60,14 @@ async def running(options: Options, shared: bool = False, status: Path | None = 
     """
     options.root.mkdir(parents=True, exist_ok=True)
     status = status or options.status / deployment.STATUS
-    admission = Admission(Tokens(options.access.tokens) if options.access.tokens else None, options.limits.client_rate)
+    known, rate = Tokens(options.access.tokens) if options.access.tokens else None, options.limits.client_rate
+    admission = Admission(known, rate, issue(options.root) if known or rate else "")
     server = listeners.grpc_server(admission, shared)
     port = listeners.bind_grpc(server, options)
     http = listeners.bind_http(options, port, shared)
     address = f"{options.host}:{port}"
-    about = {"address": address, "http": f"{options.host}:{http.getsockname()[1]}", "pid": os.getpid()}
+    about: dict[str, Any] = {"address": address, "http": f"{options.host}:{http.getsockname()[1]}", "pid": os.getpid()}
+    about["tls"] = options.access.certificate is not None
     checks = _Health()
     covariates: Covariates = Feast(options.feature_store) if options.feature_store else Absent()
     predictions = PredictionLog(options.root)

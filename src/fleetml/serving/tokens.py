@@ -5,14 +5,19 @@
 Lines that begin with # are comments. Tokens are kept and compared as SHA-256 digests, in constant time.
 """
 
+import contextlib
 import hashlib
 import hmac
 import logging
+import os
+import secrets
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fleetml.errors import ConfigurationError
+from fleetml.serving import deployment
 from fleetml.serving.errors import Unauthenticated
 
 SHORTEST = 16
@@ -44,6 +49,18 @@ def read(path: Path) -> tuple[Token, ...]:
     if not found:
         raise ConfigurationError(f"{path} must hold a token, got none; add a line '<token> <client>'")
     return tuple(found)
+
+
+def issue(root: Path) -> str:
+    """Return the token of a serving folder, which the first server on it makes for its own user's eyes only.
+
+    "" where the folder cannot be written: then deploy needs to be let in otherwise.
+    """
+    with contextlib.suppress(OSError), tempfile.NamedTemporaryFile("w", dir=root, prefix=".token-") as aside:
+        aside.write(secrets.token_urlsafe(32))  # the file's mode is 0600
+        aside.flush()
+        os.link(aside.name, root / deployment.MAY_ASK)  # the first one wins
+    return deployment.token(root)
 
 
 class Tokens:

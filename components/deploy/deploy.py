@@ -106,7 +106,7 @@ def _at_once(place: Place, card: Card, trial: smoke.Trial, address: str) -> dict
         try:
             found = smoke.live(root, address, card, trial)
         except BaseException:
-            deployment.restore(root, card.name, before)
+            deployment.restore(root, card.name, card.version, before)
             raise
     was = before.version if before else ""
     audit.write(root, audit.line(place.who, card.name, "deploy", was, card.version, "deployed at once"))

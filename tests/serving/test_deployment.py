@@ -23,10 +23,22 @@ def test_pointing_and_going_back(tmp_path: Path) -> None:
     assert deployment.point(root, "bandwidth", "1") is None
     before = deployment.point(root, "bandwidth", "2")
     assert deployment.read(root)["bandwidth"].previous == "1"
-    deployment.restore(root, "bandwidth", before)
+    deployment.restore(root, "bandwidth", "2", before)
     assert deployment.read(root)["bandwidth"].version == "1"
-    deployment.restore(root, "bandwidth", None)
+    deployment.restore(root, "bandwidth", "1", None)
     assert deployment.read(root) == {}
+
+
+def test_who_takes_its_version_back_leaves_what_another_deployed_meanwhile(tmp_path: Path) -> None:
+    root = tmp_path / "serving"
+    for version in ("1", "2", "3"):
+        _install(root, tmp_path / "g", "bandwidth", version)
+    deployment.point(root, "bandwidth", "1")
+    before = deployment.point(root, "bandwidth", "2")
+    deployment.point(root, "bandwidth", "3")
+    deployment.restore(root, "bandwidth", "2", before)
+    served = deployment.read(root)["bandwidth"]
+    assert (served.version, served.previous) == ("3", "1")
 
 
 def test_a_version_installed_again_replaces_the_first_attempt(tmp_path: Path) -> None:

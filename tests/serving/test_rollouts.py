@@ -173,7 +173,7 @@ def test_a_version_deployed_at_once_ends_a_rollout(root: Path) -> None:
     made = deployment.begin(root, "bandwidth", "2", "canary", 0.5, NOW)
     before = deployment.point(root, "bandwidth", "2")
     assert deployment.read(root)["bandwidth"].rollout is None
-    deployment.restore(root, "bandwidth", before)
+    deployment.restore(root, "bandwidth", "2", before)
     assert deployment.read(root)["bandwidth"].rollout == made
 
 

@@ -186,7 +186,7 @@ def test_a_graph_of_another_target_or_changed_on_disk_is_refused(
             client.predict_bandwidth("vm-1", HISTORY, 5)
         put(root, graph(), "2")
         (root / "models/bandwidth/2/model.onnx").write_bytes(graph(add=1).read_bytes())
-        deployment.restore(root, "bandwidth", deployment.Deployed("2", "models/bandwidth/2/model.onnx", "0" * 64))
+        deployment.restore(root, "bandwidth", "2", deployment.Deployed("2", "models/bandwidth/2/model.onnx", "0" * 64))
         told = wait_until(lambda: "SHA-256" in str(deployment.status(root)["refused"]), 30, 0.02)
         assert told
 
@@ -196,7 +196,7 @@ def test_a_broken_or_missing_deployment_file_changes_what_it_must(client: Client
     (root / "deployment.json").write_text("{")
     assert client.predict_bandwidth("vm-1", HISTORY, 5).model_version == "1"
     (root / "deployment.json").write_text(good)
-    deployment.restore(root, "bandwidth", None)
+    deployment.restore(root, "bandwidth", "1", None)
     assert wait_until(lambda: not client.healthy(SERVICE), 30, 0.02)
     with pytest.raises(Unavailable, match="deployed: none"):
         client.predict_bandwidth("vm-1", HISTORY, 5)

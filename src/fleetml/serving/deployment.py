@@ -5,7 +5,6 @@
     models/<name>/<version>/model.onnx     the graph, model.json (MASE, confidence, digest) and reference.parquet
     predictions/model=<name>/date=…/       the prediction log
     metrics/*.prom                         what /metrics of the server tells besides its own
-    deploy.token                           lets whoever may read this folder ask the server: deploy does
 
 Every file is written aside and renamed. Writers of ``deployment.json`` hold a lock, so that two models deployed at
 once do not lose each other.
@@ -29,7 +28,6 @@ from fleetml.errors import ConfigurationError, InvalidParameter
 
 POINTER = "deployment.json"
 STATUS = "server.json"
-MAY_ASK = "deploy.token"
 GRAPH = "model.onnx"
 CARD = "model.json"
 REFERENCE = "reference.parquet"
@@ -156,19 +154,26 @@ def point(root: Path, name: str, version: str) -> Deployed | None:
     return before
 
 
-def restore(root: Path, name: str, before: Deployed | None) -> None:
-    """Serve again what `point` said was served before. Raises OSError."""
+def restore(root: Path, name: str, version: str, before: Deployed | None) -> None:
+    """Serve again what `point` said was served before `version`. Raises OSError.
+
+    Where another version is served by now, that goes on, and `version` is not what it goes back to.
+    """
     with _writing(root) as models:
-        if before is None:
+        now = models.get(name)
+        if now and now.version != version:
+            models[name] = replace(now, previous=before.version if before else "") if now.previous == version else now
+        elif before is None:
             models.pop(name, None)
         else:
             models[name] = before
 
 
-def begin(root: Path, name: str, version: str, mode: str, share: float, now: datetime) -> Rollout:
+def begin(root: Path, name: str, version: str, mode: str, share: float, now: datetime, instead: str = "") -> Rollout:
     """Ask an installed version beside the served one, for `share` of the VMs; return the rollout.
 
-    Raises InvalidParameter where nothing is served, another rollout is under way, or the arguments make no rollout.
+    `instead` is the id of a rollout that it takes the place of. Raises InvalidParameter where nothing is served, another
+    rollout is under way, or the arguments make no rollout.
     """
     if mode not in MODES:
         raise InvalidParameter(f"the mode of a rollout must be one of {', '.join(MODES)}, got {mode!r}; correct it")
@@ -181,7 +186,7 @@ def begin(root: Path, name: str, version: str, mode: str, share: float, now: dat
                 f"a rollout needs another version of {name} that is served, got "
                 f"{f'version {version} itself' if served else 'none'}; deploy the version at once"
             )
-        if served.rollout:
+        if served.rollout and served.rollout.id != instead:
             raise InvalidParameter(
                 f"model {name} has one rollout at a time, {served.rollout.id} is under way; end it before the next"
             )
@@ -242,14 +247,6 @@ def digest(path: Path) -> str:
 def status(root: Path) -> dict[str, Any]:
     """Return what the server said last of itself (`fleetml.serving.models.Models.status`); {}: nothing."""
     return read_status(root / STATUS)
-
-
-def token(root: Path) -> str:
-    """Return what a server on this folder knows deploy by; "" where no server ever ran."""
-    try:
-        return (root / MAY_ASK).read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return ""
 
 
 def read_status(path: Path) -> dict[str, Any]:

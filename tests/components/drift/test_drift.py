@@ -84,7 +84,7 @@ def test_only_recent_requests_to_the_served_version_count(monitor: Monitor, wind
 
 
 def test_before_anything_is_deployed_nothing_drifts(monitor: Monitor) -> None:
-    deployment.restore(monitor.root, "bandwidth", None)
+    deployment.restore(monitor.root, "bandwidth", "3", None)
     assert monitor.drift()["drifted"] is False
 
 

@@ -61,7 +61,7 @@ def test_only_the_served_version_of_the_last_days_is_judged(monitor: Monitor, wi
     monitor.log(one_of_each(windows))
     observe(monitor)
     assert monitor.quality() == pytest.approx(1.0)
-    deployment.restore(monitor.root, "bandwidth", None)
+    deployment.restore(monitor.root, "bandwidth", "3", None)
     assert monitor.quality() == -1.0
 
 

@@ -63,6 +63,17 @@ def test_a_split_is_an_a_b_test_that_nothing_pushes_aside(place: Place) -> None:
         actions.begin(place, "bandwidth", "1", "canary", 0.05, "retrained")
 
 
+@pytest.mark.parametrize(("version", "mode"), [("2", "canary"), ("1", "maybe")])
+def test_what_cannot_begin_ends_nothing(place: Place, version: str, mode: str) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.25, "retrained")
+    before = served(place.root)
+    with pytest.raises(InvalidParameter):
+        actions.begin(place, "bandwidth", version, mode, 0.5, "retrained")
+    with pytest.raises(InvalidParameter, match="version 2 itself"):
+        actions.split(place, "bandwidth", "2", 0.1, "to see")
+    assert served(place.root) == before
+
+
 def test_a_newer_challenger_takes_the_place_of_one_under_way(place: Place) -> None:
     actions.begin(place, "bandwidth", "3", "canary", 0.25, "retrained")
     actions.begin(place, "bandwidth", "1", "shadow", 1.0, "retrained")

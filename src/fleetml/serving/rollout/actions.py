@@ -60,9 +60,7 @@ def begin(place: Place, name: str, version: str, mode: str, share: float, reason
             f"fleetml promote or rollback {name}"
         )
     with _told(place, name, "begin", f"{mode}: {reason}") as told:
-        if before.rollout:
-            deployment.end(place.root, name, before.rollout.id, promote=False)
-        deployment.begin(place.root, name, version, mode, share, datetime.now(UTC))
+        deployment.begin(place.root, name, version, mode, share, datetime.now(UTC), _id(before.rollout))
     return told.done()
 
 
@@ -80,9 +78,7 @@ def split(place: Place, name: str, version: str, share: float, reason: str) -> D
         if now and now.version == version and now.mode == "ab":
             deployment.advance(place.root, name, now.id, share)
         else:
-            if now:
-                deployment.end(place.root, name, now.id, promote=False)
-            deployment.begin(place.root, name, version, "ab", share, datetime.now(UTC))
+            deployment.begin(place.root, name, version, "ab", share, datetime.now(UTC), _id(now))
     return told.done()
 
 
@@ -223,6 +219,10 @@ def _alone(root: Path) -> Iterator[Path]:
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder
+
+
+def _id(rollout: Rollout | None) -> str:
+    return rollout.id if rollout else ""
 
 
 def _require_installed(root: Path, name: str, version: str) -> None:

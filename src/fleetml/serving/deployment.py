@@ -5,6 +5,7 @@
     models/<name>/<version>/model.onnx     the graph, model.json (MASE, confidence, digest) and reference.parquet
     predictions/model=<name>/date=…/       the prediction log
     metrics/*.prom                         what /metrics of the server tells besides its own
+    deploy.token                           lets whoever may read this folder ask the server: deploy does
 
 Every file is written aside and renamed. Writers of ``deployment.json`` hold a lock, so that two models deployed at
 once do not lose each other.
@@ -28,6 +29,7 @@ from fleetml.errors import ConfigurationError, InvalidParameter
 
 POINTER = "deployment.json"
 STATUS = "server.json"
+MAY_ASK = "deploy.token"
 GRAPH = "model.onnx"
 CARD = "model.json"
 REFERENCE = "reference.parquet"
@@ -247,6 +249,14 @@ def digest(path: Path) -> str:
 def status(root: Path) -> dict[str, Any]:
     """Return what the server said last of itself (`fleetml.serving.models.Models.status`); {}: nothing."""
     return read_status(root / STATUS)
+
+
+def token(root: Path) -> str:
+    """Return what a server on this folder knows deploy by; "" where no server ever ran."""
+    try:
+        return (root / MAY_ASK).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
 
 
 def read_status(path: Path) -> dict[str, Any]:

@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import circuitbreaker
 import pytest
 
 from fleetml.cache import Disk, Entry, Hybrid, Memory, Nothing, Store
@@ -34,13 +36,12 @@ def entry(result: str = "work-1", age: float = 0.0) -> Entry:
     return Entry(result, "0" * 64, {"code": "é"}, time.time() - age, "work", "p", "r")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the URL of a Redis server of its own."""
+@contextmanager
+def redis_server(folder: Path, port: int) -> Iterator[str]:
+    """Run a Redis server inside the block; yield its URL."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("no redis-server here; as root: apt-get install redis-server")
-    folder, port = tmp_path_factory.mktemp("redis"), free()
     words = [program, "--bind", "127.0.0.1", "--port", f"{port}", "--save", "", "--dir", f"{folder}"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as going:
         assert going.stdout is not None
@@ -49,6 +50,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"redis://127.0.0.1:{port}/0"
         going.terminate()
         going.stdout.read()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a Redis server of its own."""
+    with redis_server(tmp_path_factory.mktemp("redis"), free()) as url:
+        yield url
 
 
 @pytest.fixture
@@ -208,6 +216,27 @@ def test_a_redis_that_is_gone_is_told_once_and_steps_go_on(tmp_path: Path) -> No
     assert "secret" not in told[0] + repr(store)
     with pytest.raises(Unavailable, match="FLEETML_CACHE"):
         list(store.entries())
+
+
+def test_a_redis_that_is_stopped_is_missed_and_used_again_once_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, port = [100.0], free()
+    monkeypatch.setattr(circuitbreaker, "monotonic", lambda: now[0])
+    figures = tmp_path / "metrics" / "cache.prom"
+    store, told = Redis(f"redis://127.0.0.1:{port}/0", figures=figures), []
+    with redis_server(tmp_path, port):
+        store.put(KEYS[0], entry(), told.append)
+        assert store.get(KEYS[0], told.append) is not None
+        assert figures.read_text() == 'circuit_breaker_state{service="cache"} 0\n'
+    assert [store.get(KEYS[0], told.append) for _ in range(3)] == [None] * 3
+    assert (len(told), figures.read_text()) == (1, 'circuit_breaker_state{service="cache"} 2\n')
+    with redis_server(tmp_path, port):
+        assert store.get(KEYS[0], told.append) is None, "it is left alone for a while"
+        now[0] += 31
+        store.put(KEYS[0], entry(), told.append)
+        assert store.get(KEYS[0], told.append) is not None
+    assert (len(told), figures.read_text()) == (1, 'circuit_breaker_state{service="cache"} 0\n')
 
 
 def test_redis_itself_drops_what_is_too_old(make: Callable[..., Store]) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import circuitbreaker
 import onnx
 import polars as pl
 import pytest
+import redis
 
 from fleetml.component import Artifact
 from fleetml.errors import ConfigurationError
@@ -17,7 +19,9 @@ from fleetml.serving import deployment, online
 from fleetml.serving.client import Client
 from fleetml.serving.deployment import Card
 from fleetml.serving.online import Absent, Feast
+from fleetml.stack.ports import free
 from fleetml.stack.processes import wait_until
+from tests.conformance.test_cache_stores import redis_server
 
 CPU = "vm_metrics:cpu_usage"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -83,6 +87,41 @@ def test_a_store_that_fails_is_said_once_and_forecasts_go_on(tmp_path: Path, cap
         asyncio.run(ask())
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING", "INFO"]
     assert "disk gone" in caplog.text
+
+
+def test_a_redis_that_is_stopped_is_left_alone_and_asked_again_once_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, port, asked = [100.0], free(), []
+    monkeypatch.setattr(circuitbreaker, "monotonic", lambda: now[0])
+    client = redis.Redis(port=port, socket_timeout=20)
+
+    def lookup(vm_id: str, references: Sequence[str]) -> Mapping[str, float]:
+        asked.append(vm_id)
+        found = client.get(vm_id)
+        return {CPU: float(found)} if isinstance(found, bytes) else {}
+
+    async def ask(store: Feast, times: int = 1) -> list[Mapping[str, float]]:
+        return [await store.of("vm-1", [CPU], NOW) for _ in range(times)]
+
+    async def go() -> None:
+        store = Feast(tmp_path, lambda folder: Store(lookup))
+        with redis_server(tmp_path, port):
+            client.set("vm-1", 3.0)
+            await store.prepare([CPU])
+            assert await ask(store) == [{CPU: 3.0}]
+        asked.clear()
+        assert await ask(store, 20) == [{}] * 20
+        assert len(asked) == online.FAILURES, "then it is left alone"
+        with redis_server(tmp_path, port):
+            client.set("vm-1", 4.0)
+            assert await ask(store) == [{}]
+            now[0] += online.PAUSE_SECONDS + 1
+            assert await ask(store, 2) == [{CPU: 4.0}] * 2
+
+    monkeypatch.setattr(online, "LOOKUP_SECONDS", 60.0)
+    asyncio.run(go())
+    client.close()
 
 
 def test_a_store_that_hangs_does_not_hold_the_forecast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

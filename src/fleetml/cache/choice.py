@@ -22,13 +22,13 @@ def _made(choice: CacheChoice, folder: Path) -> Store:
         case "memory":
             return Memory(choice.ttl)
         case "redis":
-            return _redis(choice)
+            return _redis(choice, folder)
         case "hybrid":
-            return Hybrid((Disk(folder, choice.ttl), _redis(choice)))
+            return Hybrid((Disk(folder, choice.ttl), _redis(choice, folder)))
     return Disk(folder, choice.ttl)
 
 
-def _redis(choice: CacheChoice) -> Store:
+def _redis(choice: CacheChoice, folder: Path) -> Store:
     from fleetml.cache.redis import Redis
 
-    return Redis(choice.url, choice.ttl)
+    return Redis(choice.url, choice.ttl, folder.parent / "metrics" / "cache.prom")

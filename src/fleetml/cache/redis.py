@@ -9,14 +9,17 @@ import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from fleetml import atomic
+from fleetml.breakers import STATES, Breaker, Open
 from fleetml.cache.stores import Entry, Tell, ignore
 from fleetml.errors import Unavailable
 
 PREFIX = "fleetml:cache:"
 _TIMEOUT = 2.0  # s to connect, and for an answer
-_PAUSE = 30.0  # s for which a server that did not answer is not asked again
+_PAUSE = 30.0  # s for which a server that did not answer once is not asked again
 
 
 @dataclass
@@ -24,12 +27,14 @@ class Redis:
     """Keeps each entry as a string ``fleetml:cache:<key>``, which the server drops when it is older than `ttl` seconds.
 
     A server that does not answer is told once and left alone for half a minute; then only `remove` and
-    `entries`, which a person asked for, raise Unavailable.
+    `entries`, which a person asked for, raise Unavailable. What its breaker last said is in the file `figures`, if one is
+    named, for Prometheus: no process of a step lives long enough to be asked.
     """
 
     url: str = field(repr=False)
     ttl: float = 0.0
-    _silent_until: float = 0.0
+    figures: Path | None = None
+    _noted: str = ""
 
     def get(self, key: str, tell: Tell = ignore) -> Entry | None:
         found = self._tried(lambda: self._client.get(PREFIX + key), tell)
@@ -80,14 +85,30 @@ class Redis:
         """Return the answer, None where there is none."""
         from redis.exceptions import RedisError
 
-        if time.monotonic() < self._silent_until:
-            return None
+        found = None
         try:
-            return ask()
-        except (RedisError, OSError) as error:
-            self._silent_until = time.monotonic() + _PAUSE
-            tell(f"the cache at {self.place} does not answer ({error}); steps go on without it")
+            with self._breaker.calling():
+                found = ask()
+        except Open:
             return None
+        except (RedisError, OSError) as error:
+            tell(f"the cache at {self.place} does not answer ({error}); steps go on without it")
+        self._note()
+        return found
+
+    @cached_property
+    def _breaker(self) -> Breaker:
+        return Breaker("cache", 1, _PAUSE)
+
+    def _note(self) -> None:
+        """Write the breaker's state where it is another than the file says."""
+        if self.figures is None or self._noted == self._breaker.state:
+            return
+        self._noted = self._breaker.state
+        line = f'circuit_breaker_state{{service="cache"}} {STATES[self._noted]}\n'
+        with contextlib.suppress(OSError, ValueError):
+            if not self.figures.exists() or self.figures.read_text(encoding="utf-8") != line:
+                atomic.write_text(self.figures, line)
 
     @contextlib.contextmanager
     def _asked(self) -> Iterator[None]:

@@ -61,6 +61,7 @@ def _options(given: argparse.Namespace) -> Options:
         log_share=given.log_share,
         limits=limits,
         access=access,
+        textfiles=tuple(folder.absolute() for folder in given.textfiles),
         status_dir=given.status_dir and given.status_dir.absolute(),
         settings=given.settings and given.settings.absolute(),
     )
@@ -102,6 +103,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch-rows", type=int, default=limits.batch_rows, help="rows of questions that run together at most")
     add("--cache", type=int, default=limits.cache_entries, help="answers kept for the same question (default: none)")
     add("--cache-seconds", type=float, default=limits.cache_seconds, help="how long they are kept")
+    add(
+        "--textfiles",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="its *.prom are told at /metrics, too (the figures of runs: metrics of the home); again for more",
+    )
     add("--connections", type=int, default=limits.connections, help="over HTTP at once")
     return parser
 

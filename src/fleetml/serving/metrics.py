@@ -4,8 +4,10 @@ Several worker processes count into one folder (``PROMETHEUS_MULTIPROC_DIR``, wh
 is imported), and whichever of them is asked tells the sum.
 """
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +55,21 @@ def observe_batch(model: str, rows: int, waiting: int) -> None:
     _queue(model).set(waiting)
 
 
-def exposition(textfiles: Path) -> bytes:
-    """Return all figures in Prometheus' text format, of all workers where there are several, and what others left as ``*.prom``."""
+def exposition(textfiles: Sequence[Path]) -> bytes:
+    """Return all figures in Prometheus' text format, of all workers where there are several, and what others left as ``*.prom``
+    in these folders.
+    """
     registry: Any = ALONE
     if _SHARED:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry, _SHARED)
-    return generate_latest(registry) + b"".join(file.read_bytes() for file in sorted(textfiles.glob("*.prom")))
+    return generate_latest(registry) + b"".join(_left(textfiles))
+
+
+def _left(folders: Sequence[Path]) -> Iterator[bytes]:
+    for file in sorted({file for folder in folders for file in folder.glob("*.prom")}):
+        with contextlib.suppress(OSError):  # gone since, or not for us to read: the others are told all the same
+            yield file.read_bytes()
 
 
 def forget() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fleetml.errors import ConfigurationError, Unavailable
+from fleetml.serving.registry_http import breaker
 
 _TRIES = 6
 _URI = re.compile(r"https?://[^/]|sqlite:////")
@@ -45,7 +46,12 @@ class Mlflow:
         return self.__dict__["client"]
 
     def _ask(self, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-        """Call MLflow; try again while another process holds SQLite's lock, and say in our words that it is down."""
+        """Call MLflow, unless it failed shortly before. Raises Unavailable."""
+        with contextlib.nullcontext() if self._database else breaker(self.uri).calling():
+            return self._patiently(call, *args, **kwargs)
+
+    def _patiently(self, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+        """Try again while another process holds SQLite's lock, and say in our words that it is down."""
         from mlflow.exceptions import MlflowException
 
         for attempt in range(1, _TRIES + 1):

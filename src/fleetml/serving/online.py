@@ -11,10 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from fleetml.breakers import Breaker, Open
 from fleetml.errors import ConfigurationError
 
 LOOKUP_SECONDS = 0.5
 """A look-up that takes longer counts as failed: a forecast without covariates beats one that comes too late."""
+
+FAILURES, PAUSE_SECONDS = 5, 10.0
+"""So many failed look-ups in a row, and none is tried for so long."""
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +73,7 @@ class Feast:
         self._open_store = open_store or _open
         self._store: Store | None = None
         self._failing = False
+        self._breaker = Breaker("feature_store", FAILURES, PAUSE_SECONDS)
         self._late: Future[Mapping[str, float]] | None = None
         self._thread = ThreadPoolExecutor(1, "online-features")
 
@@ -93,15 +98,24 @@ class Feast:
     async def of(self, vm_id: str, references: Sequence[str], at: datetime) -> Mapping[str, float]:
         if self._store is None or not references or (self._late and not self._late.done()):
             return {}
-        lookup = self._thread.submit(self._store.look_up, vm_id, references, at)
         try:
-            found = await asyncio.wait_for(asyncio.wrap_future(lookup), LOOKUP_SECONDS)
+            with self._breaker.calling():
+                found = await self._look_up(self._store, vm_id, references, at)
+        except Open:
+            return {}
         except Exception as error:
-            self._late = lookup  # while it still hangs, nobody waits behind it
             self._tell(error)
             return {}
         self._tell(None)
         return found
+
+    async def _look_up(self, store: Store, vm_id: str, references: Sequence[str], at: datetime) -> Mapping[str, float]:
+        lookup = self._thread.submit(store.look_up, vm_id, references, at)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(lookup), LOOKUP_SECONDS)
+        except BaseException:
+            self._late = lookup  # while it still hangs, nobody waits behind it
+            raise
 
     def _tell(self, error: Exception | None) -> None:
         """Say once that look-ups fail, and once that they work again."""

@@ -58,6 +58,7 @@ class Options:
     """`root` is the serving folder; port 0: any free one; `feature_store` None: no covariates are looked up.
 
     `http_port` None: the one after gRPC's if it is free, else any. `backend` is one of `fleetml.serving.backends.NAMES`; `log_share` of the answers are logged.
+    What lies as ``*.prom`` in the folders `textfiles` is told to Prometheus beside the server's own figures.
     What it has loaded it tells in `status_dir`, None: in the serving folder. `settings` is a file that it follows.
     """
 
@@ -70,6 +71,7 @@ class Options:
     log_share: float = 1.0
     limits: Limits = field(default_factory=Limits)
     access: Access = field(default_factory=Access)
+    textfiles: tuple[Path, ...] = ()
     status_dir: Path | None = None
     settings: Path | None = None
 

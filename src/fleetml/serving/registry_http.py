@@ -9,6 +9,8 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from fleetml import breakers
+from fleetml.breakers import Breaker
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.redaction import without_passwords
 
@@ -16,8 +18,24 @@ SECONDS = 3.0
 """A registry that takes longer to answer is down: who rolls back does not wait for it."""
 
 
+FAILURES, PAUSE_SECONDS = 3, 30.0
+"""So many questions in a row that it did not answer, and it is asked nothing for so long."""
+
+
+def breaker(uri: str) -> Breaker:
+    """Return this process' breaker before the registry at a URI; what it refuses is an answer."""
+    return breakers.of(
+        "mlflow", uri, FAILURES, PAUSE_SECONDS, failed=lambda error: isinstance(error, Unavailable | OSError)
+    )
+
+
 def call(uri: str, method: str, path: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """Ask MLflow's REST API. Raises ConfigurationError for what it refuses, Unavailable when it does not answer."""
+    """Ask MLflow's REST API. Raises ConfigurationError for what it refuses, Unavailable when it does not answer, or did not lately."""
+    with breaker(uri).calling():
+        return _call(uri, method, path, values)
+
+
+def _call(uri: str, method: str, path: str, values: Mapping[str, str]) -> dict[str, Any]:
     shown = without_passwords(uri)
     url = uri.rstrip("/") + "/api/2.0/mlflow" + path
     body = None if method == "GET" else json.dumps(values).encode()

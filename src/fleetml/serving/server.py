@@ -15,7 +15,7 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from fleetml.serving import backends, deployment, listeners, metrics
+from fleetml.serving import backends, circuits, deployment, listeners, metrics
 from fleetml.serving.admission import Admission
 from fleetml.serving.batching import Batcher
 from fleetml.serving.caching import Cache
@@ -69,6 +69,7 @@ async def running(options: Options, shared: bool = False, status: Path | None = 
     about: dict[str, Any] = {"address": address, "http": f"{options.host}:{http.getsockname()[1]}", "pid": os.getpid()}
     about["tls"] = options.access.certificate is not None
     checks = _Health()
+    circuits.follow()
     covariates: Covariates = Feast(options.feature_store) if options.feature_store else Absent()
     predictions = PredictionLog(options.root)
     loading = ThreadPoolExecutor(1, "loading")
@@ -85,7 +86,8 @@ async def running(options: Options, shared: bool = False, status: Path | None = 
     if admission.tokens:
         tasks.append(asyncio.create_task(_follow(admission.tokens)))
     try:
-        app = App(inference, admission, limits.request_seconds, options.root / deployment.METRICS)
+        textfiles = [options.root / deployment.METRICS, *options.textfiles]
+        app = App(inference, admission, limits.request_seconds, textfiles)
         async with rest.listening(app, http, options, DRAIN_SECONDS):
             yield address
             await checks.enter_graceful_shutdown()

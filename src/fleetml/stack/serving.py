@@ -18,6 +18,7 @@ def start(settings: Settings, port: int) -> Service:
         raise ConfigurationError(f"the stack needs {python}, which is not there; run `make setup`")
     command = [str(python), "-m", "fleetml.serving", "--host", ports.HOST, "--port", str(port)]
     command += ["--dir", str(settings.serving_dir), "--feature-store", str(settings.feature_store)]
+    command += ["--textfiles", str(settings.home / "metrics")]
     own = {name: value for name in PASSED if (value := os.environ.get(name)) is not None}
     log = settings.home / "logs" / "serving.log"
     process = processes.spawn(

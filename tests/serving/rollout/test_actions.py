@@ -1,16 +1,18 @@
 """What may be done to what is served, by whom it is told, and what is refused."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import circuitbreaker
 import pytest
 
 from fleetml.errors import InvalidParameter, Unavailable
-from fleetml.serving import aliases, audit, deployment
+from fleetml.serving import aliases, audit, deployment, registry_http
 from fleetml.serving.rollout import actions, confirm
 from fleetml.serving.rollout.actions import Place
 
@@ -125,6 +127,27 @@ def test_a_registry_that_is_down_holds_nothing_up_and_is_told_later(root: Path, 
     assert actions.mend(Place(root, registry.uri, "rollout")) == []
 
 
+def test_a_registry_that_hangs_is_left_alone_and_told_once_it_answers_again(
+    root: Path, registry: "Mlflow", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, place = [100.0], Place(root, registry.uri, "rollout")
+    monkeypatch.setattr(circuitbreaker, "monotonic", lambda: now[0])
+    registry.answers.clear()
+    with monkeypatch.context() as impatient:
+        impatient.setattr(registry_http, "SECONDS", 0.2)
+        assert "must answer at" in actions.promote(place, "bandwidth", "3", "by hand").registry
+        for _ in range(5):
+            assert actions.mend(place) == []
+    assert registry.asked == registry_http.FAILURES, "then nobody waits for it any more"
+    assert deployment.read(root)["bandwidth"].version == "3", "what serves changed all the same"
+    assert "it is asked again in" in actions.roll_back(place, "bandwidth", "worse").registry
+    registry.answers.set()
+    now[0] += registry_http.PAUSE_SECONDS + 1
+    monkeypatch.setattr(registry_http, "SECONDS", 60.0)
+    actions.mend(place)
+    assert registry.aliases == {"champion": "2"}
+
+
 def test_the_aliases_follow_what_is_served(root: Path, registry: "Mlflow") -> None:
     place = Place(root, registry.uri, "ann")
     assert actions.begin(place, "bandwidth", "3", "canary", 0.05, "retrained").registry == ""
@@ -203,6 +226,8 @@ class Mlflow:
         self.uri = ""
         self.aliases: dict[str, str] = {}
         self.known = {"1", "2", "3"}
+        self.asked, self.answers = 0, threading.Event()
+        self.answers.set()
 
     def change(self, asked: dict[str, str], delete: bool) -> tuple[int, dict[str, Any]]:
         if delete:
@@ -236,6 +261,9 @@ def registry(serve_http: Callable[[type], str]) -> Mlflow:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            found.asked += 1
+            if not found.answers.wait(60):
+                return
             entries = [{"alias": alias, "version": version} for alias, version in found.aliases.items()]
             self._say(200, {"registered_model": {"name": "bandwidth", "aliases": entries}})
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -79,7 +79,7 @@ class Call:
 class App:
     """Answers HTTP requests from `inference`; those that take longer than `seconds` have expired."""
 
-    def __init__(self, inference: Inference, admission: Admission, seconds: float, textfiles: Path) -> None:
+    def __init__(self, inference: Inference, admission: Admission, seconds: float, textfiles: Sequence[Path]) -> None:
         self._inference = inference
         self._admission = admission
         self._seconds = seconds

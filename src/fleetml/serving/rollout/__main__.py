@@ -11,6 +11,8 @@ from pathlib import Path
 from prometheus_client import start_http_server
 
 from fleetml.errors import FleetMLError, Unavailable
+from fleetml.serving import circuits
+from fleetml.serving.registry_http import breaker
 from fleetml.serving.rollout import controller
 from fleetml.serving.rollout.actions import Place
 from fleetml.serving.rollout.decision import Policy
@@ -27,6 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     place = Place(given.pop("dir").absolute(), given.pop("registry"), WHO)
     seconds, host, port = (given.pop(name) for name in ("seconds", "host", "port"))
     policy = Policy(**given)
+    circuits.follow()
+    if place.registry.startswith("http"):
+        breaker(place.registry)  # so that its state is told before it is asked
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())

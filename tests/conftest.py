@@ -77,27 +77,19 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
 @pytest.fixture
 def meta() -> Meta:
     """Short windows with one covariate."""
-    from fleetml.learn.windows import Meta
+    from tests.small_graphs import META
 
-    return Meta(context=12, horizon=4, season=6, covariates=("vm_metrics:cpu_usage",))
+    return META
 
 
 @pytest.fixture
 def graph(tmp_path: Path, meta: Meta) -> Callable[..., Path]:
     """Return a function that writes a forecaster: the last value, plus `add`, plus the covariates there are."""
-    from fleetml.learn.builder import Builder
-    from fleetml.learn.graph import finish
+    from tests.small_graphs import forecaster
 
     def write(add: float = 0.0, meta: Meta = meta, name: str = "graph.onnx") -> Path:
-        graph = Builder()
-        known = graph.op("Where", graph.op("IsNaN", "covariates"), graph.constant([0.0]), "covariates")
-        last = graph.op("Add", graph.last("history", 1), graph.op("ReduceSum", known, graph.integers(1)))
-        moved = graph.op("Relu", graph.op("Add", last, graph.constant([add])))
-        graph.op("Expand", moved, graph.integers(1, meta.horizon), name="forecast")
-        inputs = {"history": ["batch", meta.context], "covariates": ["batch", len(meta.covariates)]}
-        model = graph.model(inputs, {"forecast": ["batch", meta.horizon]}, "test")
         path = tmp_path / name
-        path.write_bytes(finish(model, meta, "test", {"add": add}).SerializeToString())
+        path.write_bytes(forecaster(meta, add))
         return path
 
     return write

@@ -6,14 +6,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from fleetml.learn.anomaly import graphs
-from fleetml.learn.anomaly.graphs import Calibration, Scaling
 from fleetml.serving import deployment
 from fleetml.serving.deployment import Card
 from fleetml.serving.options import Access
+from tests.small_graphs import anomaly
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = Path("/usr/share/gocode/src/google.golang.org/grpc")
@@ -38,8 +36,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root(tmp_path: Path, graph: Callable[..., Path]) -> Path:
     """A serving folder with a forecaster and a model of anomalies."""
     folder, judge = tmp_path / "serving", tmp_path / "judge.onnx"
-    scaling = Scaling(np.zeros(6, np.float32), np.full(6, 0.5, np.float32))
-    judge.write_bytes(graphs.distance(scaling, Calibration(3.0, -6.0, 0.9), "z_score").SerializeToString())
+    judge.write_bytes(anomaly())
     for name, path in (("bandwidth", graph()), ("anomaly", judge)):
         deployment.install(folder, Card(name, "7", deployment.digest(path)), {deployment.GRAPH: path})
         deployment.point(folder, name, "7")

@@ -118,7 +118,8 @@ def test_bytes_that_are_no_message_are_refused_over_grpc(root: Path, serve: Call
         call = channel.unary_unary("/novacron.ai.AIService/PredictBandwidth")
         with pytest.raises(grpc.RpcError) as refused:
             call(b"\xff\xff\xff", timeout=60)
-        assert refused.value.code() is grpc.StatusCode.UNKNOWN  # what the gRPC library says of it
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "must be a message of the contract" in refused.value.details()
         request = ai.BandwidthRequest(vm_id="vm-1", historical_metrics=HISTORY, horizon_minutes=5)
         assert AIServiceStub(channel).PredictBandwidth(request, timeout=60).model_version == "1"
 

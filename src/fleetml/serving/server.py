@@ -20,6 +20,7 @@ from fleetml.serving.admission import Admission
 from fleetml.serving.batching import Batcher
 from fleetml.serving.caching import Cache
 from fleetml.serving.contract import SERVICE
+from fleetml.serving.decoding import Decoding
 from fleetml.serving.inference import Inference
 from fleetml.serving.models import Models
 from fleetml.serving.oip.service import SERVICE as OIP
@@ -136,9 +137,10 @@ class _Health(health.aio.HealthServicer):
 
 
 def _add(server: grpc.aio.Server, inference: Inference, checks: _Health) -> None:
-    add_AIServiceServicer_to_server(AIService(inference), server)
-    add_GRPCInferenceServiceServicer_to_server(OpenInference(inference), server)
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    decoding = Decoding(server)
+    add_AIServiceServicer_to_server(AIService(inference), decoding)
+    add_GRPCInferenceServiceServicer_to_server(OpenInference(inference), decoding)
+    health_pb2_grpc.add_HealthServicer_to_server(checks, decoding)
     names = [SERVICE, OIP, health.SERVICE_NAME, reflection.SERVICE_NAME]
     reflection.enable_server_reflection(names, server)
 

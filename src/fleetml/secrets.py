@@ -59,9 +59,14 @@ def require_distinct(asked: Iterable[Mapping[str, Any]]) -> None:
                 )
 
 
+def tells_secret(name: str) -> bool:
+    """Say whether a variable's name tells that its value is secret."""
+    return bool(_CREDENTIAL.search(name))
+
+
 def credentials(names: Iterable[str]) -> list[str]:
     """Return the values of those variables of our environment whose names tell that they are secret."""
-    return [os.environ[name] for name in names if _CREDENTIAL.search(name) and name in os.environ]
+    return [os.environ[name] for name in names if tells_secret(name) and name in os.environ]
 
 
 def delivered(asked: Iterable[Mapping[str, Any]], lookup: Lookup, step: str) -> dict[str, str]:

@@ -24,7 +24,7 @@ class Target:
 
     `token` is what the server knows this client by. `trusted` is the PEM file of whoever signed the server's certificate;
     `tls` without it trusts whom the system trusts; neither: plaintext. With `probe` the questions are not logged as traffic.
-    `attempts` of a call while the server is UNAVAILABLE, 1: none but the first; nothing else is tried again, and as every
+    `attempts` of a call while the server is UNAVAILABLE, or cancels it because it ends, 1: none but the first; nothing else is tried again, and as every
     rpc only asks, asking twice changes nothing.
     """
 
@@ -72,6 +72,7 @@ class Target:
             "initialBackoff": "0.1s",
             "maxBackoff": "1s",
             "backoffMultiplier": 2,
-            "retryableStatusCodes": ["UNAVAILABLE"],
+            # a server that ends cancels what reached it in that instant: it was not begun
+            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
         }
         return {"methodConfig": [{"name": [{"service": SERVICE}], "retryPolicy": retries}]}

@@ -17,9 +17,10 @@ import pyarrow.dataset as ds
 import pytest
 
 from fleetml.errors import FleetMLError
-from fleetml.serving import deployment
+from fleetml.serving import deployment, settings
 from fleetml.serving.client import Client
 from fleetml.serving.deployment import Card
+from fleetml.serving.settings import ServerSettings
 from fleetml.stack.processes import wait_until
 
 HISTORY = [float(value) for value in range(12)]
@@ -151,3 +152,82 @@ def test_a_port_that_is_taken_is_said(root: Path, server: "subprocess.Popen[str]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 1
         assert f"127.0.0.1:{port} for itself" in done.stderr
+
+
+@pytest.fixture
+def alone(root: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A server as the stack runs it: one worker, settings that it follows."""
+    command = [sys.executable, "-m", "fleetml.serving", "--dir", str(root), "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--settings", str(root / settings.FILE)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert wait_until(lambda: version(root) == "1", 120, 0.05)
+        yield process
+        process.terminate()
+
+
+@pytest.mark.parametrize("killed", ["supervisor", "worker", "both"])
+def test_a_single_server_that_is_killed_is_back_with_the_same_versions(
+    root: Path, alone: "subprocess.Popen[str]", killed: str
+) -> None:
+    before = said(root)
+    pids = {"supervisor": [before["pid"]], "worker": before["workers"], "both": [before["pid"], *before["workers"]]}
+    for pid in pids[killed]:
+        os.kill(pid, signal.SIGKILL)
+    assert wait_until(
+        lambda: said(root).get("models") and not {*before["workers"]} & {*said(root)["workers"]}, 60, 0.02
+    )
+    after = said(root)
+    assert (after["models"], after["address"], after["http"]) == (before["models"], before["address"], before["http"])
+    assert (after["pid"] == before["pid"]) == (killed == "worker")
+    assert all(answers(after["address"]) for _ in range(5))
+    alone.terminate()
+    assert alone.wait(60) == 0
+    assert said(root) == {}
+
+
+def test_new_settings_are_taken_over_without_a_dropped_request(root: Path, alone: "subprocess.Popen[str]") -> None:
+    end, failed, asked = threading.Event(), [], []
+
+    def ask() -> None:
+        with Client(said(root)["address"], timeout=60) as client:
+            while not end.is_set():
+                try:
+                    client.predict_bandwidth("vm-1", HISTORY, 5)
+                    asked.append(1)
+                except FleetMLError as error:
+                    failed.append(str(error))
+
+    before = said(root)
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    settings.write(root / settings.FILE, ServerSettings(workers=2, log_share=0.5))
+    assert wait_until(lambda: (said(root).get("settings") or {}).get("workers") == 2, 60, 0.02)
+    after, so_far = said(root), len(asked)
+    assert wait_until(lambda: len(asked) > so_far + 50, 60, 0.02)
+    assert wait_until(lambda: not psutil.pid_exists(before["workers"][0]), 60, 0.02)
+    end.set()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert len(after["workers"]) == 2
+    assert not {*before["workers"]} & {*after["workers"]}
+    assert (after["pid"], after["address"]) == (before["pid"], before["address"])
+    settings.write(root / settings.FILE, None)
+    assert wait_until(lambda: len(said(root)["workers"]) == 1, 60, 0.02)
+
+
+def test_settings_that_no_server_starts_with_are_refused_and_the_old_ones_stay(
+    root: Path, alone: "subprocess.Popen[str]"
+) -> None:
+    before = said(root)
+    settings.write(root / settings.FILE, ServerSettings(backend="nonsense"))
+    assert wait_until(lambda: said(root)["settings_refused"], 60, 0.02)
+    refused = said(root)
+    assert refused["settings_refused"]["settings"]["backend"] == "nonsense"
+    assert (refused["workers"], refused["settings"]) == (before["workers"], None)
+    (root / settings.FILE).write_text("{")
+    settings.write(root / settings.FILE, ServerSettings(batch_rows=3))
+    assert wait_until(lambda: (said(root)["settings"] or {}).get("batch_rows") == 3, 60, 0.02)
+    assert answers(said(root)["address"])

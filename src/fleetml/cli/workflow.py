@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = sorted(path.stem for path in TEMPLATES.glob("*.yaml"))
     new.add_argument("--template", choices=names, default="train", help="default: train")
     schema = actions.add_parser("schema", help="print the JSON Schema")
-    schema.add_argument("of", nargs="?", choices=["workflow", "job"], default="workflow", help="default: workflow")
+    schema.add_argument(
+        "of", nargs="?", choices=["workflow", "job", "deployment"], default="workflow", help="default: workflow"
+    )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -26,9 +28,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from fleetml.cli.output import say
 
     if args.action == "schema":
-        from fleetml.workflow.schema import SCHEMAS, text
+        from fleetml.deploy.schema import deployment
+        from fleetml.workflow.schema import text, training_job, workflow
 
-        say(text(SCHEMAS[f"{args.of}.schema.json"]()).rstrip())
+        made = {"workflow": workflow, "job": training_job, "deployment": deployment}[args.of]()
+        say(text(made).rstrip())
         return 0
     place = _new(args.name, args.template)
     say(f"{place} written; name your data in it, then: fleetml run {place}")

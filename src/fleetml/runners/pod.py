@@ -28,7 +28,7 @@ FEATURES = frozenset(
     }
 )
 _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}\Z")
-_NOT_PRIVILEGED = {
+NOT_PRIVILEGED = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
@@ -107,7 +107,7 @@ def _container(command: Command, volumes: _Volumes, env: Mapping[str, str]) -> d
         "resources": _resources(command),
         "volumeMounts": volumes.mounts,
         "securityContext": {
-            **_NOT_PRIVILEGED,
+            **NOT_PRIVILEGED,
             "runAsUser": os.getuid(),  # whose folders these are
             "runAsGroup": os.getgid(),
             **asked.get("securityContext", {}),
@@ -254,7 +254,7 @@ def _init_container(each: Mapping[str, Any]) -> dict[str, Any]:
             "volumeMounts": [
                 {"name": mount["volumeName"], "mountPath": mount["mountPath"]} for mount in each.get("volumeMounts", ())
             ],
-            "securityContext": _NOT_PRIVILEGED,
+            "securityContext": NOT_PRIVILEGED,
         }
     )
 

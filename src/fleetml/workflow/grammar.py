@@ -11,7 +11,7 @@ from fleetml.pipeline.values import shown
 
 
 class InvalidWorkflow(InvalidPipeline):
-    """A workflow or a training job breaks its schema or contradicts itself."""
+    """A workflow, a training job or a deployment breaks its schema or contradicts itself."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

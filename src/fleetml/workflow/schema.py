@@ -17,7 +17,7 @@ from fleetml.workflow import job, parameters
 from fleetml.workflow.spec import Task
 from fleetml.workflow.types import TYPES
 
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ID = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"}
 _TEXT = {"type": "string", "pattern": "\\S"}
 _REFERENCE = {"type": "string", "pattern": "^\\$\\{[^}]*\\}$"}
@@ -36,7 +36,7 @@ def workflow() -> dict[str, Any]:
     """Return the schema of a workflow."""
     shared = {"type": "object", "description": "Values for every task that takes a parameter of this name."}
     return {
-        "$schema": _DIALECT,
+        "$schema": DIALECT,
         "title": "FleetML workflow",
         "type": "object",
         "required": ["workflow_id", "tasks"],
@@ -138,7 +138,7 @@ def training_job() -> dict[str, Any]:
     train = parameters.known(Task("x", "MODEL_TRAINING", ""))
     chosen = {name: {"type": _JSON_TYPES[train[name].type]} for name in every}
     return {
-        "$schema": _DIALECT,
+        "$schema": DIALECT,
         "title": "FleetML training job",
         "type": "object",
         "required": ["model_id", "dataset"],
@@ -146,7 +146,7 @@ def training_job() -> dict[str, Any]:
         "properties": {
             "model_id": _TEXT,
             "name": _TEXT,
-            "dataset": _closed(_dataset(), ("uri",)),
+            "dataset": closed(_dataset(), ("uri",)),
             "features": _FEATURES,
             "target": _TEXT,
             "algorithm": {"enum": list(ALGORITHMS)},
@@ -158,13 +158,13 @@ def training_job() -> dict[str, Any]:
             "optimizer": {"enum": list(OPTIMIZERS)},
             "validation_split": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
             "seed": {"type": "integer"},
-            "hyperparameters": _closed(chosen),
+            "hyperparameters": closed(chosen),
             "resources": _resources(),
-            "deployment": _closed({"target": _TEXT, "scaling_config": {"type": "object"}}),
+            "deployment": closed({"target": _TEXT, "scaling_config": {"type": "object"}}),
         },
         "$defs": {
-            "column": _closed({"name": _TEXT, "type": _TEXT}, ("name", "type")),
-            "feature": {"anyOf": [_TEXT, _closed(_feature(), ("name",))]},
+            "column": closed({"name": _TEXT, "type": _TEXT}, ("name", "type")),
+            "feature": {"anyOf": [_TEXT, closed(_feature(), ("name",))]},
         },
     }
 
@@ -184,7 +184,8 @@ def _feature() -> dict[str, Any]:
     return {"name": _TEXT, "type": _TEXT, "transformations": {"anyOf": [kinds, {"type": "array", "items": kinds}]}}
 
 
-def _closed(properties: Mapping[str, Any], required: Iterable[str] = ()) -> dict[str, Any]:
+def closed(properties: Mapping[str, Any], required: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the schema of a mapping that holds nothing but these."""
     made: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": dict(properties)}
     return {**made, "required": list(required)} if required else made
 

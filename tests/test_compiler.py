@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fleetml.compiler import compile_pipeline
 from fleetml.errors import ConfigurationError, InvalidPipeline
@@ -29,6 +30,13 @@ def test_a_first_compilation_writes_and_a_second_changes_nothing(tmp_path):
     assert target.read_text() == (PIPELINES / "strangers.yaml").read_text()
     assert compile_pipeline(source) == (target, False)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["pipeline.py", "pipeline.yaml"]
+
+
+def test_parameters_stand_in_the_order_of_the_signature():
+    document = yaml.safe_load((DAGS / "train_forecaster" / "pipeline.yaml").read_text())
+    names = list(document["root"]["inputDefinitions"]["parameters"])
+    assert names[:5] == ["source", "mapping", "target", "window_days", "window_end"]
+    assert list(document) == sorted(document)
 
 
 def test_a_check_writes_nothing_and_tells_a_difference(tmp_path):

@@ -48,22 +48,27 @@ def _compiled(source: Path) -> str:
     with _quiet(), _authors_mistakes(source), tempfile.TemporaryDirectory() as folder:
         from kfp import compiler
 
-        made = Path(folder) / "pipeline.yaml"
-        compiler.Compiler().compile(_pipeline_of(_imported(source), source), str(made))
-        return _canonical_text(made.read_text())
+        made, pipeline = Path(folder) / "pipeline.yaml", _pipeline_of(_imported(source), source)
+        compiler.Compiler().compile(pipeline, str(made))
+        return _canonical_text(made.read_text(), list(pipeline.component_spec.inputs or {}))
 
 
-def _canonical_text(text: str) -> str:
-    """Return the compiled documents under names and in an order that are the same each time."""
+def _canonical_text(text: str, parameters: list[str]) -> str:
+    """Return the compiled documents under names and in an order that are the same each time.
+
+    kfp sorts a pipeline's `parameters`; theirs is that of the function's signature.
+    """
     import yaml
 
-    from fleetml.pipeline.canonical import canonical
+    from fleetml.pipeline import canonical
 
     document, *others = yaml.safe_load_all(text)
-    spec, platforms = canonical(document, others[0]["platforms"] if others else {})
+    spec, platforms = canonical.canonical(document, others[0]["platforms"] if others else {})
+    inputs = spec["root"].get("inputDefinitions", {})
+    if known := inputs.get("parameters"):
+        inputs["parameters"] = {name: known[name] for name in parameters if name in known}
     documents = [spec, {"platforms": platforms}] if platforms else [spec]
-    body = yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True, width=100)
-    return f"# Compiled by `fleetml compile`; do not edit.\n{body}"
+    return f"# Compiled by `fleetml compile`; do not edit.\n{canonical.text(*documents)}"
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ from typing import Any
 
 from fleetml.pipeline.values import digest
 
+_PARAMETERS = ("root", "inputDefinitions", "parameters")
+
 
 def canonical(document: Mapping[str, Any], platforms: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the PipelineSpec and the settings by platform (kfp-kubernetes) under canonical names.
@@ -46,6 +48,22 @@ def canonical(document: Mapping[str, Any], platforms: Mapping[str, Any]) -> tupl
         for platform, given in platforms.items()
     }
     return spec, made
+
+
+def text(*documents: Mapping[str, Any]) -> str:
+    """Return the YAML of an IR, keys in alphabetical order; only its parameters keep theirs, for forms show them in it."""
+    import yaml
+
+    return str(yaml.safe_dump_all(map(_ordered, documents), sort_keys=False, allow_unicode=True, width=100))
+
+
+def _ordered(value: Any, place: tuple[str, ...] = ()) -> Any:
+    if isinstance(value, list):
+        return [_ordered(item, (*place, "")) for item in value]
+    if not isinstance(value, dict):
+        return value
+    names = value if place == _PARAMETERS else sorted(value)
+    return {name: _ordered(value[name], (*place, name)) for name in names}
 
 
 def _content_keys(components: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

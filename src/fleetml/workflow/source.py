@@ -97,14 +97,13 @@ def compile_file(path: Path, target: Path | None = None, check: bool = False) ->
 
     Return the target and whether it differs from what stood there; with `check` nothing is written. Raises InvalidWorkflow.
     """
-    import yaml
-
+    from fleetml.pipeline import canonical
     from fleetml.workflow.emit import compiled
 
     target = target or path.with_name("pipeline.yaml" if path.name in NAMES else f"{path.stem}.pipeline.yaml")
     workflow = read(path)
     with naming(path):
-        body = yaml.safe_dump(compiled(workflow), sort_keys=True, allow_unicode=True, width=100)
+        body = canonical.text(compiled(workflow))
     text = f"# Compiled by `fleetml compile`; do not edit.\n{body}"
     old = target.read_text(encoding="utf-8") if target.exists() else None
     if not check and text != old:

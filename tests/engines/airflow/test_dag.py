@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from datetime import timedelta
@@ -127,6 +128,13 @@ def test_parameters_become_typed_params(settings: Settings) -> None:
         schema = dag.params.get_param(name).schema
         assert json_types[definition.type] in schema["type"]
         assert ("null" in schema["type"]) != definition.required
+
+
+def test_the_form_has_the_order_of_the_signature(settings: Settings) -> None:
+    _, dag = dag_of("types", settings)
+    kept = json.loads(json.dumps(DagSerialization.to_dict(dag)))
+    names = [name for name, _ in kept["dag"]["params"]]
+    assert names == ["text", "count", "ratio", "flag", "items", "settings", "nothing", "cores", "needed"]
 
 
 def test_defaults_of_the_triggers_go_before_those_of_the_ir(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -12,16 +13,21 @@ from fleetml.data.schema import aside
 from fleetml.errors import InvalidData
 from fleetml.learn import judges
 from fleetml.learn.anomaly import samples
+from fleetml.learn.anomaly.samples import Samples
 from fleetml.learn.placement import cluster
-from fleetml.serving import backends, deployment
+from fleetml.serving import backends, deployment, features
 from fleetml.serving import model as served
 from fleetml.serving.deployment import Card
+from fleetml.serving.model import Model
+
+REFERENCE_ROWS = 20_000
+"""Training rows kept at most for the monitor to compare with; evenly spread where there are more."""
 
 
 def install(
     root: Path, name: str, version: str, model: Artifact, test: Artifact, train: Artifact
 ) -> tuple[Card, Trial]:
-    """Install a version; return what it is to be asked. An anomaly model's training rows lie beside it as the reference.
+    """Install a version; return what it is to be asked. An anomaly model's training rows and scores lie beside it as the reference.
 
     What decided in its test is the confidence in it. Raises InvalidData for a model under another name than its kind's, which is the one that callers ask.
     """
@@ -38,8 +44,25 @@ def install(
     own = served.load(root, name, deployment.Deployed(version, graph, card.sha256), backends.choose("cpu"))
     if kind == "placement":
         return card, Placements(own, cluster.load(test.path).cluster)
-    rows = samples.load(train.path)
-    columns = dict(zip(samples.METRICS, rows.values.astype(float).T, strict=True))
-    with aside(folder / deployment.REFERENCE) as temporary:
-        pq.write_table(pa.table({"vm_id": rows.vm_id.tolist(), **columns}), temporary, compression="zstd")
+    write_reference(samples.load(train.path), own, folder / deployment.REFERENCE)
     return card, Anomalies(own, samples.load(test.path))
+
+
+def write_reference(rows: Samples, model: Model, path: Path) -> None:
+    """Write what live questions are compared with: vm_id, origin, the metrics of the training rows, and their scores as `forecast`.
+
+    Rows without a time count as of one day, so that what days differ by is unknown.
+    """
+    if len(rows) > REFERENCE_ROWS:
+        places = np.linspace(0, len(rows) - 1, REFERENCE_ROWS).astype(np.intp)
+        rows = Samples(rows.vm_id[places], rows.values[places], None if rows.time is None else rows.time[places])
+    time = np.zeros(len(rows), "datetime64[us]") if rows.time is None else rows.time
+    scores = model.session.run({"metrics": rows.values})["score"][:, 0].astype(np.float64)
+    columns = {
+        "vm_id": pa.array(rows.vm_id.tolist(), pa.string()),
+        "origin": pa.array(time, pa.timestamp("us")).cast(pa.timestamp("us", "UTC")),
+        **dict(zip(samples.METRICS, rows.values.astype(float).T, strict=True)),
+        features.FORECAST: scores,
+    }
+    with aside(path) as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd")

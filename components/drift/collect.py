@@ -12,7 +12,7 @@ from fleetml.component import Artifact
 from fleetml.data.schema import aside
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.serving import deployment, features
-from fleetml.serving.deployment import PREDICTIONS, REFERENCE
+from fleetml.serving.deployment import PREDICTIONS, REFERENCE, Deployed
 
 _KEY = {"vm_id": pa.string(), "origin": pa.timestamp("us", "UTC")}
 
@@ -27,8 +27,8 @@ def collect(
 ) -> None:
     """Write the features and forecasts of the last `since_hours` of the served version, and of its training windows.
 
-    Both tables hold vm_id, origin, the feature columns and `forecast`, the first value of the forecast. Before the first
-    deployment both are empty. Raises InvalidData when the version was deployed without its reference.
+    Both tables hold vm_id, origin, the feature columns and `forecast`, the first value of the forecast (of an anomaly model the
+    score). Before the first deployment, and of a placement policy, both are empty. Raises InvalidData when the version was deployed without its reference.
     """
     if not serving_dir or since_hours <= 0:
         raise InvalidParameter(
@@ -36,12 +36,13 @@ def collect(
         )
     root = existing(serving_dir)
     served = deployment.read(root).get(model_name)
-    if served is None:
+    note = _unwatched(root, model_name, served)
+    if served is None or note:
         columns = (*features.HISTORY, features.FORECAST)
         empty = pa.schema([*_KEY.items(), *((name, pa.float64()) for name in columns)]).empty_table()
         _write(empty, current)
         _write(empty, reference)
-        metrics.log(requests=0, note=f"no model {model_name} is deployed yet", reference_rows=0)
+        metrics.log(requests=0, note=note, reference_rows=0)
         return
     trained = _reference((root / served.graph).parent / REFERENCE)
     since = datetime.now(UTC) - timedelta(hours=since_hours)
@@ -50,6 +51,16 @@ def collect(
     _write(trained, reference)
     vms = pc.count_distinct(asked["vm_id"]).as_py()
     metrics.log(requests=asked.num_rows, vms=vms, version=served.version, reference_rows=trained.num_rows)
+
+
+def _unwatched(root: Path, model: str, served: Deployed | None) -> str:
+    """Say why there is nothing to compare; "": there is."""
+    if served is None:
+        return f"no model {model} is deployed yet"
+    card = deployment.card(root / served.graph)
+    if card and card.metadata.get("kind") == "placement":
+        return "a placement policy learnt in simulated fillings of a cluster, not from a stream that could drift"
+    return ""
 
 
 def _reference(path: Path) -> pa.Table:

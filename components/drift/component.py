@@ -72,6 +72,7 @@ def publish(
 @dsl.container_component
 def decide(
     due: dsl.OutputPath(bool),  # type: ignore[valid-type]
+    kind: dsl.OutputPath(str),  # type: ignore[valid-type]
     event: dsl.OutputPath(dict),  # type: ignore[valid-type]
     metrics: dsl.Output[dsl.Metrics],
     serving_dir: str = "",
@@ -85,7 +86,7 @@ def decide(
     retrain_hours: float = 4.0,
     retrains_per_day: int = 3,
 ) -> dsl.ContainerSpec:
-    """Decide whether a retrain is due and may begin."""
+    """Decide whether a retrain is due and may begin, and of which kind of model."""
     return step("components.drift.retrain:decide")
 
 

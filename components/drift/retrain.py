@@ -9,9 +9,14 @@ from components.drift.quality import UNKNOWN
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 from fleetml.serving import deployment, retrains
+from fleetml.serving.deployment import Deployed
 from fleetml.serving.retrains import Limits
 
 DRIFT, ACCURACY = "drift", "accuracy"
+FORECASTER, ANOMALY = "forecaster", "anomaly"
+RETRAINED = (FORECASTER, ANOMALY)
+"""Kinds of models that a pipeline listens for: the branches of dags/monitor, each with an asset in its triggers.yaml."""
+_NOTHING: dict[str, Any] = {"due": False, "kind": "", "event": {}}
 
 
 def decide(
@@ -27,10 +32,11 @@ def decide(
     retrain_hours: float,
     retrains_per_day: int,
 ) -> dict[str, Any]:
-    """Return due, and the event {model, reason, score, features, evidence} where it is; note that the retrain has begun.
+    """Return due, the kind of the model and the event {model, reason, score, features, evidence} where it is; note that it has begun.
 
+    The kind says which pipeline retrains the model (`RETRAINED`); it is "" where nothing is due.
     The reason is `accuracy` where it is known and below its floor, else `drift` where values of `features` did. A feature that is
-    merely missing is no reason: a retrain does not bring it back. Nothing is due while a retrain or a rollout of the
+    merely missing is no reason: a retrain does not bring it back. Nothing is due for a model of another kind, while a retrain or a rollout of the
     model is under way, within `cooldown_hours` of the last retrain's beginning, or beyond `retrains_per_day`.
     """
     if cooldown_hours < 0 or retrain_hours < 0 or retrains_per_day < 0:
@@ -41,21 +47,23 @@ def decide(
     reason = _reason(drifted, features, accuracy, accuracy_floor)
     if not reason:
         metrics.log(due=False, verdict="nothing to do")
-        return {"due": False, "event": {}}
+        return _NOTHING
     root = existing(serving_dir)
     limits = Limits(timedelta(hours=cooldown_hours), timedelta(hours=retrain_hours), retrains_per_day)
-    key, refused = "", _rollout(root, model_name)
+    served = deployment.read(root).get(model_name)
+    kind = _kind(root, served)
+    key, refused = "", _refusal(kind, served)
     if not refused:
         key, refused = retrains.begin(
             root, model_name, {"reason": reason, "score": score, "accuracy": accuracy}, limits
         )
     metrics.log(due=not refused, reason=reason, verdict=refused or f"retrain {key}")
     if refused:
-        return {"due": False, "event": {}}
+        return _NOTHING
     worst_first = dict(sorted(features.items(), key=lambda item: -item[1]))
     evidence = {"retrain": key, "accuracy": accuracy, "accuracy_floor": accuracy_floor, "score": score}
     event = {"model": model_name, "reason": reason, "score": score, "features": worst_first, "evidence": evidence}
-    return {"due": True, "event": event}
+    return {"due": True, "kind": kind, "event": event}
 
 
 def retrain_event(metrics: Artifact, decided: dict[str, Any]) -> dict[str, Any]:
@@ -70,8 +78,15 @@ def _reason(drifted: bool, features: dict[str, float], accuracy: float, floor: f
     return DRIFT if drifted and features else ""
 
 
-def _rollout(root: Path, model: str) -> str:
-    served = deployment.read(root).get(model)
+def _kind(root: Path, served: Deployed | None) -> str:
+    """Return the kind of a served model, as its card tells; a model that nobody serves is to be trained as a forecaster."""
+    card = deployment.card(root / served.graph) if served else None
+    return str(card.metadata.get("kind") or FORECASTER) if card else FORECASTER
+
+
+def _refusal(kind: str, served: Deployed | None) -> str:
+    if kind not in RETRAINED:
+        return f"no pipeline retrains a model of kind {kind} on an event; train it by hand"
     if served is None or served.rollout is None:
         return ""
     return f"version {served.rollout.version} is on its way ({served.rollout.mode} {served.rollout.id})"

@@ -47,4 +47,5 @@ def _split(table: pl.DataFrame, name: str, most: int, drawn: np.random.Generator
         )
     kept = np.sort(drawn.permutation(places)[:most])
     rows = table[kept]
-    return Samples(rows["vm_id"].to_numpy().astype(str), rows.select(FEATURES).to_numpy().astype(np.float32))
+    at = rows["event_timestamp"].dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
+    return Samples(rows["vm_id"].to_numpy().astype(str), rows.select(FEATURES).to_numpy().astype(np.float32), at)

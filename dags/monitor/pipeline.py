@@ -82,6 +82,10 @@ def monitor(
         **place,
     )
     decided.set_caching_options(False).set_display_name("Decide")
-    with dsl.If(decided.outputs["due"] == True, name="due"):  # noqa: E712 - kfp builds the condition from ==
+    # A branch a kind: an engine hangs an asset on each, and an event is of that kind alone
+    with dsl.If(decided.outputs["kind"] == "forecaster", name="forecaster-due"):
         event = retrain_event(decided=decided.outputs["event"])
         event.set_caching_options(False).set_display_name("Retrain event")
+    with dsl.If(decided.outputs["kind"] == "anomaly", name="anomaly-due"):
+        event = retrain_event(decided=decided.outputs["event"])
+        event.set_caching_options(False).set_display_name("Retrain event: anomaly")

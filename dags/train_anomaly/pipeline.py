@@ -4,6 +4,7 @@ from kfp import dsl
 
 from components.compress.component import compress_anomaly
 from components.deploy.component import deploy
+from components.drift.component import retrained
 from components.evaluate.component import gate_anomaly, judge_anomaly
 from components.features.component import samples
 from components.ingest.component import ingest
@@ -26,7 +27,9 @@ def train_anomaly(
     size_budget_mb: float = 0.1,
     max_compression_loss: float = 0.02,
     seed: int = 0,
+    reason: str = "",
     drift: dict = {},  # noqa: B006 - kfp reads the default when it compiles
+    evidence: dict = {},  # noqa: B006
     rollout: str = "",
     registry: str = "",
     serving_dir: str = "",
@@ -47,7 +50,9 @@ def train_anomaly(
         size_budget_mb: Largest graph the gate admits, in megabytes.
         max_compression_loss: Average precision the compressed graph may lose, as a share of the original's.
         seed: Seed of every random choice.
-        drift: What drifted, when a drift event started the run: feature names and scores.
+        reason: Why a retrain event started the run; empty: by schedule or by hand.
+        drift: What drifted then: feature names and divergences beyond the usual.
+        evidence: What else the event told: the retrain's id, the score.
         rollout: canary, ab or shadow: a version that passes the gate is tried beside the champion; empty: it serves at once.
         registry: MLflow tracking and registry URI.
         serving_dir: Folder the server watches.
@@ -86,6 +91,10 @@ def train_anomaly(
         size_budget_mb=size_budget_mb,
         **models,
     ).set_display_name("Gate")
+
+    # Whatever became of it, the next retrain need not wait for this one
+    over = retrained(serving_dir=serving_dir, model_name="anomaly", evidence=evidence).after(decision)
+    over.ignore_upstream_failure().set_caching_options(False).set_display_name("Retrain is over")
 
     with dsl.If(decision.outputs["promote"] == True, name="promote"):  # noqa: E712 - kfp builds the condition from ==
         registered = register(

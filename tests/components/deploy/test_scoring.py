@@ -42,7 +42,8 @@ class Stage:
         else:
             values = np.exp(np.random.default_rng(0).normal(3, 0.3, (100, 6))).astype(np.float32)
             values[-1, 4] = np.nan
-            rows = Samples(np.array(["vm"] * 100), values)
+            time = np.datetime64("2026-03-01T00:00", "us") + np.arange(100) * np.timedelta64(1, "h")
+            rows = Samples(np.array(["vm"] * 100), values, time)
             graph = graphs.distance(Scaling.robust(values), Calibration(), "quartiles").SerializeToString()
             scorer.publish(graph, self.model, test_average_precision=0.4)
             rows.save(self.test.path)
@@ -74,7 +75,9 @@ def test_without_a_server_one_of_its_own_is_asked(tmp_path: Path) -> None:
     assert "not running" in stage.deploy()["endpoint"]
     assert deployment.read(tmp_path / "serving")["anomaly"].version == "1"
     reference = pq.read_table(tmp_path / "serving/models/anomaly/1/reference.parquet")
-    assert set(reference.column_names) == {"vm_id", *METRICS}
+    assert set(reference.column_names) == {"vm_id", "origin", *METRICS, "forecast"}
+    assert (reference["origin"][1].as_py() - reference["origin"][0].as_py()).total_seconds() == 3600
+    assert 0 <= min(reference["forecast"].to_pylist()) <= max(reference["forecast"].to_pylist()) <= 1
 
 
 def test_a_kind_has_one_name(tmp_path: Path) -> None:

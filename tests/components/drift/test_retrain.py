@@ -5,13 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from components.drift.retrain import decide, retrain_event, retrained
+from components.drift.retrain import RETRAINED, decide, retrain_event, retrained
 from fleetml.component import Artifact, main
 from fleetml.errors import ConfigurationError, InvalidParameter
 from fleetml.serving import deployment, retrains
-from fleetml.serving.deployment import POINTER
+from fleetml.serving.deployment import GRAPH, POINTER, Card
+from fleetml.settings import Settings
+from fleetml.triggers import load as load_triggers
 
+ROOT = Path(__file__).parents[3]
+
+NOTHING = {"due": False, "kind": "", "event": {}}
 CALM = {"drifted": False, "score": 0.1, "features": {}, "accuracy": 0.9}
 MOVED = {"drifted": True, "score": 0.7, "features": {"history_mean": 0.3, "cpu_usage": 0.6}, "accuracy": 0.9}
 
@@ -30,7 +36,7 @@ def ask(root: Path, found: dict[str, Any], **parameters: Any) -> tuple[dict[str,
 
 
 def test_calm_traffic_and_good_forecasts_need_nothing(tmp_path: Path) -> None:
-    assert ask(tmp_path, CALM) == ({"due": False, "event": {}}, {"due": False, "verdict": "nothing to do"})
+    assert ask(tmp_path, CALM) == (NOTHING, {"due": False, "verdict": "nothing to do"})
     assert ask(tmp_path, {**CALM, "accuracy": -1.0})[0]["due"] is False  # nothing is known of it
     assert retrains.read(tmp_path) == []
 
@@ -38,7 +44,7 @@ def test_calm_traffic_and_good_forecasts_need_nothing(tmp_path: Path) -> None:
 def test_drift_is_told_worst_feature_first_and_only_once(tmp_path: Path) -> None:
     answer, _ = ask(tmp_path, MOVED)
     (begun,) = retrains.read(tmp_path)
-    assert answer["due"] is True
+    assert (answer["due"], answer["kind"]) == (True, "forecaster")
     assert answer["event"] == {
         "model": "bandwidth",
         "reason": "drift",
@@ -48,7 +54,7 @@ def test_drift_is_told_worst_feature_first_and_only_once(tmp_path: Path) -> None
     }
     assert list(answer["event"]["features"]) == ["cpu_usage", "history_mean"]
     again, metrics = ask(tmp_path, MOVED)
-    assert again == {"due": False, "event": {}}
+    assert again == NOTHING
     assert "is under way" in metrics["verdict"]
 
 
@@ -81,6 +87,33 @@ def test_a_rollout_under_way_is_waited_for(tmp_path: Path) -> None:
     assert answer["due"] is False
     assert metrics["verdict"] == "version 8 is on its way (canary 8-x)"
     assert retrains.read(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "due"), [("forecaster", True), ("anomaly", True), ("placement", False), ("any", False)]
+)
+def test_a_model_s_kind_says_who_retrains_it(tmp_path: Path, kind: str, due: bool) -> None:
+    graph = tmp_path / "graph"
+    graph.write_bytes(kind.encode())
+    deployment.install(tmp_path, Card(kind, "1", deployment.digest(graph), None, {"kind": kind}), {GRAPH: graph})
+    deployment.point(tmp_path, kind, "1")
+    answer, metrics = ask(tmp_path, MOVED, model_name=kind)
+    assert (answer["due"], answer["kind"]) == (due, kind if due else "")
+    assert bool(retrains.read(tmp_path)) == due, "what nobody would begin must not count as begun"
+    assert due or metrics["verdict"] == f"no pipeline retrains a model of kind {kind} on an event; train it by hand"
+
+
+def test_each_kind_that_is_retrained_has_its_own_asset() -> None:
+    """The branch that runs says of which kind an event is, and somebody listens for it."""
+    settings = Settings.from_environment({"FLEETML_PROJECT": str(ROOT)})
+    emits = load_triggers(ROOT / "dags/monitor/triggers.yaml", settings).emits
+    assert {emit.asset for emit in emits} == {f"fleetml://drift/{kind}" for kind in RETRAINED}
+    tasks = yaml.safe_load((ROOT / "dags/monitor/pipeline.yaml").read_text())["root"]["dag"]["tasks"]
+    for emit in emits:
+        branch, kind = emit.step.partition("/")[0], emit.asset.rpartition("/")[2]
+        assert tasks[branch]["triggerPolicy"]["condition"].endswith(f"decide-kind'] == '{kind}'")
+        listening = load_triggers(ROOT / f"dags/train_{kind}/triggers.yaml", settings).assets
+        assert emit.asset in {asset.uri for asset in listening}
 
 
 @pytest.mark.parametrize("wrong", [{"cooldown_hours": -1.0}, {"retrain_hours": -1.0}, {"retrains_per_day": -1}])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import stat
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fleetml import sha256
 from fleetml.frozen import frozen
 
 _RECORD = "result.json"
@@ -32,12 +32,11 @@ def digest(path: Path) -> str:
     if not path.is_dir():
         if path.exists() and not path.is_file():  # to open a pipe would take for ever
             raise OSError(errno.EINVAL, "neither a file nor a folder", str(path))
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    total = hashlib.sha256(b"folder\n")
+        return sha256.of_file(path)
+    total = sha256.sha256(b"folder\n")
     for name, kind, content in sorted(_entries(path, "")):
         total.update(f"{name}\0{kind}\0{content}\n".encode(errors="surrogateescape"))
-    return total.hexdigest()
+    return str(total.hexdigest())
 
 
 def _entries(folder: Path, prefix: str) -> Iterator[tuple[str, str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -11,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from fleetml import sha256
 from fleetml.errors import ConfigurationError
 from fleetml.frozen import field, frozen
 from fleetml.pipeline.document import parsed
@@ -51,7 +51,7 @@ class Image:
             return self.digest
         if "environment" not in self._known:
             parts = (self.lock_digest, _python_version(self.venv), sys.platform, os.uname().machine)
-            self._known["environment"] = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+            self._known["environment"] = sha256.hexdigest("\0".join(parts).encode())
         return self._known["environment"]
 
     def code_digest(self, entry: str = "") -> str:
@@ -83,12 +83,12 @@ def stage_folder(project: Path, entry: str) -> Path | None:
 
 
 def _code_digest(project: Path, roots: Iterable[Path]) -> str:
-    total = hashlib.sha256()
+    total = sha256.sha256()
     for file in sorted({file for root in roots for file in _sources(root)}):
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        content = sha256.of_file(file)
         name = file.relative_to(project) if file.is_relative_to(project) else file
         total.update(f"{name.as_posix()}\0{content}\n".encode())
-    return total.hexdigest()
+    return str(total.hexdigest())
 
 
 def _sources(root: Path) -> Iterator[Path]:
@@ -113,7 +113,7 @@ def _python_version(venv: Path) -> str:
 
 def lock_digest(project: Path, locks: Iterable[str]) -> str:
     """SHA-256 of the names and contents of lock files. Raises ConfigurationError when one is missing."""
-    total = hashlib.sha256()
+    total = sha256.sha256()
     for lock in locks:
         try:
             total.update(f"{Path(lock).as_posix()}\0".encode() + (project / lock).read_bytes() + b"\0")
@@ -121,7 +121,7 @@ def lock_digest(project: Path, locks: Iterable[str]) -> str:
             raise ConfigurationError(
                 f"an image is built from locks, {lock} of {project / TABLE} cannot be read: {error.strerror}"
             ) from error
-    return total.hexdigest()
+    return str(total.hexdigest())
 
 
 class Images:

@@ -18,17 +18,17 @@ from fleetml.lines import Take, taker
 HIDDEN = "***"
 SHORTEST = 4  # characters; to hide "1" or "yes" would hide half of every log, and tell what it is
 _HELD = 3  # characters of a secret at the end of a line that make the line wait for the next one
-_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s/:@?#\"'<>]*):([^\s/\"'<>]+)@")
+_PASSWORD = r"([A-Za-z][A-Za-z0-9+.-]*://[^\s/:@?#\"'<>]*):([^\s/\"'<>]+)@"  # noqa: S105
 _ENCODED = 6  # bytes; shorter ones in base64 or hexadecimal digits may be anything
 _CHUNK = 1 << 20  # bytes
 _CONTROL = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\))"  # a colour, or a title or link of a terminal
 _BETWEEN = {"": "", "\n": r"\n?", "\x1b": rf"(?:{_CONTROL}|\n)*"}  # what may stand between a secret's letters
-_APART = re.compile(rf"{_CONTROL}|\n")
+_APART = rf"{_CONTROL}|\n"
 
 
 def without_passwords(text: str) -> str:
     """Return the text without the passwords of URLs in it: ``postgresql://u:***@host/db``."""
-    return _PASSWORD.sub(rf"\1:{HIDDEN}@", text) if "://" in text and "@" in text else text
+    return re.sub(_PASSWORD, rf"\1:{HIDDEN}@", text) if "://" in text and "@" in text else text
 
 
 def mapped(value: Any, change: Callable[[str], str]) -> Any:
@@ -170,7 +170,7 @@ class Lines:
 
 def _plain(text: str) -> str:
     """Return a text in one line, without colours."""
-    return _APART.sub("", text) if "\x1b" in text else text.replace("\n", "")
+    return re.sub(_APART, "", text) if "\x1b" in text else text.replace("\n", "")
 
 
 def _hide(found: re.Match[str]) -> str:

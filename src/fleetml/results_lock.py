@@ -11,13 +11,14 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from fleetml import lockfile
 
 
 class Shared:
     """A share in the lock; `let_go` gives it back for a while."""
 
-    def __init__(self, home: Path, lock: IO[str]) -> None:
+    def __init__(self, home: Path, lock: int) -> None:
         self._home, self._lock = home, lock
 
     @contextmanager
@@ -34,7 +35,7 @@ class Shared:
 def shared(home: Path) -> Iterator[Shared]:
     """Keep the collector away while the context lasts. Raises OSError where there can be no file in `home`."""
     home.mkdir(parents=True, exist_ok=True)
-    with _place(home).open("a") as lock:
+    with lockfile.opened(_place(home)) as lock:
         _take_share(home, lock)
         yield Shared(home, lock)
 
@@ -43,15 +44,15 @@ def shared(home: Path) -> Iterator[Shared]:
 def alone(home: Path) -> Iterator[None]:
     """Keep every step from results while the context lasts; waits for those that are at them now. Raises OSError."""
     home.mkdir(parents=True, exist_ok=True)
-    with _gate(home).open("a") as gate, _place(home).open("a") as lock:
+    with lockfile.opened(_gate(home)) as gate, lockfile.opened(_place(home)) as lock:
         fcntl.flock(gate, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _take_share(home: Path, lock: IO[str]) -> None:
+def _take_share(home: Path, lock: int) -> None:
     # Through a gate that the collector closes first: else steps that overlap would keep it waiting for ever.
-    with _gate(home).open("a") as gate:
+    with lockfile.opened(_gate(home)) as gate:
         fcntl.flock(gate, fcntl.LOCK_SH)
         fcntl.flock(lock, fcntl.LOCK_SH)
 

@@ -13,7 +13,7 @@ from typing import Any
 from fleetml.errors import ConfigurationError
 from fleetml.redaction import SHORTEST
 
-_CREDENTIAL = re.compile("SECRET|PASSW|TOKEN|KEY|CREDENTIAL", re.IGNORECASE)
+_CREDENTIAL = "(?i)SECRET|PASSW|TOKEN|KEY|CREDENTIAL"
 
 _NAMES = {"login", "username", "user", "host", "hostname", "port", "schema", "database", "dbname"}
 
@@ -61,7 +61,7 @@ def require_distinct(asked: Iterable[Mapping[str, Any]]) -> None:
 
 def tells_secret(name: str) -> bool:
     """Say whether a variable's name tells that its value is secret."""
-    return bool(_CREDENTIAL.search(name))
+    return bool(re.search(_CREDENTIAL, name))
 
 
 def credentials(names: Iterable[str]) -> list[str]:

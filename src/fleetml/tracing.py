@@ -7,11 +7,11 @@ them nothing is imported. Ids are made of the run's, so the processes of one run
 
 from __future__ import annotations
 
-import hashlib
 import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from fleetml import sha256
 from fleetml.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _send(run: Run, key: str, name: str, began: float, ended: float, told: dict[
 
 
 def _number(text: str, size: int) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:size], "big") or 1
+    return int.from_bytes(sha256.sha256(text.encode()).digest()[:size], "big") or 1
 
 
 def _load() -> None:

@@ -33,9 +33,9 @@ from fleetml.settings import Settings
 
 FILE = "triggers.yaml"
 _KEYS = ("pipeline", "owner", "schedule", "data_interval_end", "assets", "defaults", "emits", "retries")
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_URI = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/[!-~]+\Z")  # with a path: Airflow adds a slash to others
-_PIPELINE = re.compile(r"fleetml://[^/\s]+/?\Z")  # of a pipeline's runs that succeeded, which they alone tell of
+_VARIABLE = r"\$\{([^}]*)\}"
+_URI = r"[a-z][a-z0-9+.-]*://[^/\s]+/[!-~]+\Z"  # with a path: Airflow adds a slash to others
+_PIPELINE = r"fleetml://[^/\s]+/?\Z"  # of a pipeline's runs that succeeded, which they alone tell of
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MONTHS = ("", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CRON: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
@@ -242,7 +242,7 @@ def _asset(path: Path, entry: Any) -> AssetTrigger:
             path, f"an asset's parameters name keys of its payload, got {wrong[0]!r}", "write `parameter: key`"
         )
     uri = entry["uri"]
-    if isinstance(uri, str) and _PIPELINE.match(uri):
+    if isinstance(uri, str) and re.match(_PIPELINE, uri):
         return AssetTrigger(uri.rstrip("/"), named)
     return AssetTrigger(_uri(path, uri), named)
 
@@ -255,7 +255,7 @@ def _emit(path: Path, entry: Any) -> Emit:
 
 
 def _uri(path: Path, value: Any) -> str:
-    if not (isinstance(value, str) and _URI.match(value)) or value.startswith("airflow:"):
+    if not (isinstance(value, str) and re.match(_URI, value)) or value.startswith("airflow:"):
         raise _error(path, f"an asset is a URI such as fleetml://drift/cpu, got {value!r}", "mend it")
     return value.rstrip("/")
 
@@ -278,7 +278,7 @@ def _default(path: Path, name: str, value: Any, variables: Mapping[str, str]) ->
         case None:
             raise _error(path, f"default '{name}' has no value", "write one or remove the line")
         case str():
-            return _VARIABLE.sub(lambda found: _variable(path, name, found[1], variables), value)
+            return re.sub(_VARIABLE, lambda found: _variable(path, name, found[1], variables), value)
         case list():
             return [_default(path, name, item, variables) for item in value]
         case dict():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleetml import artifacts, cache
+from fleetml.pauses import finish
 
 KEY = cache.Key("a" * 64, {"code": "c", "parameters": "p"})
 
@@ -33,7 +34,7 @@ def store(home: Path) -> cache.Disk:
 
 
 def find(home: Path) -> tuple[str, cache.Result] | None:
-    return cache.find(store(home), home, KEY)
+    return finish(cache.find(store(home), home, KEY))
 
 
 def test_what_is_kept_is_found(tmp_path: Path) -> None:
@@ -73,10 +74,10 @@ def test_damage_of_any_kind_is_a_miss_that_is_told_once_and_mended_by_the_next_r
         case "entry's path":
             entry.write_text(entry.read_text().replace(folder.final.name, "../results"))
     told: list[str] = []
-    assert cache.find(store(tmp_path), tmp_path, KEY, told.append) is None
+    assert finish(cache.find(store(tmp_path), tmp_path, KEY, told.append)) is None
     assert len(told) == 1
     publish(tmp_path)
-    assert cache.find(store(tmp_path), tmp_path, KEY, told.append) is not None
+    assert finish(cache.find(store(tmp_path), tmp_path, KEY, told.append)) is not None
     assert len(told) == 1
 
 
@@ -91,3 +92,17 @@ def test_writers_and_readers_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(60)))
     assert [place.name for place in (tmp_path / "cache").iterdir()] == [f"{KEY.digest}.json"]
+
+
+def test_a_large_result_is_hashed_after_a_pause_and_a_small_one_at_once(tmp_path: Path) -> None:
+    small = publish(tmp_path)
+    with pytest.raises(StopIteration):
+        next(cache.find(store(tmp_path), tmp_path, KEY))
+    (small.final / "data").chmod(0o644)
+    (small.final / "data").write_bytes(bytes(1 << 20))
+    told: list[str] = []
+    going = cache.find(store(tmp_path), tmp_path, KEY, told.append)
+    next(going)
+    assert not told
+    assert finish(going) is None
+    assert "was changed" in told[0]

@@ -19,7 +19,7 @@ from fleetml.frozen import asdict, field, frozen
 Tell = Callable[[str], None]
 """Told, in one line, why something that is or ought to be in the cache could not be used."""
 
-_KEY = re.compile(r"[0-9a-f]{64}\Z")
+_KEY = r"[0-9a-f]{64}\Z"
 _RESULT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*\Z")
 
 
@@ -152,7 +152,7 @@ class Disk:
     def entries(self) -> Iterator[tuple[str, Entry]]:
         for place in self.folder.glob("*.json"):
             try:
-                if _KEY.match(place.stem):
+                if re.match(_KEY, place.stem):
                     yield place.stem, Entry.parse(atomic.read_bytes(place))
             except (OSError, ValueError):
                 continue

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fleetml import sha256
 from fleetml.errors import ConfigurationError, InvalidPipeline
 from fleetml.frozen import field, frozen
 from fleetml.pipeline import Inputs, Step, document
@@ -78,7 +78,7 @@ def shortened(name: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_.:+-]", "-", name)
     if len(name) <= _LONGEST:
         return name
-    mark = hashlib.sha256(name.encode()).hexdigest()[:12]
+    mark = sha256.hexdigest(name.encode())[:12]
     return f"{name[: _LONGEST - len(mark) - 1]}-{mark}"
 
 

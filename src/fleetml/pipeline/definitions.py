@@ -12,7 +12,7 @@ from fleetml.frozen import field, frozen, replace
 from fleetml.pipeline.model import ArtifactDefinition, Container, Importer, Parameter, Resources, Retry
 from fleetml.pipeline.values import ABSENT, EXPECTED, as_text, cast
 
-_VARIABLE = re.compile(r"[^=\0]+\Z")
+_VARIABLE = r"[^=\0]+\Z"
 _NOT_RUN = {"TASK_CONFIG": "task configuration (dsl.TaskConfig)"}
 
 
@@ -91,7 +91,7 @@ def container(executor: Mapping[str, Any], place: str) -> Container:
     if not spec.get("image"):
         raise InvalidPipeline(f"{place}: an executor must hold a container with an image, got {sorted(executor)}")
     for entry in spec.get("env", ()):
-        if not _VARIABLE.match(entry.get("name", "")):
+        if not re.match(_VARIABLE, entry.get("name", "")):
             raise InvalidPipeline(
                 f"{place}: an environment variable has a name without '=', got {entry.get('name', '')!r}; rename it"
             )

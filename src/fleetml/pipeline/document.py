@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fleetml import atomic
+from fleetml import atomic, sha256
 from fleetml.errors import InvalidPipeline
 from fleetml.pipeline import yaml_text
 
@@ -33,7 +32,7 @@ def parsed(content: bytes, cache: Path | None, parse: Callable[[bytes], dict[str
 
     Loading a YAML parser takes longer than all else that a run of cache hits does. Raises what `parse` raises.
     """
-    kept = cache / f"{hashlib.sha256(content).hexdigest()}.json" if cache else None
+    kept = cache / f"{sha256.hexdigest(content)}.json" if cache else None
     if kept and kept.exists():
         try:
             return json.loads(atomic.read_bytes(kept))

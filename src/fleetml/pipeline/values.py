@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-import hashlib
 import json
 import math
 import re
 from typing import Any
 
+from fleetml import sha256
 from fleetml.errors import InvalidParameter
 
 
@@ -32,7 +32,7 @@ EXPECTED = {
     "STRUCT": "a mapping of texts to JSON values",
 }
 _DEEPEST = 100  # lists and mappings in one another
-_INTEGER = re.compile(r"[+-]?\d+\Z")
+_INTEGER = r"[+-]?\d+\Z"
 _TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 
@@ -98,7 +98,7 @@ def parse_parameter(text: str, type: str, place: str = "value") -> Any:
     """Return the value a user wrote as text ("5", "true", '{"a": 1}'). Raises InvalidParameter naming `place`."""
     value: Any = text
     try:
-        if type == "NUMBER_INTEGER" and _INTEGER.match(text.strip()):
+        if type == "NUMBER_INTEGER" and re.match(_INTEGER, text.strip()):
             value = int(text)
         elif type == "BOOLEAN":
             value = _TRUTH.get(text.strip(), text)
@@ -141,4 +141,4 @@ def canonical_json(value: Any) -> str:
 
 def digest(value: Any) -> str:
     """Return the SHA-256 (hex) of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    return sha256.hexdigest(canonical_json(value).encode())

@@ -26,7 +26,7 @@ from fleetml.pipeline.model import (
 )
 from fleetml.pipeline.values import ABSENT, cast, parse_parameter
 
-_SELECTOR = re.compile(r"parseJson\(string_value\)\[(['\"])(?P<key>.+)\1\]\Z")
+_SELECTOR = r"parseJson\(string_value\)\[(['\"])(?P<key>.+)\1\]\Z"
 # What the compiler adds to a task's inputs for resources that are known only in the run.
 _FURTHER = {"cpu_request", "cpu_limit", "memory_request", "memory_limit", "accelerator_type", "accelerator_count"}
 _NUMBERS = {"NUMBER_INTEGER", "NUMBER_DOUBLE"}
@@ -114,7 +114,7 @@ def origin(spec: Mapping[str, Any], given: Ports, made: Mapping[str, Ports], pla
     selector = spec.get("parameterExpressionSelector")
     if not selector:
         return found
-    key = _SELECTOR.match(selector)
+    key = re.match(_SELECTOR, selector)
     if key is None:
         raise UnsupportedConstruct(
             f'{place}: the selector {selector!r} is not run; known is parseJson(string_value)["key"]'

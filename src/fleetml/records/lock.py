@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import time
 from pathlib import Path
-from typing import IO
+
+from fleetml import lockfile
 
 
-def take(lock: IO[str]) -> bool:
+def take(lock: int) -> bool:
     """Lock a file for this process; whoever only looks whether it is locked holds it for an instant, so ask again."""
     for pause in (0.02, 0.05, 0.1, 0.0):
         try:
@@ -22,7 +23,7 @@ def take(lock: IO[str]) -> bool:
 
 def is_taken(place: Path) -> bool:
     """Say whether a process has the lock. Raises OSError."""
-    with place.open("a") as lock:
+    with lockfile.opened(place) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

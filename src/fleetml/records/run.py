@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fleetml import atomic
+from fleetml import atomic, lockfile
 from fleetml.cost.estimate import total
 from fleetml.errors import ConfigurationError, InvalidParameter
 from fleetml.frozen import replace
@@ -20,7 +20,7 @@ from fleetml.records.document import read_run
 from fleetml.records.lock import is_taken, take
 from fleetml.redaction import mapped, without_passwords
 
-_OF_A_STORE = re.compile(r"[a-z][a-z0-9+.-]*://[^\"]*?/([\w.-]+-[0-9a-f]{16})/")
+_OF_A_STORE = r"[a-z][a-z0-9+.-]*://[^\"]*?/([\w.-]+-[0-9a-f]{16})/"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}\Z")
 
 
@@ -68,13 +68,13 @@ class Run:
         Raises ConfigurationError when another process has it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.lock.open("w") as lock:
+        with lockfile.opened(self.lock) as lock:
             if not take(lock):
                 raise ConfigurationError(
                     f"a run belongs to one process, another one runs {self.run_id}; "
                     f"wait for it, or: fleetml stop {self.run_id}"
                 )
-            if not self.lock.exists() or not os.path.samestat(os.fstat(lock.fileno()), self.lock.stat()):
+            if not self.lock.exists() or not os.path.samestat(os.fstat(lock), self.lock.stat()):
                 raise self._removed()
             yield
 
@@ -126,7 +126,7 @@ class Run:
     def _changing(self) -> Iterator[dict[str, Any]]:
         """Yield run.json, and write what became of it; who else would change it waits. Raises as `read` does, OSError."""
         self.read()  # of a run that is not there no lock is made
-        with (self.folder / ".json.lock").open("w") as lock:
+        with lockfile.opened(self.folder / ".json.lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             before = self.read()
             document = {**before}
@@ -223,7 +223,7 @@ class Run:
             return f"{place}/" if place.is_dir() else found[0]
 
         def moved(attempt: Attempt) -> Attempt:
-            return replace(attempt, outcome=mapped(attempt.outcome, lambda text: _OF_A_STORE.sub(path, text)))
+            return replace(attempt, outcome=mapped(attempt.outcome, lambda text: re.sub(_OF_A_STORE, path, text)))
 
         return {step: moved(attempt) for step, attempt in self.latest().items()}
 

@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # itself; what its shell ran
-_KILLS = re.compile(rb"^oom_kill (\d+)", re.MULTILINE)
+_KILLS = rb"(?m)^oom_kill (\d+)"
 
 
 class Kills:
@@ -32,7 +32,7 @@ class Kills:
 
     def _count(self) -> int:
         with contextlib.suppress(OSError):
-            if found := _KILLS.search(self._told.read_bytes()):
+            if found := re.search(_KILLS, self._told.read_bytes()):
                 return int(found[1])
         return 0
 

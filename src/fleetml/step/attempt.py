@@ -15,6 +15,7 @@ from fleetml.errors import FleetMLError, InvalidParameter, StepFailed, Unavailab
 from fleetml.events import Listener, StepEnded, StepLine, StepStarted, ignore
 from fleetml.frozen import asdict, field, mutable, replace
 from fleetml.images import Image
+from fleetml.pauses import Pausing, finish
 from fleetml.pipeline import Inputs, Step
 from fleetml.pipeline.model import Importer
 from fleetml.pipeline.placeholders import fill, render_command, render_env
@@ -26,6 +27,8 @@ from fleetml.step.failure import Failure, ended_words, of_process, shown_inputs
 from fleetml.step.log import Log
 from fleetml.step.outcome import RunContext, StepOutcome
 
+_HERE = ("none", "memory", "disk")  # kinds of caches that ask no server
+
 
 def run(
     step: Step,
@@ -35,8 +38,21 @@ def run(
     notify: Listener = ignore,
     cancel: threading.Event | None = None,
 ) -> StepOutcome:
+    """Run one attempt of `step` and return how it ended, as `stages` does."""
+    return finish(stages(step, inputs, context, runner, notify, cancel))
+
+
+def stages(
+    step: Step,
+    inputs: Inputs,
+    context: RunContext,
+    runner: Runner,
+    notify: Listener = ignore,
+    cancel: threading.Event | None = None,
+) -> Pausing[StepOutcome]:
     """Run one attempt of `step` and return how it ended; a failed step is a returned outcome, not an exception.
 
+    Pauses before what may take long, so not at all where the step is a hit that has little to hash.
     `inputs` are `Plan.resolve`'s. The attempt's record and log are written under the run's folder whatever happens.
     Setting `cancel` stops the step and its children. Raises Unavailable only where not even the record can be written.
     """
@@ -47,7 +63,7 @@ def run(
             lineage.step_started(records, context.pipeline, step, inputs, number)
             cancel = cancel or threading.Event()
             attempt = _Attempt(step, inputs, context, runner, notify, cancel, records, number, log, share)
-            outcome = attempt.run()
+            outcome = yield from attempt.run()
             ended = attempt.record(outcome)
             records.write(ended)
     except OSError as error:
@@ -82,24 +98,21 @@ class _Attempt:
     exit: Exit = field(default_factory=lambda: Exit(0))
     redactor: Redactor = field(default_factory=Redactor)
 
-    def run(self) -> StepOutcome:
+    def run(self) -> Pausing[StepOutcome]:
         """Return the outcome; whatever goes wrong is a failed one."""
-        settings = self.context.settings
         try:
             if self.step.importer:
+                yield
                 return self._import(self.step.importer)
             with self.share.let_go():  # an environment may have to be made first
                 image = self.context.images.resolve(self.step.container.image)
             self.key = cache.key(self.step, self.inputs, image)
-            store = cache.store_of(settings)
-            if (
-                self.key
-                and self.context.caching
-                and (hit := cache.find(store, settings.home, self.key, self._say, artifact_store.of(settings)))
-            ):
+            hit = yield from self._find()
+            if hit:
                 self.result, found = hit
                 outcome = self._ended("succeeded", cached=True, parameters=found.parameters, artifacts=found.artifacts)
             else:
+                yield
                 outcome = self._execute(image)
         except FleetMLError as error:
             outcome = self._failed(type(error).__name__, str(error), user_error=True)
@@ -112,6 +125,16 @@ class _Attempt:
             with self.log.open("a", encoding="utf-8") as stream:
                 stream.write(self.redactor.text(traceback.format_exc()))
         return outcome
+
+    def _find(self) -> Pausing[tuple[str, cache.Result] | None]:
+        """Return what was computed before, if it may be reused."""
+        settings = self.context.settings
+        if self.key is None or not self.context.caching:
+            return None
+        if settings.store or settings.cache.kind not in _HERE:
+            yield
+        store, remote = cache.store_of(settings), artifact_store.of(settings)
+        return (yield from cache.find(store, settings.home, self.key, self._say, remote))
 
     def _execute(self, image: Image) -> StepOutcome:
         folder = artifacts.ResultFolder.create(self.context.settings.home / "results", self.step.name)

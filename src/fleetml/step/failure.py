@@ -14,9 +14,9 @@ from fleetml.runners import Exit, Limits
 
 _LONGEST = 10_000  # characters of a message that are kept
 _WIDTH = 400  # characters of a message that are shown; the log has all of it
-_FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
-_FOREIGN = re.compile(r"/lib/python\d|/site-packages/|^<")  # not the user's own code
-_RAISED = re.compile(r"(?P<type>(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Exit|Interrupt|Warning))(?:: (?P<message>.*))?")
+_FRAME = r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)'
+_FOREIGN = r"/lib/python\d|/site-packages/|^<"  # not the user's own code
+_RAISED = r"(?P<type>(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Exit|Interrupt|Warning))(?:: (?P<message>.*))?"
 
 
 def _text(value: Any) -> str:
@@ -118,11 +118,11 @@ def _of_log(log: Path, ended: str) -> dict[str, Any]:
             tail = [line.rstrip("\n") for line in deque(lines, maxlen=40) if line.strip()]
     except OSError:
         tail = []
-    raised = _RAISED.fullmatch(tail[-1].strip()) if tail and ended.startswith("exit status") else None
+    raised = re.fullmatch(_RAISED, tail[-1].strip()) if tail and ended.startswith("exit status") else None
     if raised is None:
         return {"type": "", "message": ended, "tail": tuple(tail)}
-    frames = [match for match in map(_FRAME.match, tail) if match]
-    own = [frame for frame in frames if not _FOREIGN.search(frame["file"])]
+    frames = [match for line in tail if (match := re.match(_FRAME, line))]
+    own = [frame for frame in frames if not re.search(_FOREIGN, frame["file"])]
     place = {"file": own[-1]["file"], "line": int(own[-1]["line"])} if own else {"tail": tuple(tail)}
     return {"type": raised["type"], "message": raised["message"] or "", **place}
 

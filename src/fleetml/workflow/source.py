@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fleetml import atomic
+from fleetml import atomic, sha256
 from fleetml.errors import FleetMLError, InvalidPipeline
 from fleetml.frozen import replace
 from fleetml.pipeline import document
@@ -65,7 +64,7 @@ def ir_file(path: Path, home: Path) -> Path:
         _refuse_job(content, path)
     if not is_workflow(content):
         return path
-    key = hashlib.sha256(f"{path.parent.absolute()}\0{_code_digest()}\0".encode() + path.read_bytes()).hexdigest()
+    key = sha256.hexdigest(f"{path.parent.absolute()}\0{_code_digest()}\0".encode() + path.read_bytes())
     place = home / "ir" / f"workflow-{key}.json"
     if not place.is_file():
         with naming(path):
@@ -81,7 +80,7 @@ def keep(workflow: Workflow, home: Path) -> Path:
     from fleetml.workflow.emit import compiled
 
     text = canonical_json(compiled(workflow))
-    place = home / "ir" / f"workflow-{hashlib.sha256(text.encode()).hexdigest()}.json"
+    place = home / "ir" / f"workflow-{sha256.hexdigest(text.encode())}.json"
     atomic.write_text(place, text)
     return place
 
@@ -131,7 +130,7 @@ def _code_digest() -> str:
     """SHA-256 over what turns a workflow into IR."""
     here = Path(__file__).parent
     files = [*sorted(here.glob("*.py")), here / "tasks.yaml", here.parent / "learn" / "algorithms.py"]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+    return sha256.hexdigest(b"\0".join(file.read_bytes() for file in files))
 
 
 def installation(plan: Plan, settings: Settings) -> dict[str, str]:

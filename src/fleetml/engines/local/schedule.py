@@ -10,12 +10,12 @@ from typing import Any
 from fleetml.engines.start import is_start
 from fleetml.errors import FleetMLError
 from fleetml.events import Listener, ignore
+from fleetml.pauses import Pausing, finish
 from fleetml.pipeline import Inputs, Plan, Step
 from fleetml.pipeline.model import ITEMS, Loop
 from fleetml.records import Attempt, Run
 from fleetml.runners import Runner
-from fleetml.step import RunContext, StepOutcome
-from fleetml.step import run as run_step
+from fleetml.step import RunContext, StepOutcome, stages
 
 Tell = Callable[[str, str, Attempt | None], None]
 """Told a step, its new state, and its record once there is one; from one thread."""
@@ -63,8 +63,7 @@ class Schedule:
         self.workers = workers
         try:
             while self._start_all_ready(workers):
-                if self.records.stop_asked():
-                    self.cancel.set()
+                self._hear_stop()
                 self._take_ended()
         except BaseException:
             self.cancel.set()  # or we would wait for steps that nobody wants any more
@@ -108,6 +107,7 @@ class Schedule:
         """Start or settle the steps that are ready; say whether one was."""
         moved = False
         for name in list(self.ready):
+            self._hear_stop()
             if self.cancel.is_set() or len(self.running) >= workers:
                 break
             if name in self.ready and self._is_admitted(self.plan.steps[name]):
@@ -115,6 +115,10 @@ class Schedule:
                 self._start(name)
                 moved = True
         return moved
+
+    def _hear_stop(self) -> None:
+        if self.records.stop_asked():
+            self.cancel.set()
 
     def _take_ended(self) -> None:
         """Wait a moment for a step to end."""
@@ -125,6 +129,9 @@ class Schedule:
         self.running.pop(name).join()
         if isinstance(ended, BaseException):
             raise ended
+        self._end(name, ended)
+
+    def _end(self, name: str, ended: StepOutcome) -> None:
         self._know(name, ended.to_json())
         self.tell(name, ended.state, self.records.attempt(name, ended.attempt))
 
@@ -168,25 +175,36 @@ class Schedule:
                 if isinstance(step, Loop):
                     self._unfold(name, items_of(inputs))
                 else:
-                    self._start_thread(step, inputs)
+                    self._begin(step, inputs)
                 return
         except FleetMLError as error:  # a condition or a value that only this run shows to be wrong
             self._settle(name, "failed", str(error))
         else:
             self._settle(name, "skipped" if decision.action == "skip" else decision.action, decision.reason)
 
-    def _start_thread(self, step: Step, inputs: Inputs) -> None:
-        def attempts() -> None:
+    def _begin(self, step: Step, inputs: Inputs) -> None:
+        """Do what is short of a step here: a hit is over then. The rest goes on in a thread of its own."""
+        attempts = self._attempts(step, inputs)
+        try:
+            next(attempts)
+        except StopIteration as end:
+            self.tell(step.name, "running", None)
+            self._end(step.name, end.value)
+        else:
+            self._go_on(step, attempts)
+            self.tell(step.name, "running", None)
+
+    def _go_on(self, step: Step, attempts: Pausing[StepOutcome]) -> None:
+        def rest() -> None:
             try:
-                self.ended.put((step.name, self._attempts(step, inputs)))
+                self.ended.put((step.name, finish(attempts)))
             except BaseException as error:
                 self.ended.put((step.name, error))
 
-        thread = threading.Thread(target=attempts, name=f"step {step.name}")
+        thread = threading.Thread(target=rest, name=f"step {step.name}")
         thread.start()
         self.running[step.name] = thread
         self._follow_iterations(step)
-        self.tell(step.name, "running", None)
 
     def _unfold(self, loop: str, items: Sequence[Any]) -> None:
         """Put the iterations of a loop in its place, now that its items are known."""
@@ -200,20 +218,24 @@ class Schedule:
         self._know(step, attempt.outcome or {})
         self.tell(step, state, attempt)
 
-    def _attempts(self, step: Step, inputs: Inputs) -> StepOutcome:
-        """Try a step as often as its retry policy says, waiting longer each time. Runs in a thread of its own."""
+    def _attempts(self, step: Step, inputs: Inputs) -> Pausing[StepOutcome]:
+        """Try a step as often as its retry policy says, waiting longer each time."""
         delay = step.retry.delay
         for left in range(step.retry.count or self.retries, -1, -1):
-            outcome = self._attempt(step, inputs)
+            outcome = yield from self._attempt(step, inputs)
             again = left and outcome.failure is not None and outcome.failure.worth_a_retry
-            if not again or self.cancel.wait(min(delay, step.retry.longest)):
+            if not again:
+                break
+            yield
+            if self.cancel.wait(min(delay, step.retry.longest)):
                 break
             delay *= step.retry.factor
         return outcome
 
-    def _attempt(self, step: Step, inputs: Inputs) -> StepOutcome:
+    def _attempt(self, step: Step, inputs: Inputs) -> Pausing[StepOutcome]:
         if is_start(step):
             from fleetml.engines.local.start import start  # here, as most pipelines start no other
 
+            yield
             return start(step, inputs, self.context, self.runner, self.notify, self.cancel, self.workers)
-        return run_step(step, inputs, self.context, self.runner, self.notify, self.cancel)
+        return (yield from stages(step, inputs, self.context, self.runner, self.notify, self.cancel))

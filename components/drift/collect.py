@@ -82,6 +82,8 @@ def _asked(log: Path, version: str, since: datetime, wanted: pa.Schema) -> pa.Ta
     answered = (pc.field("time") >= since) & (pc.field("model_version") == version) & (pc.field("failure") == "")
     parts = [wanted.empty_table()]
     for path in sorted(file for day in days for file in day.glob("*.parquet")):
+        if "failure" not in pq.read_schema(path).names:  # written before this column was: of a version before this one
+            continue
         table = pq.read_table(path, filters=answered)
         if table.num_rows:
             table = table.append_column(features.FORECAST, pc.list_element(table["predictions"], 0))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
@@ -81,6 +82,14 @@ def test_only_recent_requests_to_the_served_version_count(monitor: Monitor, wind
     assert len(current) == 10
     assert list(current.columns) == list(reference.columns)
     assert len(monitor.collect(since_hours=48.0)[0]) == 30
+
+
+def test_a_log_from_before_it_told_failures_hinders_nothing(monitor: Monitor, windows: Callable[..., Windows]) -> None:
+    monitor.log(windows(10))
+    (file,) = monitor.root.rglob("predictions/**/*.parquet")
+    table = pq.read_table(file)
+    pq.write_table(table.drop_columns(["origin", "role", "rollout", "failure"]), file.with_name("2-old.parquet"))
+    assert len(monitor.collect()[0]) == 10
 
 
 def test_before_anything_is_deployed_nothing_drifts(monitor: Monitor) -> None:

@@ -126,7 +126,7 @@ def test_half_a_certificate_and_a_wrong_one_are_refused_at_the_start(
     options = Options(tmp_path, port=0, access=Access(*(tmp_path / name for name in names)))
 
     async def bind() -> None:
-        listeners.bind_grpc(listeners.grpc_server(Admission(None, 0), shared=False), options)
+        listeners.bind_grpc(listeners.grpc_server(Admission(None, 0), shared=False, connections=9), options)
 
     with pytest.raises(ConfigurationError, match=words):
         asyncio.run(bind())

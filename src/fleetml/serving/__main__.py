@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="its *.prom are told at /metrics, too (the figures of runs: metrics of the home); again for more",
     )
-    add("--connections", type=int, default=limits.connections, help="over HTTP at once")
+    add("--connections", type=int, default=limits.connections, help="at once, over gRPC and HTTP each")
     return parser
 
 

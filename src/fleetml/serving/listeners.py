@@ -15,13 +15,14 @@ from fleetml.serving.options import Access, Options
 _OPEN = "/grpc.health.v1.Health/"
 
 
-def grpc_server(admission: Admission, shared: bool) -> grpc.aio.Server:
-    """Return a server without services. `shared`: other processes listen on its port, too."""
+def grpc_server(admission: Admission, shared: bool, connections: int) -> grpc.aio.Server:
+    """Return a server without services, for so many `connections`. `shared`: other processes listen on its port, too."""
     options = [
         ("grpc.max_receive_message_length", MESSAGE_BYTES),
         ("grpc.max_send_message_length", MESSAGE_BYTES),
         ("grpc.so_reuseport", int(shared)),  # else a second server on the port would take half of the requests
         ("grpc.max_concurrent_streams", 10_000),
+        ("grpc.max_allowed_incoming_connections", connections),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ]
     return grpc.aio.server(options=options, interceptors=[] if admission.open else [_Gate(admission)])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.learn.graph import InvalidGraph
-from fleetml.serving import deployment, kinds
+from fleetml.serving import deployment, kinds, memory
 from fleetml.serving.backends import Backend, Session
 from fleetml.serving.deployment import Version
 from fleetml.serving.kinds import Kind
@@ -32,10 +32,12 @@ class Model:
 def load(root: Path, name: str, version: Version, backend: Backend) -> Model:
     """Load a version and try it as its kind does.
 
-    Raises InvalidGraph for a graph that is missing, not what was deployed, not one that serves as `name`, or fails.
+    Raises InvalidGraph for a graph that is missing, larger than memory, not what was deployed, not one that serves as `name`,
+    or fails.
     """
     path = root / version.graph
     try:
+        memory.check(path)
         content = path.read_bytes()
     except OSError as error:
         raise InvalidGraph(f"the deployed graph must exist, got {error}; deploy the model again") from error

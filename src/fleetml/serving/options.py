@@ -1,8 +1,13 @@
 """What a server is told when it starts."""
 
 import ipaddress
+import resource
 from dataclasses import dataclass, field
 from pathlib import Path
+
+
+OTHER_FILES = 128
+"""Open files of a server besides its connections, at most."""
 
 
 @dataclass(frozen=True)
@@ -10,7 +15,7 @@ class Limits:
     """What the server takes on before it refuses.
 
     `queued_rows` that wait for one version; `batch_rows` of one run of a graph; `client_rate` requests a second of one
-    client, 0: any number; `cache_entries` answers kept for `cache_seconds`, 0: none; `connections` over HTTP at once;
+    client, 0: any number; `cache_entries` answers kept for `cache_seconds`, 0: none; `connections` at once, over gRPC and HTTP each;
     `request_seconds` after which a request that is still under way counts as expired, if its client set no deadline.
     """
 
@@ -21,6 +26,11 @@ class Limits:
     cache_seconds: float = 60.0
     connections: int = 12_000
     request_seconds: float = 30.0
+
+    def held(self) -> int:
+        """Return how many connections of each protocol this process can hold: its other files need room, too."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return max(1, min(self.connections, (files - OTHER_FILES) // 2))
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ async def running(options: Options, shared: bool = False, status: Path | None = 
     status = status or options.status / deployment.STATUS
     known, rate = Tokens(options.access.tokens) if options.access.tokens else None, options.limits.client_rate
     admission = Admission(known, rate, issue(options.root) if known or rate else "")
-    server = listeners.grpc_server(admission, shared)
+    server = listeners.grpc_server(admission, shared, options.limits.held())
     port = listeners.bind_grpc(server, options)
     http = listeners.bind_http(options, port, shared)
     address = f"{options.host}:{port}"

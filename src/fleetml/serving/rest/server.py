@@ -9,6 +9,7 @@ import uvicorn
 
 from fleetml.serving.options import Options
 from fleetml.serving.rest.app import App
+from fleetml.serving.rest.protocol import impatient
 
 
 class _Server(uvicorn.Server):
@@ -25,7 +26,7 @@ async def listening(app: App, listener: socket.socket, options: Options, drain: 
     access = options.access
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=impatient(options.limits.request_seconds),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -35,7 +36,7 @@ async def listening(app: App, listener: socket.socket, options: Options, drain: 
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        limit_concurrency=options.limits.connections,
+        limit_concurrency=options.limits.held(),
         backlog=2048,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(drain),

@@ -1,0 +1,61 @@
+"""Is there room for a graph? Asked before it is read: a process that the kernel kills serves nobody."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fleetml.learn.graph import InvalidGraph
+
+COPIES = 3
+"""Times its size that a graph takes while it is loaded: the file, what is parsed of it, the session's own weights."""
+
+
+def check(graph: Path, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> None:
+    """Raises InvalidGraph for a graph that is larger than the memory there is, OSError for one that is not there."""
+    needed, free = graph.stat().st_size * COPIES, available(proc, cgroups)
+    if free is not None and needed > free:
+        raise InvalidGraph(
+            f"{graph} takes about {_told(needed)} while it is loaded ({COPIES} times its size), and {_told(free)} of memory are free; "
+            "deploy a smaller one, or give the server more memory"
+        )
+
+
+def available(proc: Path, cgroups: Path) -> int | None:
+    """Return the bytes that this process may still take, of the machine's and of its cgroups'; None: nobody knows."""
+    found = list(_machine(proc))
+    for group in _groups(proc, "", cgroups):
+        found += _left(group, "memory.max", "memory.current", "inactive_file")
+    for group in _groups(proc, "memory", cgroups / "memory"):
+        found += _left(group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    return min(found, default=None)
+
+
+def _machine(proc: Path) -> Iterator[int]:
+    said = _read(proc / "meminfo")
+    yield from (int(line.split()[1]) * 1024 for line in said.splitlines() if line.startswith("MemAvailable:"))
+
+
+def _groups(proc: Path, controller: str, root: Path) -> Iterator[Path]:
+    """Yield this process's group of a hierarchy ("": the one of version 2) and all above it, whose limits count, too."""
+    lines = (line.split(":", 2) for line in _read(proc / "self/cgroup").splitlines())
+    own = next((words[2] for words in lines if words[1:2] == [controller]), "/")
+    place = root / own.strip("/")
+    yield from (group for group in (place, *place.parents) if group.is_relative_to(root))
+
+
+def _left(group: Path, limit: str, used: str, cache: str) -> Iterator[int]:
+    """What the page cache of files holds is given up first."""
+    most, now = _read(group / limit).strip(), _read(group / used).strip()
+    if most.isdigit() and now.isdigit():
+        lines = (line.split() for line in _read(group / "memory.stat").splitlines())
+        yield max(0, int(most) - int(now) + sum(int(words[1]) for words in lines if words[0] == cache))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _told(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"

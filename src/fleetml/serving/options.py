@@ -5,7 +5,6 @@ import resource
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
 OTHER_FILES = 128
 """Open files of a server besides its connections, at most."""
 

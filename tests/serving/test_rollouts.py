@@ -12,8 +12,12 @@ import pytest
 from fleetml.errors import InvalidParameter
 from fleetml.learn.windows import Meta
 from fleetml.serving import deployment
+from fleetml.serving.backends import Arrays
+from fleetml.serving.batching import Batcher
 from fleetml.serving.client import Client
 from fleetml.serving.deployment import Card
+from fleetml.serving.errors import Overloaded
+from fleetml.serving.model import Model
 from fleetml.serving.routing import place
 from fleetml.stack.processes import wait_until
 
@@ -124,6 +128,35 @@ def test_a_challenger_that_does_not_load_is_logged_and_the_champion_answers(
     assert {(row["model_version"], row["role"], tuple(row["predictions"])) for row in failed} == {
         ("3", "challenger" if mode == "canary" else "shadow", ())
     }
+
+
+def test_failures_are_logged_as_often_as_answers(
+    root: Path, serve: Callable[..., str], graph: Callable[..., Path]
+) -> None:
+    install(root, graph(meta=Meta(context=13, horizon=4, season=6), name="longer.onnx"), "3")
+    deployment.begin(root, "bandwidth", "3", "canary", 1.0, NOW)
+    with Client(serve(root, log_share=0.25)) as client:
+        for _ in range(4):
+            ask(client)
+    logged = rows(root, 2)
+    assert 0 < sum(bool(row["failure"]) for row in logged) == len(logged) / 2 < 4 * len(VMS)
+
+
+def test_a_challenger_that_is_overloaded_is_not_the_callers_error(
+    root: Path, serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Batcher.run
+
+    async def busy(batcher: Batcher, model: Model, inputs: Arrays, expires: float = float("inf")) -> Arrays:
+        if model.version == "2":
+            raise Overloaded("at most 3 rows wait")
+        return await run(batcher, model, inputs, expires)
+
+    monkeypatch.setattr(Batcher, "run", busy)
+    deployment.begin(root, "bandwidth", "2", "canary", 1.0, NOW)
+    with Client(serve(root)) as client:
+        assert client.predict_bandwidth("vm-1", HISTORY, 5).model_version == "1"
+    assert {row["failure"] for row in rows(root, 2)} == {"", "at most 3 rows wait"}
 
 
 def test_a_challenger_that_cannot_answer_is_logged_and_the_champion_answers(

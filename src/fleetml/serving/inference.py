@@ -174,9 +174,9 @@ class Inference:
         try:
             challenger = _loaded(served, served.challenger)
             answered = await answer(challenger, CHALLENGER)
-        except (Overloaded, Expired):
+        except Expired:
             raise
-        except Exception as error:
+        except Exception as error:  # also one that is overloaded: where the champion is, too, the caller is told
             answered = await answer(champion, CHAMPION)
             self._fail(served, rollout.version, asked, CHALLENGER, error)
             return champion, answered
@@ -203,8 +203,12 @@ class Inference:
             task.add_done_callback(self._shadows.discard)
 
     def _fail(self, served: Served, version: str, asked: Asked, role: str, error: Exception) -> None:
-        """Log that a version beside the one that answered did not answer, whatever the sample."""
+        """Tell that a version beside the one that answered did not answer; the log has the same sample of these as of answers,
+        for a rollout is judged by the rate.
+        """
         metrics.FAILURES.labels(served.champion.name, version).inc()
+        if not asked.logged:
+            return
         taken = (perf_counter() - asked.clock) * 1e3
         row = Row(
             *(asked.time, asked.origin, asked.key, version, role, asked.rollout),

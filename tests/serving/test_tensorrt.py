@@ -5,6 +5,7 @@ The stand-in keeps "device" memory in this process and runs the engine by ONNX R
 
 import ctypes
 import itertools
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,18 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from components.compress import quantize
+from components.compress.edge import int8
+from fleetml.data import cluster as table
 from fleetml.errors import ConfigurationError, FleetMLError
+from fleetml.learn import baselines, export, search_space
+from fleetml.learn.anomaly import graphs
+from fleetml.learn.anomaly.graphs import Calibration, Layer, Scaling
 from fleetml.learn.graph import InvalidGraph
+from fleetml.learn.neural import BODIES, Architecture, Network
+from fleetml.learn.placement import cluster, policies
+from fleetml.learn.tabular_trainer import TabularTrainer
+from fleetml.learn.windows import Meta, Windows
 from fleetml.serving import backends
 from fleetml.serving.backends.tensorrt_rules import faults
 
@@ -217,7 +228,8 @@ def quantised(zero: int = 0, kind: Any = np.int8) -> onnx.ModelProto:
         helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
         helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
     ]
-    return helper.make_model(helper.make_graph(nodes, "g", [x], [y], constants))
+    made = helper.make_graph(nodes, "g", [x], [y], constants)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)])
 
 
 def test_rules_take_symmetric_int8_and_our_own_graphs(graph: Callable[..., Path]) -> None:
@@ -243,3 +255,68 @@ def test_rules_name_what_the_parser_would_refuse() -> None:
     found = faults(dynamic)
     for words in ("DynamicQuantizeLinear", "ai.onnx.ml.TreeEnsembleRegressor", "Unique", "of type STRING", "free axis"):
         assert any(words in fault for fault in found), (words, found)
+
+
+def graph_of(*nodes: onnx.NodeProto, opset: int = 18, **constants: Any) -> onnx.ModelProto:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 8])
+    known = [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in constants.items()]
+    graph = helper.make_graph(list(nodes), "g", [x], [y], known)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+
+
+@pytest.mark.parametrize(("opset", "told"), [(8, "opset 8, it takes 9 to 25"), (9, ""), (25, ""), (26, "opset 26")])
+def test_rules_know_the_opsets(opset: int, told: str) -> None:
+    found = faults(graph_of(helper.make_node("Relu", ["x"], ["y"]), opset=opset))
+    assert found == [] if not told else told in found[0]
+
+
+@pytest.mark.parametrize(
+    ("k", "sorted_", "told"), [(3839, 1, ""), (3840, 1, "TopK of 3840, it takes 3839"), (3, 0, "not sorted")]
+)
+def test_rules_of_sorting(k: int, sorted_: int, told: str) -> None:
+    found = faults(graph_of(helper.make_node("TopK", ["x", "k"], ["y", "p"], sorted=sorted_), k=[k]))
+    assert found == [] if not told else told in found[0]
+
+
+@pytest.mark.parametrize("operator", ["ReduceSum", "Squeeze", "CumSum"])
+def test_axes_must_be_constants(operator: str) -> None:
+    constant = helper.make_node("Constant", [], ["a"], value=numpy_helper.from_array(np.array([1])))
+    assert faults(graph_of(constant, helper.make_node(operator, ["x", "a"], ["y"]))) == []
+    assert faults(graph_of(helper.make_node(operator, ["x", "axes"], ["y"]), axes=[1])) == []
+    (fault,) = faults(graph_of(helper.make_node(operator, ["x", "x"], ["y"])))
+    assert fault == f"{operator} over axes that are computed; write them into the graph"
+
+
+NETWORKS = {"mlp", "tcn", "gru"}
+
+
+def test_what_trainings_make_passes_or_is_named(windows: Callable[..., Windows], meta: Meta) -> None:
+    """The families of all searches, compressed in every way; docs/serving.md shows the table."""
+    trainer = TabularTrainer(windows(100), windows(40, seed=1), seed=0)
+    for family, space in trainer.families.items():
+        made = trainer.train(family, search_space.defaults(space), math.inf, lambda epoch, score: None).graph
+        assert faults(made), family
+        assert all("operator ai.onnx.ml." in fault for fault in faults(made)), family
+    assert set(BODIES) == NETWORKS
+    for family in BODIES:
+        made = export.from_torch(Network(meta, Architecture(family, 128, 2)), meta, {})
+        assert faults(made) == [], family
+        assert faults(quantize.static(made, windows(40))) == [], family
+        assert any("MatMulInteger" in fault for fault in faults(quantize.dynamic(made, windows(40)))), family
+    for baseline in (baselines.last_value, baselines.seasonal_naive):
+        assert faults(baseline(meta)) == []
+
+
+def test_anomaly_and_placement_pass_but_for_dynamic_int8() -> None:
+    flat = Scaling(np.zeros(6, np.float32), np.ones(6, np.float32))
+    layers = [Layer(np.ones((12, 16), np.float32), np.zeros(16, np.float32))]
+    layers.append(Layer(np.ones((16, 6), np.float32), np.zeros(6, np.float32)))
+    network = graphs.network(flat, layers, Calibration(), {})
+    assert faults(network) == []
+    assert faults(graphs.distance(flat, Calibration(), "z_score")) == []
+    assert any(
+        "DynamicQuantizeLinear" in each for each in faults(onnx.load_from_string(int8(network.SerializeToString())))
+    )
+    nodes = cluster.from_table(table.generate("cluster://?nodes=8"))
+    assert faults(policies.build(nodes, policies.FGD, "fgd")) == []

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fleetml.serving import batching
 from fleetml.serving.backends import Arrays, Tensor
 from fleetml.serving.batching import CHUNK, INLINE_SECONDS, Batcher
 from fleetml.serving.caching import ROWS, Cache
@@ -141,6 +142,35 @@ def test_very_many_rows_go_through_the_graph_in_parts() -> None:
 
     assert len(asyncio.run(ask())["x"]) == 2 * CHUNK + 1
     assert session.runs == [CHUNK, CHUNK, 1]
+
+
+class Named(Doubling):
+    """Tells which thread ran how many rows."""
+
+    def run(self, inputs: Arrays) -> Arrays:
+        self.threads = {**getattr(self, "threads", {}), len(inputs["x"]): threading.current_thread()}
+        return {"x": inputs["x"] * 2}
+
+
+def test_what_is_known_to_be_quick_runs_at_once_and_more_rows_are_not_thought_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "DIRECT_SECONDS", 600.0)
+    session = Named()
+
+    async def ask() -> None:
+        batcher, served = Batcher(1, 256, 1000), model(session)
+        await batcher.run(served, rows(1.0))
+        assert session.threads[1] is not threading.current_thread()
+        with pytest.raises(StopIteration) as made:  # without a turn of the event loop
+            batcher.run(served, rows(3.0)).send(None)
+        assert made.value.value["x"].item() == 6.0
+        assert session.threads[1] is threading.current_thread()
+        await batcher.run(served, rows(*range(100)))
+        assert session.threads[100] is not threading.current_thread()
+        batcher.close()
+
+    asyncio.run(ask())
 
 
 def test_the_cache_knows_the_same_arrays_of_the_same_version_only() -> None:

@@ -1,22 +1,25 @@
 """Several questions in one request: answers in their order, errors with the place of the question."""
 
 import asyncio
-import contextlib
-from collections.abc import Coroutine, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Sequence
+from typing import Any, Self, TypeVar
 
 from fleetml.errors import FleetMLError
 
 _T = TypeVar("_T")
 
 
-@contextlib.contextmanager
-def placed(place: int) -> Iterator[None]:
-    """Name the question's place in the message of an error."""
-    try:
-        yield
-    except FleetMLError as error:
-        raise type(error)(f"question {place} of the batch: {error}") from error
+class Placed:
+    """Names the place of the question that an error is about in its message: ``with Placed() as at: for at.place, …``."""
+
+    place = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, FleetMLError):
+            raise type(error)(f"question {self.place} of the batch: {error}") from error
 
 
 async def in_order(asked: Sequence[Coroutine[Any, Any, _T]], places: Sequence[int] | None = None) -> list[_T]:
@@ -25,11 +28,10 @@ async def in_order(asked: Sequence[Coroutine[Any, Any, _T]], places: Sequence[in
     `places` of the questions where they are not counted from 0 on.
     """
     answers: list[_T] = []
-    for place, answer in zip(
-        places or range(len(asked)), await asyncio.gather(*asked, return_exceptions=True), strict=True
-    ):
-        if isinstance(answer, BaseException):
-            with placed(place):
+    made = await asyncio.gather(*asked, return_exceptions=True)
+    with Placed() as at:
+        for at.place, answer in zip(places or range(len(asked)), made, strict=True):
+            if isinstance(answer, BaseException):
                 raise answer
-        answers.append(answer)
+            answers.append(answer)
     return answers

@@ -1,7 +1,8 @@
 """Runs graphs: a question at once when the version is idle, together with others where they wait for it anyway.
 
 Nobody waits for a batch to fill. What arrives in one turn of the event loop, or while all threads run a version, goes
-through its graph in one call. Graphs that take less than a hand-over to a thread run on the event loop itself.
+through its graph in one call. Graphs that take less than a hand-over to a thread run on the event loop itself; those that
+take less than to wait for others, at once.
 """
 
 import asyncio
@@ -20,9 +21,13 @@ from fleetml.serving.model import Model
 
 INLINE_SECONDS = 0.0005
 """A run expected to take less is not worth a thread."""
+DIRECT_SECONDS = 0.0001
+"""A run expected to take less is not worth a place in the line."""
 CHUNK = 1024
 """Rows of one call of a graph at most."""
-_WEIGHT = 0.2  # of the newest run in the running mean
+
+
+_UNKNOWN = (float("inf"), float("inf"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +43,21 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Line:
-    """What waits for one version. `seconds` a run takes: the running mean, infinite before the first."""
+    """What waits for one version. `taken`: seconds of the last two runs of as many rows, by the power of two."""
 
     waiting: deque[_Waiting] = field(default_factory=deque)
     rows: int = 0
     running: int = 0
     called: bool = False
-    seconds: float = float("inf")
+    taken: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+    def expected(self, rows: int) -> float:
+        """Return the seconds that a run takes; infinite before the first. One that was preempted says nothing."""
+        return min(self.taken.get(rows.bit_length(), _UNKNOWN))
+
+    def note(self, rows: int, seconds: float) -> None:
+        size = rows.bit_length()
+        self.taken[size] = (self.taken.get(size, _UNKNOWN)[1], seconds)
 
 
 class Batcher:
@@ -72,6 +85,8 @@ class Batcher:
                 f"at most {self._queued_rows} rows wait for model {model.name}, {line.rows} do; ask again later, or start "
                 "more workers"
             )
+        if not line.waiting and not line.running and line.expected(rows) < DIRECT_SECONDS:
+            return _direct(model, line, inputs, rows)
         loop = asyncio.get_running_loop()
         waiting = _Waiting(inputs, rows, _shape(model, inputs), expires, loop.create_future())
         line.waiting.append(waiting)
@@ -92,8 +107,9 @@ class Batcher:
         batch = self._take(model, line)
         if not batch:
             return
-        metrics.observe_batch(model.name, sum(waiting.rows for waiting in batch), line.rows)
-        if line.seconds < INLINE_SECONDS:
+        rows = sum(waiting.rows for waiting in batch)
+        metrics.observe_batch(model.name, rows, line.rows)
+        if line.expected(rows) < INLINE_SECONDS:
             _done(model, line, batch, *_timed(model, batch))
         else:
             line.running += 1
@@ -143,8 +159,16 @@ def _shape(model: Model, inputs: Arrays) -> tuple[object, ...]:
     return tuple((name, array.shape[1:]) for name, array in inputs.items())
 
 
+def _direct(model: Model, line: _Line, inputs: Arrays, rows: int) -> Arrays:
+    metrics.observe_batch(model.name, rows, 0)
+    began = time.perf_counter()
+    outputs = _chunked(model, inputs)
+    line.note(rows, time.perf_counter() - began)
+    return outputs
+
+
 def _done(model: Model, line: _Line, batch: list[_Waiting], outputs: Arrays | Exception, taken: float) -> None:
-    line.seconds = taken if line.seconds == float("inf") else (1 - _WEIGHT) * line.seconds + _WEIGHT * taken
+    line.note(sum(waiting.rows for waiting in batch), taken)
     if isinstance(outputs, Exception) and len(batch) > 1:
         _apart(model, batch)
     else:

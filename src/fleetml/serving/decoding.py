@@ -16,7 +16,11 @@ class _Undecodable:
 
 
 class Decoding:
-    """Takes the place of `server` in the generated ``add_…_to_server``: their services are added with checked messages."""
+    """Takes the place of `server` in the generated ``add_…_to_server``: their services are added with checked messages.
+
+    And not as registered methods: grpc.aio waits for the next call of each of those apart, and builds that wait anew for
+    each call of any.
+    """
 
     def __init__(self, server: grpc.aio.Server) -> None:
         self._server = server

@@ -126,6 +126,9 @@ def _history(model: Model, values: Sequence[float]) -> Floats:
     return row[None, :]
 
 
+_NO_COVARIATES = np.empty((1, 0), np.float32)
+
+
 def _covariates(model: Model, given: Mapping[str, float] | None, found: Mapping[str, float]) -> Floats:
     """Return the model's covariates as [1, C]; one that is neither given nor found, or not finite, is absent (NaN)."""
     meta: Meta = model.about
@@ -134,6 +137,8 @@ def _covariates(model: Model, given: Mapping[str, float] | None, found: Mapping[
             f"covariates must be among those of model {model.name} version {model.version}, {list(meta.covariates)}, "
             f"got {unknown}; leave them out"
         )
+    if not meta.covariates:
+        return _NO_COVARIATES
     values = given or found
     row = np.array([values.get(reference, np.nan) for reference in meta.covariates], dtype=np.float32)
     row[~np.isfinite(row)] = np.nan

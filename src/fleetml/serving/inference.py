@@ -13,7 +13,7 @@ import numpy as np
 from fleetml.errors import InvalidParameter
 from fleetml.serving import metrics, tensors
 from fleetml.serving.backends import Arrays
-from fleetml.serving.batch import in_order, placed
+from fleetml.serving.batch import Placed, in_order
 from fleetml.serving.batching import Batcher
 from fleetml.serving.caching import Cache
 from fleetml.serving.errors import Expired, Overloaded, UnknownModel
@@ -113,22 +113,22 @@ class Inference:
         if not questions:
             return {}
         inputs = []
-        for place, question in questions:
-            with placed(place):
+        with Placed() as at:
+            for at.place, question in questions:
                 _check_kind(model, question)
                 inputs.append(await self._inputs(model, question, question.as_of or now))
         joined = {name: np.concatenate([each[name] for each in inputs]) for name in inputs[0]}
         outputs = await self._run(model, joined, expires)
         answers: dict[int, tuple[Model, _A]] = {}
-        at = 0
-        for (place, question), each in zip(questions, inputs, strict=True):
-            rows = slice(at, at := at + len(next(iter(each.values()))))
-            with placed(place):
+        row, rollout = 0, _rollout(served)
+        with Placed() as at:
+            for (at.place, question), each in zip(questions, inputs, strict=True):
+                rows = slice(row, row := row + len(next(iter(each.values()))))
                 answer = question.answer(model, {name: array[rows] for name, array in outputs.items()})
-            answers[place] = model, answer
-            logged = not probe and self._sampled()
-            asked = Asked(now, began, question.key, question.as_of or now, _rollout(served), expires, logged)
-            self._note(model, asked, CHAMPION, began, each, answer)
+                answers[at.place] = model, answer
+                logged = not probe and self._sampled()
+                asked = Asked(now, began, question.key, question.as_of or now, rollout, expires, logged)
+                self._note(model, asked, CHAMPION, began, each, answer)
         return answers
 
     async def infer(
@@ -138,20 +138,23 @@ class Inference:
 
         Raises UnknownModel, InvalidParameter for arrays that do not fit, Overloaded, Expired.
         """
-        now = datetime.now(UTC)
+        began = perf_counter()
         served = self.models.get(name)
-        asked = Asked(now, perf_counter(), key, now, _rollout(served), expires, False)
 
         async def answer(model: Model, role: str) -> Arrays:
             tensors.check(model, inputs)
             made = await self._run(model, inputs, expires)
-            metrics.latency(name, model.version, role).observe(perf_counter() - asked.clock)
+            metrics.latency(name, model.version, role).observe(perf_counter() - began)
             return made
 
         if version:
             model = self.models.version(name, version)
             return model, await answer(model, CHAMPION if model is served.champion else CHALLENGER)
-        return await self._route(served, asked, answer, probe=not key)
+        if served.rollout is None or not key:
+            return served.champion, await answer(served.champion, CHAMPION)
+        now = datetime.now(UTC)
+        asked = Asked(now, began, key, now, served.rollout.id, expires, False)
+        return await self._route(served, asked, answer, probe=False)
 
     async def drain(self) -> None:
         """Wait for what still runs off the callers' path."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -82,6 +83,7 @@ async def running(options: Options, shared: bool = False, status: Path | None = 
     inference = Inference(models, covariates, predictions, batcher, cache, options.log_share)
     _add(server, inference, checks)
     await checks.begin()
+    gc.freeze()  # what was imported stays: a collection that looks through it takes longer than a hundred answers
     await server.start()
     tasks = [asyncio.create_task(models.watch()), asyncio.create_task(predictions.run())]
     if admission.tokens:

@@ -6,7 +6,7 @@ from typing import Any
 from fleetml.errors import InvalidParameter
 from fleetml.learn.anomaly.samples import METRICS
 from fleetml.serving import anomaly, forecast, placement
-from fleetml.serving.batch import in_order, placed
+from fleetml.serving.batch import Placed, in_order
 from fleetml.serving.contract import SERVICE
 from fleetml.serving.inference import Inference
 from fleetml.serving.model import Model
@@ -35,8 +35,8 @@ class AIService(AIServiceServicer):
         self, request: messages.BandwidthBatchRequest, context: Any
     ) -> messages.BandwidthBatchResponse:
         questions = []
-        for place, one in enumerate(request.requests):
-            with placed(place):
+        with Placed() as at:
+            for at.place, one in enumerate(request.requests):
                 questions.append(_bandwidth(one))
         made = await self._inference.ask_many(BANDWIDTH, questions, probe(context), expires(context))
         return messages.BandwidthBatchResponse(responses=[_forecast(*answered) for answered in made])

@@ -46,15 +46,16 @@ def dtype(datatype: str, where: str) -> np.dtype[np.generic]:
 
 def from_bytes(raw: bytes | memoryview, datatype: str, shape: Sequence[int], where: str) -> Array:
     """Return raw bytes as an array, without a copy but for BYTES. Raises InvalidParameter for another length."""
-    kind, count = dtype(datatype, where), _count(shape, where)
+    kind, sizes = dtype(datatype, where), tuple(shape)
+    count = _count(sizes, where)
     if kind.hasobject:
-        return _texts(raw, count, where).reshape(tuple(shape))
+        return _texts(raw, count, where).reshape(sizes)
     if len(raw) != count * kind.itemsize:
         raise InvalidParameter(
-            f"input {where} of type {datatype} and shape {list(shape)} must have {count * kind.itemsize} bytes, got {len(raw)}; "
+            f"input {where} of type {datatype} and shape {list(sizes)} must have {count * kind.itemsize} bytes, got {len(raw)}; "
             "correct its shape or its content"
         )
-    return np.frombuffer(raw, kind).reshape(tuple(shape))
+    return np.frombuffer(raw, kind).reshape(sizes)
 
 
 def from_values(values: Sequence[object], datatype: str, shape: Sequence[int], where: str) -> Array:
@@ -85,8 +86,9 @@ def _count(shape: Sequence[int], where: str) -> int:
     """Return the elements of a shape. Checked first: to multiply 100,000 large sizes takes minutes, and NumPy refuses most."""
     if (
         len(shape) > MOST_AXES
-        or not all(0 <= size <= MESSAGE_BYTES for size in shape)
-        or math.prod(size or 1 for size in shape) > MESSAGE_BYTES
+        or min(shape, default=0) < 0
+        or max(shape, default=0) > MESSAGE_BYTES
+        or math.prod([size or 1 for size in shape]) > MESSAGE_BYTES
     ):
         raise InvalidParameter(
             f"the shape of input {where} must be given in full, at most {MOST_AXES} sizes from 0 and {MESSAGE_BYTES} elements, "

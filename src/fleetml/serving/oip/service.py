@@ -1,10 +1,10 @@
 """GRPCInferenceService."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from fleetml.errors import FleetMLError, InvalidParameter
-from fleetml.serving.backends import Array
+from fleetml.serving.backends import Array, Arrays
 from fleetml.serving.errors import Expired
 from fleetml.serving.inference import Inference
 from fleetml.serving.oip import datatypes, describe
@@ -78,12 +78,8 @@ class OpenInference(GRPCInferenceServiceServicer):
         name = request.model_name
         inputs = parse(request)
         model, outputs = await self._inference.infer(name, request.model_version, _key(request), inputs, until)
-        wanted = [output.name for output in request.outputs] or list(outputs)
-        if unknown := sorted(set(wanted) - set(outputs)):
-            raise InvalidParameter(f"model {name} has the outputs {sorted(outputs)}, got {unknown}; ask for these")
         response = messages.ModelInferResponse(model_name=name, model_version=model.version, id=request.id)
-        for output in wanted:
-            array = outputs[output]
+        for output, array in _wanted(request, outputs):
             response.outputs.add(name=output, datatype=datatypes.NAMES.get(array.dtype, "BYTES"), shape=array.shape)
             response.raw_output_contents.append(datatypes.to_bytes(array))
         return response
@@ -114,6 +110,18 @@ def _values(tensor: Any) -> Array:
     if tensor.datatype == "BYTES":
         values = [bytes(value).decode("utf-8", "replace") for value in tensor.contents.bytes_contents]
     return datatypes.from_values(values, tensor.datatype, tensor.shape, tensor.name)
+
+
+def _wanted(request: messages.ModelInferRequest, outputs: Arrays) -> Iterable[tuple[str, Array]]:
+    """Return the outputs a request asks for; all where it names none. Raises InvalidParameter for unknown ones."""
+    if not request.outputs:
+        return outputs.items()
+    names = [output.name for output in request.outputs]
+    if unknown := sorted(set(names) - set(outputs)):
+        raise InvalidParameter(
+            f"model {request.model_name} has the outputs {sorted(outputs)}, got {unknown}; ask for these"
+        )
+    return [(name, outputs[name]) for name in names]
 
 
 def _key(request: messages.ModelInferRequest) -> str:

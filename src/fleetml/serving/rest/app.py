@@ -12,7 +12,7 @@ from typing import Any
 from fleetml.errors import FleetMLError, InvalidParameter
 from fleetml.serving import errors, forecast, metrics
 from fleetml.serving.admission import Admission
-from fleetml.serving.batch import placed
+from fleetml.serving.batch import Placed
 from fleetml.serving.contract import MESSAGE_BYTES, PROBE
 from fleetml.serving.errors import Expired
 from fleetml.serving.inference import Inference
@@ -145,9 +145,9 @@ class App:
         for name in dict.fromkeys(request.model for request in requests):
             places = [place for place, request in enumerate(requests) if request.model == name]
             questions = []
-            for place in places:
-                with placed(place):
-                    questions.append(_question(requests[place]))
+            with Placed() as at:
+                for at.place in places:
+                    questions.append(_question(requests[at.place]))
             made = await self._inference.ask_many(name, questions, probe, call.expires)
             for place, answered in zip(places, made, strict=True):
                 answers[place] = _forecast(*answered)

@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cache": ("fleetml.cli.cache", "list the cache, explain a hit or a miss, remove entries"),
     "gc": ("fleetml.cli.gc", "remove old runs, results and cache entries that nobody needs"),
     "models": ("fleetml.cli.models", "show what is served, what is on its way, who changed it"),
+    "deploy": ("fleetml.cli.deploy", "serve a deployment here, write what clusters need of it"),
+    "validate": ("fleetml.cli.validate", "check a deployment: its document, its versions, the server that serves it"),
     "promote": ("fleetml.cli.promote", "serve a version of a model alone, at once"),
     "rollback": ("fleetml.cli.rollback", "end a rollout, or serve the previous version again"),
     "split": ("fleetml.cli.split", "have a version answer a fixed share of the VMs"),

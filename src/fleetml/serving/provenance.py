@@ -30,13 +30,14 @@ def of(uri: str, home: Path, name: str, version: str) -> list[tuple[str, str]]:
 
     Raises ConfigurationError for a version that the registry does not know, Unavailable when it does not answer.
     """
-    tags = _tags(uri, name, version)
+    tags = tags_of(uri, name, version)
     run = tags.get("fleetml.run_id", "")
     found = [(what, tags.get(tag, "")) for what, tag in _TAGS.items()]
     return [line for line in [*found, ("run", run), *_of_run(home, run)] if line[1]]
 
 
-def _tags(uri: str, name: str, version: str) -> dict[str, str]:
+def tags_of(uri: str, name: str, version: str) -> dict[str, str]:
+    """Return the tags of a version. Raises ConfigurationError for one that is not known, Unavailable."""
     if uri.startswith("sqlite:"):
         from fleetml.serving.registry import Registry
 

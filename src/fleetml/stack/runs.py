@@ -129,6 +129,6 @@ def running(document: Mapping[str, Any], stack: Stack | None) -> bool:
     """Say whether the stack's Airflow still runs what a run's record tells of. Raises FleetMLError as the client does."""
     if document["engine"] != "airflow" or document["state"] != "running":
         return False
-    if stack is None or "airflow" in stack.dead:
+    if stack is None or "airflow" not in stack.services or "airflow" in stack.dead:
         return False  # nobody goes on with it
     return (document["dag_id"], document["dag_run_id"]) in connect(stack).active()

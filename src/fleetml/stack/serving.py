@@ -6,6 +6,7 @@ import os
 
 from fleetml.errors import ConfigurationError
 from fleetml.runners.subprocess import PASSED
+from fleetml.serving.settings import FILE
 from fleetml.settings import Settings
 from fleetml.stack import ports, processes
 from fleetml.stack.processes import Service
@@ -18,6 +19,7 @@ def start(settings: Settings, port: int) -> Service:
         raise ConfigurationError(f"the stack needs {python}, which is not there; run `make setup`")
     command = [str(python), "-m", "fleetml.serving", "--host", ports.HOST, "--port", str(port)]
     command += ["--dir", str(settings.serving_dir), "--feature-store", str(settings.feature_store)]
+    command += ["--settings", str(settings.serving_dir / FILE)]  # what fleetml deploy asks for
     command += ["--textfiles", str(settings.home / "metrics")]
     own = {name: value for name in PASSED if (value := os.environ.get(name)) is not None}
     log = settings.home / "logs" / "serving.log"

@@ -64,6 +64,32 @@ def up(settings: Settings, tell: Tell = lambda name, news: None) -> Up:
             raise
 
 
+def server(settings: Settings, tell: Tell = lambda name, news: None) -> Service:
+    """Return the running model server of this stack, started without the others if need be.
+
+    Raises Unavailable, with the end of its log, when it does not come up; then it does not run.
+    """
+    with _alone(settings.home, tell):
+        found = state.read(settings.home)
+        before = found.services.get("serving") if found else None
+        if before and before.alive() and processes.wait_until(partial(_answers, _module("serving"), before), 10.0):
+            return before
+        if before:
+            _module("serving").stop(before)
+        started: dict[str, Service] = {}
+        with ports.reserving() as reserve:
+            try:
+                _bring_up("serving", settings, _port("serving", found, reserve, tell), started, tell)
+            except BaseException:
+                with uninterrupted():
+                    for service in started.values():
+                        _module("serving").stop(service)
+                raise
+        others = dict(found.services) if found else {}
+        state.write(Stack(settings.home, {**others, **started}, found.started if found else time.time()))
+        return started["serving"]
+
+
 def down(settings: Settings, tell: Tell = lambda name, news: None) -> list[str]:
     """End every process of this checkout's stack; return the names of the servers that were running.
 

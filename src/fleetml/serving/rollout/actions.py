@@ -89,6 +89,27 @@ def advance(place: Place, name: str, rollout: Rollout, share: float, reason: str
     return told.done()
 
 
+def deploy(place: Place, name: str, version: str, reason: str) -> Done | None:
+    """Serve an installed version alone from now on, also where nothing was served. A rollout ends.
+
+    None where it is served already: then nothing changes, a rollout goes on. Raises InvalidParameter.
+    """
+    before = deployment.read(place.root).get(name)
+    if before and before.version == version:
+        return None
+    _require_installed(place.root, name, version)
+    with _told(place, name, "deploy", reason) as told:
+        deployment.point(place.root, name, version)
+    return told.done()
+
+
+def take_back(place: Place, name: str, version: str, before: Deployed | None, reason: str) -> Done:
+    """Serve again what was served before a deployment that failed."""
+    with _told(place, name, "restore", reason) as told:
+        deployment.restore(place.root, name, version, before)
+    return told.done()
+
+
 def promote(
     place: Place, name: str, version: str, reason: str, evidence: Evidence | None = None, rollout: str = ""
 ) -> Done:

@@ -69,9 +69,18 @@ def _await(root: Path, client: Client, card: Card, seconds: float, alive: Callab
             return
         if refused.get("version") == card.version and refused.get("sha256") == card.sha256:
             raise StepFailed(f"the server refused {card.name} version {card.version}: {refused['error']}")
+        if (now := deployment.read(root).get(card.name)) and not _meant(now, card):
+            raise StepFailed(
+                f"{card.name} version {card.version} must be what is served while it is tested, got version {now.version}: "
+                "another deploy came in between; deploy again if this is the one you want"
+            )
         if time.monotonic() > deadline or not alive():
             raise _silent(root, client, card, said.get("address", ""))
         time.sleep(0.05)
+
+
+def _meant(now: deployment.Deployed, card: Card) -> bool:
+    return card.version in (now.version, now.rollout.version if now.rollout else "")
 
 
 def _silent(root: Path, client: Client, card: Card, watching: str) -> Exception:

@@ -1,6 +1,6 @@
 # Two commands: `make run` and `make test`. Everything lives inside this checkout; `make help` lists the rest.
 
-.PHONY: help run test down setup dev lock images lint types compile proto bench
+.PHONY: help run demo-drift test down setup dev lock images lint types compile proto bench
 .DEFAULT_GOAL := help
 
 # A Python 3.11 to build the environments with; found by itself unless given: make run PYTHON=/path/to/python3.11
@@ -28,7 +28,7 @@ exit 2
 endef
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
 setup: ## build .venv/ml and .venv/orchestrator from their locks
 	@$(call environments)
@@ -39,8 +39,14 @@ dev: ## the same with the tools of the tests
 run: setup ## start the stack, train, serve; DATA=path TARGET=bandwidth|cpu|… ARGS="-p name=value"
 	@$(ML)/fleetml train $(if $(DATA),--data $(call quote,$(DATA))) $(if $(TARGET),--target $(call quote,$(TARGET))) $(ARGS)
 
+demo-drift: setup ## the closed loop shown end to end, in a stack of its own (docs/demo-drift.md); ARGS=--keep leaves that up
+	@$(ML)/python -m benchmarks.demo_drift $(ARGS)
+
 down: ## stop everything this checkout started
-	@if [ -x $(ML)/fleetml ]; then $(ML)/fleetml down; else echo 'nothing to stop: this checkout was never set up'; fi
+	@if [ -x $(ML)/fleetml ]; then $(ML)/fleetml down; \
+	  for kept in "$${FLEETML_HOME:-.fleetml}"/demo-drift/*/stack.json; do \
+	    [ ! -e "$$kept" ] || FLEETML_HOME="$${kept%/stack.json}" $(ML)/fleetml down; \
+	  done; else echo 'nothing to stop: this checkout was never set up'; fi
 
 test: dev lint types ## lint, types, import contracts, golden IR, every test, coverage
 	@$(ML)/fleetml compile --check

@@ -18,6 +18,8 @@ from fleetml.serving.admission import Admission
 from fleetml.serving.deployment import Card
 from fleetml.serving.errors import TooManyRequests, Unauthenticated
 from fleetml.serving.options import Access, Limits
+from fleetml.serving.proto import open_inference_pb2 as oip
+from fleetml.serving.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from fleetml.serving.tokens import Tokens
 from fleetml.stack.processes import wait_until
 from fleetml_client import ai_service_pb2 as messages
@@ -86,6 +88,23 @@ def test_one_client_has_its_rate_and_another_its_own(root: Path, file: Path, ser
     with grpc.insecure_channel(address) as channel:
         assert [by_grpc(channel, GOOD), by_grpc(channel, GOOD)] == ["OK", "RESOURCE_EXHAUSTED"]
         assert [by_http(web, GOOD), by_http(web, OTHER), by_http(web, OTHER)] == [429, 200, 429]
+
+
+def test_each_request_of_a_stream_counts(root: Path, file: Path, serve: Callable[..., str]) -> None:
+    address = serve(root, access=Access(tokens=file), limits=Limits(client_rate=0.001))
+    requests = [oip.ModelInferRequest(model_name="nonsense")] * 2
+    with grpc.insecure_channel(address) as channel:
+        answers = GRPCInferenceServiceStub(channel).ModelStreamInfer(
+            iter(requests), timeout=60, metadata=(("authorization", f"Bearer {GOOD}"),)
+        )
+        assert "must be deployed" in next(answers).error_message
+        with pytest.raises(grpc.RpcError) as refused:
+            next(answers)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    web = http.client.HTTPConnection(deployment.status(root)["http"], timeout=60)
+    web.request("GET", "/metrics", headers={"Authorization": f"Bearer {deployment.token(root)}"})
+    told = web.getresponse().read().decode()
+    assert 'grpc_code="RESOURCE_EXHAUSTED",grpc_method="ModelStreamInfer"' in told
 
 
 def test_a_client_may_ask_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

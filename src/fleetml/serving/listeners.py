@@ -100,7 +100,7 @@ def _credentials(access: Access) -> grpc.ServerCredentials | None:
 
 
 class _Gate(grpc.aio.ServerInterceptor):
-    """Asks `admission` before an rpc; health checks pass."""
+    """Asks `admission` before an rpc, and before each further request of a stream; health checks pass."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -118,24 +118,35 @@ class _Gate(grpc.aio.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(self._stream(handler.stream_stream), *coding)
         raise AssertionError(f"{details.method} takes or gives a stream; let it be checked, too")
 
-    async def _check(self, context: Any) -> None:
+    def _admit(self, context: Any) -> None:
         sent = dict(context.invocation_metadata() or ()).get("authorization", "")
-        try:
-            self._admission.admit(str(sent), context.peer().rpartition(":")[0])
-        except FleetMLError as error:
-            await context.abort(errors.code(error), errors.told(error))
+        self._admission.admit(str(sent), context.peer().rpartition(":")[0])
 
     def _unary(self, rpc: Any) -> Any:
         async def checked(request: Any, context: Any) -> Any:
-            await self._check(context)
+            try:
+                self._admit(context)
+            except FleetMLError as error:
+                await context.abort(errors.code(error), errors.told(error))
             return await rpc(request, context)
 
         return checked
 
     def _stream(self, rpc: Any) -> Any:
         async def checked(requests: Any, context: Any) -> Any:
-            await self._check(context)
-            async for answer in rpc(requests, context):
-                yield answer
+            try:
+                self._admit(context)  # for its first request: who may not ask is not to hold a stream either
+                async for answer in rpc(admitted(requests, context), context):
+                    yield answer
+            except FleetMLError as error:
+                await context.abort(errors.code(error), errors.told(error))
+
+        async def admitted(requests: Any, context: Any) -> Any:
+            first = True
+            async for request in requests:
+                if not first:
+                    self._admit(context)
+                first = False
+                yield request
 
         return checked

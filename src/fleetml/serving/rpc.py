@@ -3,7 +3,7 @@
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 _Rpc = Callable[[Any, _Request, Any], Awaitable[_Answer]]
+_Stream = Callable[[Any, Any, Any], AsyncIterator[_Answer]]
 
 
 def answered(rpc: _Rpc[_Request, _Answer]) -> _Rpc[_Request, _Answer]:
@@ -36,6 +37,32 @@ def answered(rpc: _Rpc[_Request, _Answer]) -> _Rpc[_Request, _Answer]:
             metrics.handled("unary", self.SERVICE, name, code.name).inc()
         await context.abort(code, said)
         raise AssertionError("unreachable: abort raises")
+
+    return call
+
+
+def streamed(rpc: _Stream[_Answer]) -> _Stream[_Answer]:
+    """The same of an rpc that answers a stream of requests: it is counted once, when it ends."""
+    name = rpc.__name__
+
+    @functools.wraps(rpc)
+    async def call(self: Any, requests: Any, context: Any) -> AsyncIterator[_Answer]:
+        code, said = grpc.StatusCode.OK, ""
+        try:
+            async for answer in rpc(self, requests, context):
+                yield answer
+        except grpc.aio.AbortError:  # an interceptor refused a request
+            code = context.code()
+            raise
+        except FleetMLError as error:
+            code, said = errors.code(error), errors.told(error)
+        except Exception:
+            log.exception("%s failed", name)
+            code, said = grpc.StatusCode.INTERNAL, "the server failed; its log says why"
+        finally:
+            metrics.handled("bidi_stream", self.SERVICE, name, code.name).inc()
+        if code is not grpc.StatusCode.OK:
+            await context.abort(code, said)
 
     return call
 

@@ -10,7 +10,7 @@ from fleetml.serving.inference import Inference
 from fleetml.serving.oip import datatypes, describe
 from fleetml.serving.proto import open_inference_pb2 as messages
 from fleetml.serving.proto.open_inference_pb2_grpc import GRPCInferenceServiceServicer
-from fleetml.serving.rpc import answered, expires
+from fleetml.serving.rpc import answered, expires, streamed
 
 SERVICE = messages.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 _CONTENTS = {
@@ -60,6 +60,7 @@ class OpenInference(GRPCInferenceServiceServicer):
     async def ModelInfer(self, request: messages.ModelInferRequest, context: Any) -> messages.ModelInferResponse:
         return await self._infer(request, expires(context))
 
+    @streamed
     async def ModelStreamInfer(
         self, requests: AsyncIterator[messages.ModelInferRequest], context: Any
     ) -> AsyncIterator[messages.ModelStreamInferResponse]:

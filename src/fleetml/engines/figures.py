@@ -36,15 +36,18 @@ def run_began(run: Run) -> None:
             totals.observe("fleetml_run_delay_seconds", _of(document), max(0.0, document["started"] - due))
 
 
-def run_ended(run: Run) -> None:
-    """Tell how a run ended, and what its attempts since the last telling took."""
+def run_ended(run: Run, attempts: Mapping[str, list[Attempt]]) -> None:
+    """Tell how a run ended, and what its attempts since the last telling took; `attempts` by step."""
     with _hindering_nothing(run), changing(_home(run) / METRICS) as totals:
-        _ended(totals, run, run.read()["state"])
+        document = run.read()
+        _ended(totals, run, document, attempts, document["state"])
         _forget_dead(totals, _home(run), run.run_id)
 
 
-def _ended(totals: Totals, run: Run, state: str) -> None:
-    document, now = run.read(), time.time()
+def _ended(
+    totals: Totals, run: Run, document: Mapping[str, Any], known: Mapping[str, list[Attempt]], state: str
+) -> None:
+    now = time.time()
     about = totals.running.pop(run.run_id, None) or _of(document)
     ended = document.get("finished") or now
     totals.count("fleetml_runs_total", {**about, "state": state})
@@ -52,7 +55,6 @@ def _ended(totals: Totals, run: Run, state: str) -> None:
     if state != "died":
         totals.observe("fleetml_run_duration_seconds", about, max(0.0, ended - _begun(document)))
     told = document.get("told") or 0.0
-    known = {step: run.attempts(step) for step in document["steps"]}
     fresh = [a for attempts in known.values() for a in attempts if a.finished > told and a.state != "running"]
     for attempt in fresh:
         _attempt(totals, {**about, "step": _name(attempt.step)}, attempt)
@@ -97,7 +99,8 @@ def _forget_dead(totals: Totals, home: Path, but: str) -> None:
             del totals.running[run_id]
             continue
         if state == "died":
-            _ended(totals, run, state)
+            document = run.read()
+            _ended(totals, run, document, {step: run.attempts(step) for step in document["steps"]}, state)
         elif state != "running":
             del totals.running[run_id]
 

@@ -21,7 +21,7 @@ def begin(records: Run, document: Mapping[str, Any], pipeline: Path | None = Non
 
 def end(records: Run, state: str) -> None:
     """Write how a run ended (`Run.finish`) and tell it. Raises OSError, ConfigurationError."""
-    records.finish(state)
-    figures.run_ended(records)
+    attempts = records.finish(state)
+    figures.run_ended(records, attempts)
     tracing.run_ended(records)
     lineage.run_ended(records)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fleetml import atomic
+from fleetml import atomic, lockfile
 
 # name -> (help, upper bounds of its buckets in seconds)
 HISTOGRAMS: dict[str, tuple[str, tuple[float, ...]]] = {
@@ -102,7 +102,7 @@ def changing(folder: Path) -> Iterator[Totals]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / "runs.json"
-    with (folder / ".runs.lock").open("w") as lock:
+    with lockfile.opened(folder / ".runs.lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             totals = Totals(json.loads(place.read_text(encoding="utf-8")))

@@ -94,12 +94,12 @@ class Run:
     def _removed(self) -> ConfigurationError:
         return ConfigurationError(f"run {self.run_id} was removed meanwhile (fleetml gc); start a new one")
 
-    def finish(self, state: str) -> None:
-        """Write the final state and the sums of all attempts' cost (`engines.record.end`)."""
-        costs = [
-            attempt.cost for step in self.read().get("steps", []) for attempt in self.attempts(step) if attempt.cost
-        ]
+    def finish(self, state: str) -> dict[str, list[Attempt]]:
+        """Write the final state and the sums of all attempts' cost (`engines.record.end`); return the attempts by step."""
+        known = {step: self.attempts(step) for step in self.read().get("steps", [])}
+        costs = [attempt.cost for attempts in known.values() for attempt in attempts if attempt.cost]
         self.update(state=state, finished=time.time(), cost=total(costs))
+        return known
 
     def update(self, **entries: Any) -> None:
         """Replace entries of run.json; only the engine that started the run does so, which may be several processes."""

@@ -28,8 +28,13 @@ _READ = ("FLEETML_", "AWS_", "OPENLINEAGE", "OTEL_")
 
 # No triggerer: no task of ours defers, and it takes 12 s to end. The scheduler's log server would listen on every
 # interface; on one machine the API server reads the files.
-COMMANDS = (("scheduler", "--skip-serve-logs"), ("dag-processor",))
-_PLUGINS = Path(__file__).with_name("airflow_plugins")  # the API server's
+# Each has its folder of plugins, which it imports when it starts.
+_HERE = Path(__file__).parent
+COMMANDS = (
+    (("api-server",), _HERE / "airflow_plugins"),
+    (("scheduler", "--skip-serve-logs"), _HERE / "airflow_scheduler"),
+    (("dag-processor",), _HERE / "airflow_scheduler"),
+)
 
 
 def start(settings: Settings, port: int) -> Service:
@@ -55,8 +60,9 @@ def start(settings: Settings, port: int) -> Service:
         migration = spawn("sh", "-c", '"$@" && touch "$0"', str(done), *airflow, "db", "migrate")
         if not processes.wait_until(lambda: not migration.alive(), _MIGRATION) or not done.exists():
             raise Unavailable(f"Airflow's database in {home} could not be migrated; its reason stands in {log}")
-    server = spawn(*airflow, "api-server", AIRFLOW__CORE__PLUGINS_FOLDER=str(_PLUGINS))
-    started = (server, *(spawn(*airflow, *command) for command in COMMANDS))
+    started = tuple(
+        spawn(*airflow, *command, AIRFLOW__CORE__PLUGINS_FOLDER=str(plugins)) for command, plugins in COMMANDS
+    )
     details = {"login": USER, "password_file": str(home / _PASSWORDS), "home": str(home)}
     return Service("airflow", f"http://{ports.HOST}:{port}", started, str(log), details)
 
@@ -88,7 +94,7 @@ def environment(settings: Settings, image: Image, home: Path, port: int) -> dict
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",  # of all settings the one that decides latency
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "2",  # how soon a task learns that it was cleared or marked failed
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",  # a run whose machine died ends, and the next can start
-        "DAG_PROCESSOR__REFRESH_INTERVAL": "60",  # see `fleetml.engines.airflow.loader.BrokenPipeline`
+        "DAG_PROCESSOR__REFRESH_INTERVAL": "60",  # DAG files of a team's own that are new
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
         "USAGE_DATA_COLLECTION__ENABLED": "False",
     }

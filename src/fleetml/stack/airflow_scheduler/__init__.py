@@ -1,0 +1,1 @@
+"""Plugins of the embedded Airflow's scheduler, a folder that it alone is told of."""

@@ -9,8 +9,9 @@ from components.drift.folder import existing
 from fleetml import atomic
 from fleetml.component import Artifact
 from fleetml.serving import deployment
+from fleetml.serving.deployment import VERDICTS
 
-VERDICTS, TEXTFILE = "monitor", f"{deployment.METRICS}/monitor.prom"
+TEXTFILE = f"{deployment.METRICS}/monitor.prom"
 
 
 def publish(

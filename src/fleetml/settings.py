@@ -108,6 +108,7 @@ class Settings:
     `runner` is a name of `fleetml.runners.choice`; `mounts` are folders that containers see beside their artifacts.
     Pods are in `kubernetes_namespace`; `kubernetes_claim` is its volume claim that is mounted here as `home` ("": every
     node has that folder).
+    `alert_webhook` is the URL, a secret, that the stack tells of alerts ("": nobody).
     """
 
     project: Path
@@ -125,6 +126,7 @@ class Settings:
     kubernetes_namespace: str = "default"
     kubernetes_claim: str = ""
     store: str = ""
+    alert_webhook: str = field(default="", repr=False)
 
     @classmethod
     def from_environment(
@@ -146,6 +148,7 @@ class Settings:
             or stack.get("registry")
             or f"sqlite:///{home}/registry/mlflow.db",
             store=_open(environ, "FLEETML_STORE").rstrip("/"),
+            alert_webhook=environ.get("FLEETML_ALERT_WEBHOOK", ""),
             serving_dir=Path(environ.get("FLEETML_SERVING_DIR") or home / "serving").expanduser().absolute(),
             serving_address=environ.get("FLEETML_SERVING_ADDRESS") or stack.get("serving") or "",
             feature_store=Path(environ.get("FLEETML_FEATURE_STORE") or home / "feature_store").expanduser().absolute(),

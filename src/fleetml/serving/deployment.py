@@ -35,6 +35,7 @@ CARD = "model.json"
 REFERENCE = "reference.parquet"
 PREDICTIONS = "predictions"
 METRICS = "metrics"
+VERDICTS = "monitor"
 MODES = ("canary", "ab", "shadow")
 _FORMAT = "fleetml/deployment/2"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

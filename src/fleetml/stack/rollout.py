@@ -8,19 +8,23 @@ import urllib.request
 
 from fleetml.errors import ConfigurationError
 from fleetml.runners.subprocess import PASSED
+from fleetml.serving import webhook
 from fleetml.settings import Settings
 from fleetml.stack import ports, processes
 from fleetml.stack.processes import Service
 
 
 def start(settings: Settings, port: int) -> Service:
-    """Spawn it; it goes on with the rollouts that it finds under way. Raises ConfigurationError without its venv."""
+    """Spawn it; it goes on with the rollouts that it finds under way. Raises ConfigurationError without its venv, or for a webhook that is none."""
     python = settings.project / ".venv" / "ml" / "bin" / "python"
     if not python.exists():
         raise ConfigurationError(f"the stack needs {python}, which is not there; run `make setup`")
     command = [str(python), "-m", "fleetml.serving.rollout", "--dir", str(settings.serving_dir)]
     command += ["--registry", settings.registry, "--host", ports.HOST, "--port", str(port)]
     own = {name: value for name in PASSED if (value := os.environ.get(name)) is not None}
+    if settings.alert_webhook:
+        webhook.require(settings.alert_webhook)
+        own["FLEETML_ALERT_WEBHOOK"] = settings.alert_webhook  # no argument: those are there for all to see
     log = settings.home / "logs" / "rollout.log"
     process = processes.spawn(command, home=settings.home, log=log, env=own, cwd=settings.project)
     return Service(

@@ -1,7 +1,11 @@
-"""Run the controller: ``python -m fleetml.serving.rollout --dir DIR --registry URI [--seconds 15] [--port 9109]``."""
+"""Run the controller: ``python -m fleetml.serving.rollout --dir DIR --registry URI [--seconds 15] [--port 9109]``.
+
+Where the environment holds FLEETML_ALERT_WEBHOOK, it tells that URL of what the monitor found, too.
+"""
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -11,7 +15,7 @@ from pathlib import Path
 from prometheus_client import start_http_server
 
 from fleetml.errors import FleetMLError, Unavailable
-from fleetml.serving import circuits
+from fleetml.serving import alerts, circuits, webhook
 from fleetml.serving.registry_http import breaker
 from fleetml.serving.rollout import controller
 from fleetml.serving.rollout.actions import Place
@@ -41,6 +45,13 @@ def main(argv: list[str] | None = None) -> int:
         except OSError as error:
             log.error("the metrics need %s:%d, which is taken (%s); choose another --port", host, port, error)
             return Unavailable.exit_code
+    if url := os.environ.get("FLEETML_ALERT_WEBHOOK", ""):
+        try:
+            webhook.require(url)
+        except FleetMLError as error:
+            log.error("%s", error)
+            return error.exit_code
+        threading.Thread(target=alerts.follow, args=(place.root, url, end.wait), daemon=True, name="alerts").start()
     while not end.is_set():
         try:
             controller.look(place, policy)

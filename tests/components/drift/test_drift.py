@@ -1,5 +1,6 @@
 """The monitor, from the server's prediction log to the verdict, with real Evidently."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +96,16 @@ def test_a_log_from_before_it_told_failures_hinders_nothing(monitor: Monitor, wi
 def test_before_anything_is_deployed_nothing_drifts(monitor: Monitor) -> None:
     deployment.restore(monitor.root, "bandwidth", "3", None)
     assert monitor.drift()["drifted"] is False
+
+
+def test_a_placement_policy_has_nothing_to_be_compared_with(monitor: Monitor, windows: Callable[..., Windows]) -> None:
+    monitor.log(windows(300, seed=9, factor=3.0))
+    place = monitor.root / "models/bandwidth/3" / deployment.CARD
+    place.write_text(json.dumps({**json.loads(place.read_text()), "metadata": {"kind": "placement"}}))
+    (monitor.root / "models/bandwidth/3/reference.parquet").unlink()
+    current, reference = monitor.collect()
+    assert (len(current), len(reference)) == (0, 0)
+    assert "not from a stream" in monitor.made["metrics"].metadata["note"]
 
 
 def test_what_collect_cannot_do_is_said(monitor: Monitor) -> None:

@@ -6,7 +6,8 @@ the client is used after all.
 
 from collections.abc import Mapping
 
-from fleetml.errors import ConfigurationError
+from fleetml.errors import ConfigurationError, Unavailable
+from fleetml.redaction import without_passwords
 from fleetml.serving.deployment import Deployed
 from fleetml.serving.registry_http import call
 
@@ -31,7 +32,12 @@ def read(uri: str, name: str) -> dict[str, str]:
         found = call(uri, "GET", "/registered-models/get", {"name": name})
     except ConfigurationError:
         return {}
-    return {entry["alias"]: str(entry["version"]) for entry in found["registered_model"].get("aliases", [])}
+    try:
+        return {entry["alias"]: str(entry["version"]) for entry in found["registered_model"].get("aliases", [])}
+    except (LookupError, TypeError, AttributeError) as error:
+        raise Unavailable(
+            f"an MLflow server must answer at {without_passwords(uri)}, what does says {str(found)[:100]}; check the address"
+        ) from error
 
 
 def assign(uri: str, name: str, wanted: Mapping[str, str]) -> dict[str, str]:

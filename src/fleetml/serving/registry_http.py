@@ -45,6 +45,8 @@ def _call(uri: str, method: str, path: str, values: Mapping[str, str]) -> dict[s
     try:
         with _opener(uri).open(request, timeout=SECONDS) as answer:
             found = json.load(answer)
+            if not isinstance(found, dict):
+                raise ValueError(f"it answers {str(found)[:100]}")
     except urllib.error.HTTPError as error:
         reason = error.read(2000).decode(errors="replace")
         if error.code in (400, 404) and "error_code" in reason:
@@ -56,7 +58,7 @@ def _call(uri: str, method: str, path: str, values: Mapping[str, str]) -> dict[s
         ) from error
     except (OSError, ValueError) as error:
         raise Unavailable(f"the registry must answer at {shown}, and does not ({error}); start it") from error
-    return dict(found)
+    return found
 
 
 def _headers() -> dict[str, str]:
@@ -72,4 +74,11 @@ def _headers() -> dict[str, str]:
 
 def _opener(uri: str) -> urllib.request.OpenerDirector:
     loopback = urllib.parse.urlsplit(uri).hostname in ("127.0.0.1", "localhost", "::1")
-    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if loopback else []))
+    return urllib.request.build_opener(_Straight, *([urllib.request.ProxyHandler({})] if loopback else []))
+
+
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """A redirect would make a question of a change, and take the credentials elsewhere: it is told as an answer instead."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None

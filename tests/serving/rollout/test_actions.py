@@ -183,17 +183,36 @@ def test_a_version_that_the_registry_does_not_know_is_told(root: Path, registry:
     assert "must know bandwidth champion 3" in done.registry
 
 
-def test_a_server_that_is_no_registry_is_told(serve_http: Callable[[type], str]) -> None:
+@pytest.mark.parametrize("said", [b"<html>hello", b"[1]", b"{}", b'{"registered_model": []}'])
+def test_a_server_that_is_no_registry_is_told(serve_http: Callable[[type], str], said: bytes) -> None:
     class Foreign(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(b"<html>hello")
+            self.wfile.write(said)
 
         def log_message(self, *_: Any) -> None: ...
 
     with pytest.raises(Unavailable, match="must answer at"):
         aliases.read(serve_http(Foreign), "bandwidth")
+
+
+def test_credentials_follow_no_redirect(serve_http: Callable[[type], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "not for others")
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with pytest.raises(Unavailable, match="302"):
+        aliases.read(serve_http(Elsewhere), "bandwidth")
+    assert len(asked) == 1
 
 
 def test_the_trail_outlives_a_writer_that_was_killed(root: Path) -> None:

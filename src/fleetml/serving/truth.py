@@ -35,6 +35,8 @@ LOG = pl.Schema(
 """The columns of the prediction log that every model has."""
 _SKEW = timedelta(minutes=5)
 """By how much the clock of the file system may lag behind that of the server."""
+_AHEAD = timedelta(days=1)
+"""By how much a question may be ahead of the moment when it was asked."""
 
 
 def write(root: Path, model: str, table: pl.DataFrame) -> int:
@@ -59,9 +61,11 @@ def read(root: Path, model: str, since: datetime, until: datetime | None = None)
 def logged(root: Path, model: str, since: datetime, until: datetime | None = None) -> pl.DataFrame:
     """Return the prediction log (`LOG`) of what was asked from `since` to before `until`; a column that a file lacks is null.
 
-    A file that was written for the last time before `since` is not opened: it holds nothing of that time.
+    A file that was written for the last time before `since` is not opened: it holds nothing of that time. A question about a
+    time still to come (a client's wrong clock) is left out: it has no truth, and must not be what "latest" means to others.
     """
-    return _scan(root / PREDICTIONS / f"model={model}", LOG, "time", since, until, since - _SKEW)
+    log = _scan(root / PREDICTIONS / f"model={model}", LOG, "time", since, until, since - _SKEW)
+    return log.filter((pl.col("origin") <= pl.col("time") + _AHEAD).fill_null(True))
 
 
 def errors(log: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:

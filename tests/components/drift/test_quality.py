@@ -65,6 +65,16 @@ def test_only_the_served_version_of_the_last_days_is_judged(monitor: Monitor, wi
     assert monitor.quality() == -1.0
 
 
+def test_one_question_about_a_far_future_hides_nothing(monitor: Monitor, windows: Callable[..., Windows]) -> None:
+    monitor.log(one_of_each(windows))
+    observe(monitor)
+    monitor.log(one_of_each(windows)[:1])
+    late = max(monitor.root.rglob("predictions/**/*.parquet"), key=lambda file: file.name)
+    future = pl.datetime(9999, 12, 31, time_unit="us", time_zone="UTC")
+    pl.read_parquet(late).with_columns(origin=future).write_parquet(late)
+    assert monitor.quality() == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("wrong", [{"serving_dir": ""}, {"days": 0}, {"min_forecasts": 0}])
 def test_parameters_out_of_range_are_refused(monitor: Monitor, wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidParameter, match="mend them"):

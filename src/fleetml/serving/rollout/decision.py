@@ -32,7 +32,7 @@ class Policy:
     `alpha` is the chance at most to promote a version that is no better, and to call one worse that is not. A step of the canary
     lasts until `least_rows` judged questions fell to the second version, had it its share, over `least_minutes` of origins.
     A canary or shadow that shows nothing in `patience_hours` is rolled back. Failures above the served version's rate by
-    `failure_margin`, or a p99 above `latency_factor` times its and `latency_floor_ms`, roll back once there are `least_answers`;
+    `failure_margin`, or a p99 surely above `latency_factor` times its and `latency_floor_ms`, roll back once there are `least_answers`;
     so does `error_factor` times its error over all VMs once there are `least_rows`: few VMs prove nothing, and yet no more of
     them are to suffer it.
     """
@@ -51,11 +51,15 @@ class Policy:
 
 @dataclass(frozen=True)
 class Side:
-    """One version under traffic: `answers` it gave or should have given, `failures` among them, p99 in ms (NaN: unknown)."""
+    """One version under traffic: `answers` it gave or should have given, `failures` among them, p99 in ms (NaN: unknown).
+
+    `surely_ms`: the p99 is at least that, but for one chance in a thousand; of few answers the longest say little.
+    """
 
     answers: int = 0
     failures: int = 0
     p99_ms: float = float("nan")
+    surely_ms: float = float("nan")
 
     @property
     def failure_rate(self) -> float:
@@ -189,8 +193,8 @@ def _harm(evidence: Evidence, progress: Progress, policy: Policy) -> str:
         if second.failure_rate > served.failure_rate + policy.failure_margin:
             return f"{second.failures} of {second.answers} questions failed ({served.failure_rate:.1%} with the served version)"
         limit = max(policy.latency_floor_ms, policy.latency_factor * served.p99_ms)
-        if second.p99_ms > limit:
-            return f"p99 of {second.p99_ms:.1f} ms is above {limit:.1f} ms (served version: {served.p99_ms:.1f} ms)"
+        if second.surely_ms > limit:
+            return f"p99 of at least {second.surely_ms:.1f} ms is above {limit:.1f} ms (served version: {served.p99_ms:.1f} ms)"
     if progress.worse.p <= policy.alpha:
         return f"shown to be worse ({_told(evidence, progress)})"
     first, other = total_errors(evidence)

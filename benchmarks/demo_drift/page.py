@@ -1,14 +1,17 @@
 """The timeline as a picture and a page."""
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from benchmarks.demo_drift.loop import Loop
-from benchmarks.demo_drift.timeline import Mark
 
+BEFORE = ("stack up", "champion trained")
+LEVELS = (0.99, 0.75, 0.51)  # where labels begin, so that neighbours do not overlap
+LEAST = 10  # answers that make a point
 EVERY = 24  # s of each point: a day of the fleet's time, so that night and day are in each
 
 
@@ -37,49 +40,44 @@ def write(folder: Path, loop: Loop) -> Path:
 def _draw(path: Path, loop: Loop) -> None:
     from matplotlib.figure import Figure
 
-    judged = loop.errors()
     zero = loop.line.zero
-    seconds = (pl.col("time").dt.epoch("us") / 1e6 - zero) // EVERY * EVERY / 60
-    by = judged.with_columns(seconds.alias("minute"))
-    figure = Figure(figsize=(14, 8), layout="constrained")
-    above, below = figure.subplots(2, sharex=True, height_ratios=(2, 1))
-    known = (
-        by.filter(pl.col("actual") > 0)
-        .group_by("minute", "model_version")
-        .agg(pl.col("error").sum(), pl.col("actual").sum(), pl.len())
-    )
-    for version in known["model_version"].unique().sort():
-        own = known.filter(pl.col("model_version") == version).sort("minute")
-        above.plot(own["minute"], own["error"] / own["actual"], marker=".", label=f"version {version}")
-    above.set_ylabel("WAPE of what callers were answered")
-    above.set_ylim(bottom=0)
-    above.legend(loc="upper left")
-    counts = (
-        by.group_by("minute", "model_version")
-        .agg(pl.len())
-        .pivot("model_version", index="minute", values="len")
-        .fill_null(0)
-        .sort("minute")
-    )
-    names = sorted(set(counts.columns) - {"minute"})
-    below.stackplot(counts["minute"], *(counts[name] / EVERY for name in names), labels=[f"version {n}" for n in names])
-    below.set_ylabel("answers a second")
+    minute = ((pl.col("time").dt.epoch("us") / 1e6 - zero) // EVERY + 0.5) * EVERY / 60
+    answers = loop.errors().with_columns(minute.alias("minute"))
+    figure = Figure(figsize=(15, 8.5), layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    _errors(above, answers)
+    _shares(below, answers)
     below.set_xlabel("minutes after the shift")
-    for number, mark in enumerate(
-        each for each in loop.line.marks if each.name not in ("stack up", "champion trained")
-    ):
-        _label(above, below, mark, (mark.at - zero) / 60, number)
+    for number, mark in enumerate(each for each in loop.line.marks if each.name not in BEFORE):
+        _label((above, below), mark.name, (mark.at - zero) / 60, LEVELS[number % len(LEVELS)])
     figure.savefig(path, dpi=110)
 
 
-def _label(above: Any, below: Any, mark: Mark, minute: float, number: int) -> None:
-    for axes in (above, below):
-        axes.axvline(minute, color="0.6", linewidth=0.8, linestyle=":")
-    above.annotate(
-        mark.name,
-        (minute, 0.98 - 0.035 * (number % 6)),
-        xycoords=("data", "axes fraction"),
-        fontsize=8,
-        rotation=0,
-        va="top",
-    )
+def _errors(axes: Any, answers: pl.DataFrame) -> None:
+    judged = answers.filter(pl.col("actual") > 0).group_by("minute", "model_version")
+    sums = judged.agg(pl.col("error").sum(), pl.col("actual").sum(), pl.len()).filter(pl.col("len") >= LEAST)
+    for version in _versions(sums):
+        own = sums.filter(pl.col("model_version") == version).sort("minute")
+        axes.plot(own["minute"], own["error"] / own["actual"], marker=".", label=f"version {version}")
+    axes.set_ylabel(f"WAPE of what callers were answered, {EVERY} s each")
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="lower left")
+
+
+def _shares(axes: Any, answers: pl.DataFrame) -> None:
+    counts = answers.group_by("minute", "model_version").agg(pl.len())
+    wide = counts.pivot("model_version", index="minute", values="len").fill_null(0).sort("minute")
+    versions = _versions(counts)
+    axes.stackplot(wide["minute"], *(wide[version] / EVERY for version in versions))
+    axes.set_ylabel("answers a second")
+
+
+def _versions(table: pl.DataFrame) -> list[str]:
+    return sorted(table["model_version"].unique(), key=lambda version: (len(version), version))
+
+
+def _label(axes: Sequence[Any], name: str, minute: float, level: float) -> None:
+    for each in axes:
+        each.axvline(minute, color="0.5", linewidth=0.8, linestyle=":")
+    place = {"transform": axes[0].get_xaxis_transform(), "rotation": 90, "ha": "right", "va": "top", "fontsize": 8}
+    axes[0].text(minute, level, name, color="0.2", **place)

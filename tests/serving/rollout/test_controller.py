@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fleetml.serving import audit, deployment
-from fleetml.serving.rollout import actions, controller, progress
+from fleetml.serving.rollout import actions, controller, evidence, progress
 from fleetml.serving.rollout.__main__ import main
 from fleetml.serving.rollout.actions import Place
 from fleetml.serving.rollout.decision import Policy
@@ -79,6 +79,16 @@ def test_shadow_and_a_b_are_measured_but_left_to_a_person(place: Place, traffic:
     assert state is not None
     assert state.found["p"]["better"] <= 0.05
     assert "a person decides" in state.found["reason"]
+
+
+def test_a_question_that_both_answered_counts_once_for_the_step(place: Place, traffic: Any) -> None:
+    actions.begin(place, "bandwidth", "3", "canary", 0.5, "retrained")
+    traffic.flow(4, served=10, second=10)
+    now = served(place.root)
+    assert now.rollout is not None
+    began = progress.began(now.rollout)
+    seen = evidence.gather(place.root, "bandwidth", now, now.rollout, began, began)
+    assert seen.step_rows == 4 * len(traffic.vms)
 
 
 def test_before_any_traffic_it_waits(place: Place) -> None:

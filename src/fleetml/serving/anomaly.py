@@ -15,6 +15,7 @@ from fleetml.learn import scorer
 from fleetml.learn.anomaly.samples import METRICS
 from fleetml.learn.graph import InvalidGraph
 from fleetml.serving.backends import Arrays, Session
+from fleetml.serving.kinds import Told
 from fleetml.serving.model import Model
 
 TYPES = {"cpu": "cpu", "memory": "memory", "disk_io": "disk", "network_io": "network", "latency": "latency"}
@@ -54,6 +55,9 @@ class Anomaly:
 
     def features(self, about: scorer.Description, inputs: Sequence[Arrays]) -> npt.NDArray[np.float64]:
         return np.concatenate([each["metrics"] for each in inputs]).astype(np.float64)
+
+    def told(self, about: scorer.Description, outputs: Arrays) -> Told | None:
+        return Told(outputs["score"][0], 0) if len(outputs["score"]) == 1 else None
 
 
 KIND = Anomaly()

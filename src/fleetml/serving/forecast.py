@@ -14,6 +14,7 @@ from fleetml.learn.graph import InvalidGraph, decode
 from fleetml.learn.windows import Floats, Meta
 from fleetml.serving import features
 from fleetml.serving.backends import Arrays, Session
+from fleetml.serving.kinds import Told
 from fleetml.serving.model import Model
 
 
@@ -39,6 +40,10 @@ class Forecaster:
     def features(self, about: Meta, inputs: Sequence[Arrays]) -> npt.NDArray[np.float64]:
         history, covariates = (np.concatenate([row[name] for row in inputs]) for name in ("history", "covariates"))
         return features.values(history, covariates)
+
+    def told(self, about: Meta, outputs: Arrays) -> Told | None:
+        made = outputs["forecast"]
+        return Told(made[0], about.step_seconds) if len(made) == 1 and np.isfinite(made).all() else None
 
 
 KIND = Forecaster()

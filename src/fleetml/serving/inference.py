@@ -132,28 +132,36 @@ class Inference:
         return answers
 
     async def infer(
-        self, name: str, version: str, key: str, inputs: Arrays, expires: float = float("inf")
+        self, name: str, version: str, key: str, inputs: Arrays, expires: float = float("inf"), vm: str = ""
     ) -> tuple[Model, Arrays]:
-        """Run raw tensors through a model of any kind: through `version`, or "" as rollouts route `key`; not logged.
+        """Run raw tensors through a model of any kind: through `version`, or "" as rollouts route `key`.
 
+        Logged where they are about one `vm`, name no version, and the model's kind knows what they mean (`Kind.told`).
         Raises UnknownModel, InvalidParameter for arrays that do not fit, Overloaded, Expired.
         """
         began = perf_counter()
         served = self.models.get(name)
+        asked: Asked | None = None
+        if vm or (served.rollout and key):
+            now = datetime.now(UTC)
+            logged = bool(vm) and not version and self._sampled()
+            asked = Asked(now, began, key, now, _rollout(served), expires, logged)
 
         async def answer(model: Model, role: str) -> Arrays:
+            start = perf_counter() if role == SHADOW else began
             tensors.check(model, inputs)
             made = await self._run(model, inputs, expires)
-            metrics.latency(name, model.version, role).observe(perf_counter() - began)
+            if asked and asked.logged and (said := model.kind.told(model.about, made)):
+                self._note(model, asked, role, start, inputs, said)
+            else:
+                metrics.latency(name, model.version, role).observe(perf_counter() - start)
             return made
 
         if version:
             model = self.models.version(name, version)
             return model, await answer(model, CHAMPION if model is served.champion else CHALLENGER)
-        if served.rollout is None or not key:
+        if served.rollout is None or asked is None:
             return served.champion, await answer(served.champion, CHAMPION)
-        now = datetime.now(UTC)
-        asked = Asked(now, began, key, now, served.rollout.id, expires, False)
         return await self._route(served, asked, answer, probe=False)
 
     async def drain(self) -> None:

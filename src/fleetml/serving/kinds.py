@@ -6,6 +6,7 @@ batches: `Question.inputs` and `Question.answer` are all that `fleetml.serving.i
 
 import importlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -51,6 +52,18 @@ class Kind(Protocol):
     def features(self, about: Any, inputs: Sequence[Arrays]) -> npt.NDArray[np.float64]:
         """Return the values of `columns` for N questions' inputs, [N, columns]; called by the log's thread."""
         ...
+
+    def told(self, about: Any, outputs: Arrays) -> "Answer | None":
+        """Return what the prediction log is told of a graph's raw outputs; None: they are not one question's, or mean nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An `Answer` as the prediction log needs it."""
+
+    predictions: npt.NDArray[Any]
+    step_seconds: int
 
 
 class Answer(Protocol):

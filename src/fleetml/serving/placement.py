@@ -51,6 +51,9 @@ class Placement:
         first = (each["candidates"] for each in inputs)
         return np.array([[len(given), *given[0, : len(rows.POD)]] for given in first], dtype=np.float64)
 
+    def told(self, about: scorer.Description, outputs: Arrays) -> None:
+        """Rows alone do not say which workload they are candidates for."""
+
 
 KIND = Placement()
 

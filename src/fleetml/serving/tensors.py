@@ -25,6 +25,9 @@ class Tensors:
     def features(self, about: None, inputs: Sequence[Arrays]) -> npt.NDArray[np.float64]:
         return np.empty((len(inputs), 0))
 
+    def told(self, about: None, outputs: Arrays) -> None:
+        """Nobody knows what they mean."""
+
 
 KIND = Tensors()
 

@@ -10,7 +10,7 @@ from fleetml.serving.inference import Inference
 from fleetml.serving.oip import datatypes, describe
 from fleetml.serving.proto import open_inference_pb2 as messages
 from fleetml.serving.proto.open_inference_pb2_grpc import GRPCInferenceServiceServicer
-from fleetml.serving.rpc import answered, expires, streamed
+from fleetml.serving.rpc import answered, expires, probe, streamed
 
 SERVICE = messages.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 _CONTENTS = {
@@ -58,7 +58,7 @@ class OpenInference(GRPCInferenceServiceServicer):
 
     @answered
     async def ModelInfer(self, request: messages.ModelInferRequest, context: Any) -> messages.ModelInferResponse:
-        return await self._infer(request, expires(context))
+        return await self._infer(request, context)
 
     @streamed
     async def ModelStreamInfer(
@@ -66,7 +66,7 @@ class OpenInference(GRPCInferenceServiceServicer):
     ) -> AsyncIterator[messages.ModelStreamInferResponse]:
         async for request in requests:
             try:
-                answer = await self._infer(request, expires(context))
+                answer = await self._infer(request, context)
             except Expired:
                 raise
             except FleetMLError as error:  # a mistake in one request does not end the stream
@@ -75,10 +75,11 @@ class OpenInference(GRPCInferenceServiceServicer):
             else:
                 yield messages.ModelStreamInferResponse(infer_response=answer)
 
-    async def _infer(self, request: messages.ModelInferRequest, until: float) -> messages.ModelInferResponse:
+    async def _infer(self, request: messages.ModelInferRequest, context: Any) -> messages.ModelInferResponse:
         name = request.model_name
-        inputs = parse(request)
-        model, outputs = await self._inference.infer(name, request.model_version, _key(request), inputs, until)
+        inputs, vm = parse(request), _vm(request)
+        version, key, logged = request.model_version, vm or request.id, "" if vm and probe(context) else vm
+        model, outputs = await self._inference.infer(name, version, key, inputs, expires(context), logged)
         response = messages.ModelInferResponse(model_name=name, model_version=model.version, id=request.id)
         for output, array in _wanted(request, outputs):
             response.outputs.add(name=output, datatype=datatypes.NAMES.get(array.dtype, "BYTES"), shape=array.shape)
@@ -125,6 +126,5 @@ def _wanted(request: messages.ModelInferRequest, outputs: Arrays) -> Iterable[tu
     return [(name, outputs[name]) for name in names]
 
 
-def _key(request: messages.ModelInferRequest) -> str:
-    vm = request.parameters["vm_id"].string_param if "vm_id" in request.parameters else ""
-    return vm or request.id
+def _vm(request: messages.ModelInferRequest) -> str:
+    return str(request.parameters["vm_id"].string_param) if "vm_id" in request.parameters else ""

@@ -129,7 +129,8 @@ class App:
     async def _infer(self, call: Call) -> Response:
         name, version = _model(call.parts)
         body = await call.body()
-        told, header = await infer(self._inference, name, version, body, call.headers.get(LENGTH), call.expires)
+        raw, probe = call.headers.get(LENGTH), PROBE.encode() in call.headers
+        told, header = await infer(self._inference, name, version, body, raw, call.expires, probe)
         return Response(told, content_type=_JSON if header is None else b"application/octet-stream", header=header)
 
     async def _predict(self, call: Call) -> Response:

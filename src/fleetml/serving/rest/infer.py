@@ -15,16 +15,16 @@ LENGTH = b"inference-header-content-length"
 
 
 async def infer(
-    inference: Inference, name: str, version: str, body: bytes, header: bytes | None, expires: float
+    inference: Inference, name: str, version: str, body: bytes, header: bytes | None, expires: float, probe: bool = False
 ) -> tuple[bytes, int | None]:
-    """Return the body of the answer, and how much of it is JSON where raw tensors follow.
+    """Return the body of the answer, and how much of it is JSON where raw tensors follow. A `probe` is not logged.
 
     Raises NotDeployed, InvalidParameter, Overloaded, Expired.
     """
     request, inputs = parse(body, header)
-    vm = request.parameters.get("vm_id")
-    key = vm if isinstance(vm, str) else request.id
-    model, outputs = await inference.infer(name, version, key, inputs, expires)
+    given = request.parameters.get("vm_id")
+    vm = given if isinstance(given, str) else ""
+    model, outputs = await inference.infer(name, version, vm or request.id, inputs, expires, "" if probe else vm)
     answer: dict[str, Any] = {"model_name": name, "model_version": model.version}
     if request.id:
         answer["id"] = request.id

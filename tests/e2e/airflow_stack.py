@@ -114,7 +114,7 @@ def project(root: Path) -> Settings:
         shutil.copy(source, dags / source.stem / "pipeline.yaml")
     for name, text in TRIGGERS.items():
         (dags / name / "triggers.yaml").write_text(text)
-    for file in ("fleetml_dags.py", ".airflowignore"):
+    for file in ("fleetml_dags.py", "fleetml_errors.py", ".airflowignore"):
         shutil.copy(REPOSITORY / "dags" / file, dags)
     shutil.copy(HERE.with_name("airflow_dags") / "team.py", dags)
     return Settings.from_environment({"FLEETML_PROJECT": str(root)})

@@ -14,6 +14,7 @@ import pytest
 from fleetml.engines import local
 from fleetml.errors import Unavailable
 from fleetml.pipeline import load
+from fleetml.stack import processes
 from tests.conformance.bad_input import CHANGES, EXECUTOR, FAILING, OURS, REFUSED, changed, changing, together
 from tests.e2e.airflow_stack import Stack, gone, needs_airflow, until
 
@@ -46,10 +47,22 @@ def test_a_pipeline_that_is_none_is_an_import_error(name: str, stack: Stack, ref
     said = until(lambda: [e for e in stack.client.import_errors() if f"{refused[name]}: " in e], 300)
     assert len(said) == 1
     assert said[0].count("Traceback") == 1  # Airflow's; no error of ours stands in it
-    message = said[0].strip().splitlines()[-1]
+    (message,) = [line for line in said[0].splitlines() if line.startswith(f"{refused[name]}: ")]
     assert REFUSED[name][1] in message
     assert len(message) < 700
     assert not any(word in message for word in OURS)
+
+
+def test_the_error_stays_while_airflow_lists_the_folder_anew(stack: Stack, refused: Mapping[str, Path]) -> None:
+    """Airflow forgets errors of files that it does not parse whenever it lists the folder (here: every 60 s)."""
+    until(lambda: len(stack.client.import_errors()) == 1, 300)
+    listed = Path(stack.service.log).read_text().count("Searching for files in dags-folder")
+
+    def listed_again() -> bool:
+        assert len(stack.client.import_errors()) == 1
+        return Path(stack.service.log).read_text().count("Searching for files in dags-folder") > listed + 1
+
+    assert processes.wait_until(listed_again, 300, 0.2)
 
 
 def test_the_other_pipelines_of_the_folder_run_on(stack: Stack, refused: Mapping[str, Path]) -> None:

@@ -58,7 +58,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory):
     (folder / ".venv").symlink_to(ROOT / ".venv")
     (folder / "src").symlink_to(ROOT / "src")
     (folder / "dags" / "small").mkdir(parents=True)
-    shutil.copy(ROOT / "dags" / "fleetml_dags.py", folder / "dags")
+    for file in ("fleetml_dags.py", "fleetml_errors.py"):
+        shutil.copy(ROOT / "dags" / file, folder / "dags")
     (folder / "dags" / "small" / "pipeline.py").write_text(SMALL)
     compile_pipeline(folder / "dags" / "small" / "pipeline.py")
     (folder / "dags" / "small" / "triggers.yaml").write_text(

@@ -53,8 +53,9 @@ class AirflowClient:
                     return
             except Unavailable:
                 pass
-            if errors := [error for error in self.import_errors() if dag_id in error.replace("-", "_")]:
-                raise FleetMLError(f"Airflow cannot load {dag_id}: {errors[0]}")
+            lines = [line for error in self.import_errors() for line in error.splitlines()]
+            if errors := [line for line in lines if dag_id in line.replace("-", "_")]:
+                raise FleetMLError(f"Airflow cannot load {dag_id}: {errors[-1]}")
             time.sleep(_PAUSE)
         said = "; ".join(["see its log", *self.import_errors()])
         raise Unavailable(f"Airflow at {self.address} does not know the DAG {dag_id} after {seconds:.0f} s; {said}")

@@ -19,12 +19,12 @@ from airflow.sdk import DAG, TriggerRule
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
-from fleetml.engines.airflow import PipelineDag, load_dags
+from fleetml.engines.airflow import PipelineDag, check_dags, load_dags
 from fleetml.engines.airflow.graph import edges
 from fleetml.engines.airflow.loops import shares
 from fleetml.engines.airflow.params import params
 from fleetml.engines.airflow.source import Source
-from fleetml.errors import ConfigurationError, UnsupportedConstruct
+from fleetml.errors import ConfigurationError, InvalidPipeline, UnsupportedConstruct
 from fleetml.images import Images
 from fleetml.pipeline import Parameter, Plan, Step, load
 from fleetml.pipeline.model import Container
@@ -216,6 +216,19 @@ class TestLoadDags:
         assert raised.value.__cause__ is None
         assert str(raised.value).startswith(f"{folder}/broken/pipeline.yaml: schemaVersion must be")
         assert broken.relative_fileloc == str(folder / "broken")
+
+    def test_errors_may_stand_in_a_file_of_their_own(self, folder: Path, settings: Settings) -> None:
+        check_dags(folder, settings)
+        for name in ("broken", "other"):
+            (folder / name).mkdir()
+            (folder / name / "pipeline.yaml").write_text("schemaVersion: 9.9.9\n")
+        namespace: dict[str, Any] = {}
+        load_dags(folder, namespace, settings, errors=False)
+        assert set(namespace) == {"branches", "nested"}
+        with pytest.raises(InvalidPipeline, match="2 cannot run") as raised:
+            check_dags(folder, settings)
+        _, *lines = str(raised.value).splitlines()
+        assert [line.split("/pipeline.yaml: ")[0] for line in lines] == [f"{folder}/broken", f"{folder}/other"]
 
     def test_what_the_runner_does_not_honour_is_told_when_it_loads(self, folder: Path, settings: Settings) -> None:
         ir = folder / "nested/pipeline.yaml"

@@ -8,7 +8,7 @@ Neither kfp nor any ML library is imported here: the Airflow environment holds n
 """
 
 from fleetml.engines.airflow.dag import PipelineDag, PipelineTaskGroup
-from fleetml.engines.airflow.loader import load_dags
+from fleetml.engines.airflow.loader import check_dags, load_dags
 from fleetml.engines.airflow.source import dag_id
 
-__all__ = ["PipelineDag", "PipelineTaskGroup", "dag_id", "load_dags"]
+__all__ = ["PipelineDag", "PipelineTaskGroup", "check_dags", "dag_id", "load_dags"]

@@ -11,7 +11,7 @@ from airflow.sdk import DAG, get_parsing_context
 
 from fleetml.engines.airflow.dag import PipelineDag
 from fleetml.engines.airflow.source import dag_id, read, settings_of
-from fleetml.errors import ConfigurationError, FleetMLError
+from fleetml.errors import ConfigurationError, FleetMLError, InvalidPipeline
 from fleetml.pipeline import document
 from fleetml.settings import Settings
 from fleetml.triggers import FILE
@@ -23,7 +23,7 @@ class BrokenPipeline(DAG):
 
     Only what fails to serialise is listed under a file of its own; what fails earlier takes the whole DAG file down.
     When it lists the DAG folder anew (``refresh_interval``), Airflow forgets errors of files it does not parse; the
-    next parse tells them again.
+    next parse tells them again. Errors that stay need a file of their own that it parses: `check_dags`.
     """
 
     place = ""
@@ -36,19 +36,42 @@ class BrokenPipeline(DAG):
         raise SerializationError(self.description or "")
 
 
-def load_dags(folder: str | Path, namespace: MutableMapping[str, Any], settings: Settings | None = None) -> None:
+def load_dags(
+    folder: str | Path, namespace: MutableMapping[str, Any], settings: Settings | None = None, *, errors: bool = True
+) -> None:
     """Put the DAG of each pipeline in `folder` into `namespace` (a DAG file's ``globals()``).
 
     A pipeline is a sub-folder with a triggers.yaml or a pipeline.yaml, or an IR (.yaml, .json) in `folder` itself,
-    whose triggers may stand in ``<name>.triggers.yaml``. An IR that cannot run is an import error of its own.
+    whose triggers may stand in ``<name>.triggers.yaml``. An IR that cannot run is an import error of its own; without
+    `errors` it is left out, for another DAG file that calls `check_dags` to tell.
     Outside a project (see `Settings.from_environment`) they load all the same, and a step tells what it lacks to run.
     Where `folder` itself is the project, records and results are below Airflow's home. Raises ConfigurationError when `folder` is missing.
     """
-    folder = Path(folder).absolute()
+    wanted = get_parsing_context().dag_id
+    for dag in _dags(Path(folder).absolute(), settings, wanted):
+        if errors or not isinstance(dag, BrokenPipeline):
+            namespace[dag.dag_id] = dag
+        if dag.dag_id == wanted:
+            break  # a task reads no further
+
+
+def check_dags(folder: str | Path, settings: Settings | None = None) -> None:
+    """Raise InvalidPipeline with a line for each pipeline in `folder` that `load_dags` cannot make a DAG of.
+
+    In a DAG file of its own that is an import error which stands as long as one of them is broken: Airflow would take the DAGs
+    of a file with an import error for stale, and forgets errors of files it does not parse.
+    """
+    broken = [dag for dag in _dags(Path(folder).absolute(), settings, None) if isinstance(dag, BrokenPipeline)]
+    if broken:
+        told = "\n".join(" ".join((dag.description or "").split()) for dag in broken)
+        raise InvalidPipeline(f"of the pipelines in {folder} {len(broken)} cannot run:\n{told}")
+
+
+def _dags(folder: Path, settings: Settings | None, wanted: str | None) -> Iterator[DAG]:
+    """Yield the DAG of each pipeline, a BrokenPipeline for one that cannot run; if one is `wanted`, none of the others that can."""
     if not folder.is_dir():
         raise ConfigurationError(f"pipelines are loaded from a folder, {folder} is none; correct the DAG file")
     settings = settings or settings_of(folder)
-    wanted = get_parsing_context().dag_id
     places: dict[str, Path] = {}
     for place, triggers_file in _pipelines(folder):
         dag = _dag(place, triggers_file, settings, wanted)
@@ -57,9 +80,7 @@ def load_dags(folder: str | Path, namespace: MutableMapping[str, Any], settings:
         if (taken := places.setdefault(dag.dag_id, place)) != place:
             message = f"{place}: a pipeline's name is its DAG's id, '{dag.dag_id}' is that of {taken} too; rename one"
             dag = _broken(place, message)
-        namespace[dag.dag_id] = dag
-        if dag.dag_id == wanted:
-            break  # a task reads no further
+        yield dag
 
 
 def _pipelines(folder: Path) -> Iterator[tuple[Path, Path]]:

@@ -15,7 +15,13 @@ LENGTH = b"inference-header-content-length"
 
 
 async def infer(
-    inference: Inference, name: str, version: str, body: bytes, header: bytes | None, expires: float, probe: bool = False
+    inference: Inference,
+    name: str,
+    version: str,
+    body: bytes,
+    header: bytes | None,
+    expires: float,
+    probe: bool = False,
 ) -> tuple[bytes, int | None]:
     """Return the body of the answer, and how much of it is JSON where raw tensors follow. A `probe` is not logged.
 

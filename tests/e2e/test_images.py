@@ -109,3 +109,32 @@ def test_the_serving_image_serves_it(served: str) -> None:
         forecast = client.predict_bandwidth("vm-0", [100.0 + n % 7 for n in range(72)], 60)
     assert len(forecast.values) == 12
     assert all(value >= 0 for value in forecast.values)
+
+
+def test_the_serving_image_is_small_and_holds_no_training_library() -> None:
+    client = docker.connect()
+    assert client.images.get("fleetml/serving").attrs["Size"] <= 500_000_000
+    lacks = ["torch", "sklearn", "xgboost", "lightgbm", "mlflow", "evidently", "kfp", "pip"]
+    look = f"import importlib.util as u; print([name for name in {lacks} if u.find_spec(name)])"
+    said = client.containers.run("fleetml/serving", ["python", "-c", look], remove=True, network_mode="none")
+    assert said.strip() == b"[]"
+
+
+@pytest.mark.parametrize("name", ["fleetml/ml", "fleetml/serving"])
+def test_an_image_is_nobody_in_particular(name: str) -> None:
+    said = docker.connect().containers.run(name, ["id", "-u"], remove=True, network_mode="none")
+    assert said.strip() == b"10001"
+
+
+def test_the_serving_image_tells_that_it_is_healthy() -> None:
+    """As it is, without an argument; without a network it has a loopback of its own, and so its usual ports."""
+    container = docker.connect().containers.run("fleetml/serving", detach=True, network_mode="none")
+
+    def state() -> str:
+        container.reload()
+        return str(container.attrs["State"]["Health"]["Status"])
+
+    try:
+        assert wait_until(lambda: state() == "healthy", 120, 0.5), container.attrs["State"]["Health"]
+    finally:
+        container.remove(force=True)

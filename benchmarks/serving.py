@@ -1,153 +1,170 @@
-"""The model server beside bare ONNX Runtime and beside peers (BENCHMARK_ONLY names some): the same graph (seasonal naive, 288 values in, 48 out).
+"""The model server beside bare ONNX Runtime and peers: the same graph (seasonal naive, 288 values in, 48 out), the same load.
 
-Latency with one client, requests a second with 64, CPU of server and load generator per request; batches. The load
-generator runs on the same machine. REST is JSON in all; ours also with raw tensors.
+    python -m benchmarks serving
+
+All servers of a part run at once and are asked in turn, round after round; the table shows medians over the rounds. The load
+comes from processes on the same machine, whose CPU is shown. BENCHMARK_ONLY names some peers, BENCHMARK_WORKERS the processes
+of a server in the second part, BENCHMARK_SECONDS and BENCHMARK_ROUNDS how long; BENCHMARK_STATE names a file in which what
+was measured is kept, so that the same command goes on where it was ended.
 """
 
+import contextlib
+import functools
 import json
 import os
-import subprocess
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import psutil
 
-from benchmarks import load
-from benchmarks.load import Load
+from benchmarks import serving_ours
+from benchmarks.load import Generators, Load
 from benchmarks.peers import serving as peers
+from benchmarks.serving_ours import Subject
 from fleetml.learn.baselines import seasonal_naive
 from fleetml.learn.windows import Meta
-from fleetml.serving import backends, deployment
-from fleetml.serving.deployment import Card
-from fleetml.serving.proto import open_inference_pb2 as oip
-from fleetml.stack.processes import wait_until
-from fleetml_client import ai_service_pb2 as ai
+from fleetml.serving import backends
 
-SECONDS = float(os.environ.get("BENCHMARK_SECONDS", "5"))
+SECONDS = float(os.environ.get("BENCHMARK_SECONDS", "1"))
+ROUNDS = int(os.environ.get("BENCHMARK_ROUNDS", "3"))
 WORKERS = int(os.environ.get("BENCHMARK_WORKERS", "2"))
 PEERS = os.environ["BENCHMARK_ONLY"].split(",") if "BENCHMARK_ONLY" in os.environ else None
-INFER = "/v2/models/bandwidth/infer"
-BINARY = "application/octet-stream"
+GENERATORS = 2
+MANY = 64
+P99, STEPS = 10.0, 5
+"""Milliseconds that the 99th percentile may take at most, and steps of the search for the highest rate that keeps it."""
 Figures = Iterator[tuple[str, float, str]]
 
 
+@dataclass
+class Notes:
+    """What was measured, by name: a figure a round. `path`: kept there, too."""
+
+    path: Path | None
+    known: dict[str, list[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.path and self.path.exists():
+            self.known = json.loads(self.path.read_text())
+
+    def add(self, figures: dict[str, float]) -> None:
+        for name, value in figures.items():
+            self.known.setdefault(name, []).append(value)
+        if self.path:
+            self.path.write_text(json.dumps(self.known))
+
+    def rounds(self, name: str) -> int:
+        return len(self.known.get(name, ()))
+
+    def get(self, name: str) -> float:
+        """Return the median; NaN for what was not measured."""
+        return statistics.median(self.known[name]) if name in self.known else float("nan")
+
+
 def run() -> Figures:
-    """Yield the figures of ours, then of the peers that are installed."""
+    """Print the table; yield what the goals ask for."""
     history = np.random.default_rng(0).uniform(10, 100, (1, 288)).astype(np.float32)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        graph = folder / "model.onnx"
+    notes = Notes(Path(os.environ["BENCHMARK_STATE"]) if "BENCHMARK_STATE" in os.environ else None)
+    with tempfile.TemporaryDirectory() as name, Generators(GENERATORS) as generators:
+        graph = Path(name) / "model.onnx"
         graph.write_bytes(seasonal_naive(Meta()).SerializeToString())
-        yield "bare session.run, batch 1, p50", _bare(graph, history), "ms"
-        for workers in (1, WORKERS):
-            yield from _ours(folder, graph, history, workers)
-        for peer in peers.installed() if PEERS is None else PEERS:
-            for workers in (1, WORKERS):
-                (scratch := folder / f"{peer}-{workers}").mkdir()
-                yield from _peer(peer, graph, scratch, history, workers)
+        for workers in dict.fromkeys((1, WORKERS)):
+            if not notes.rounds(f"{workers} over"):
+                _part(notes, generators, graph, history, workers)
+                notes.add({f"{workers} over": 1.0})
+    _table(notes)
+    yield from _goals(notes)
 
 
-def _ours(folder: Path, graph: Path, history: np.ndarray, workers: int) -> Figures:
-    root = folder / f"serving-{workers}"
-    deployment.install(root, Card("bandwidth", "1", deployment.digest(graph)), {deployment.GRAPH: graph})
-    deployment.point(root, "bandwidth", "1")
-    command = [sys.executable, "-m", "fleetml.serving", "--dir", str(root), "--port", "0", "--workers", str(workers)]
-    with (folder / f"serving-{workers}.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        if not wait_until(lambda: bool(deployment.status(root).get("models")), 120):
-            raise TimeoutError("the server did not load the model")
-        yield from _asked(root, psutil.Process(server.pid), history, workers)
-    finally:
-        server.terminate()
-        server.wait()
+def _part(notes: Notes, generators: Generators, graph: Path, history: np.ndarray, workers: int) -> None:
+    """All rounds with `workers` processes a server, then with several each one's highest rate."""
+    with contextlib.ExitStack() as stack:
+        subjects = _started(stack, graph, history, workers)
+        for number in range(ROUNDS):
+            _say(f"{workers} workers, round {number + 1} of {ROUNDS}")
+            if workers == 1 and notes.rounds("bare") <= number:
+                notes.add({"bare": _bare(graph, history)})
+            for subject in subjects:
+                _round(notes, generators, subject, workers, number)
+        for subject in subjects if workers > 1 else ():
+            _say(f"highest rates of {subject.name}")
+            for protocol, ask in subject.asks.items():
+                place = f"{workers} {subject.name}, {protocol}"
+                if not notes.rounds(f"{place}, highest"):
+                    ask_at = functools.partial(generators.load, ask, MANY, SECONDS, subject.process)
+                    notes.add({f"{place}, highest": _highest(ask_at, notes.get(f"{place}, {MANY}, rate"))})
+        _say("ending the servers")
 
 
-def _asked(root: Path, server: psutil.Process, history: np.ndarray, workers: int) -> Figures:
-    told = deployment.status(root)
-    web, address = told["http"], told["address"]
-    many = np.repeat(history, 100, axis=0)
-    one = {"vm_id": "vm-1", "historical_metrics": history[0].tolist(), "horizon_minutes": 240}
-    forecast = ai.BandwidthRequest(**one).SerializeToString()
-    name = f"ours, {workers} worker{'s' * (workers > 1)}"
-    for clients in (1, 64):
-        asked = {
-            "REST JSON": load.http(web, INFER, peers.tensors(history), clients, SECONDS, server, "application/json"),
-            "REST raw tensors": _raw(web, history, clients, server),
-            "gRPC unary": load.rpc(address, _OIP + "ModelInfer", _infer(history), clients, SECONDS, server),
-            "gRPC stream": load.stream(address, _OIP + "ModelStreamInfer", _infer(history), clients, SECONDS, server),
-            "gRPC PredictBandwidth": load.rpc(address, _AI + "PredictBandwidth", forecast, clients, SECONDS, server),
-            "REST predict": load.http(
-                web, "/api/v1/predict", json.dumps(one).encode(), clients, SECONDS, server, "application/json"
-            ),
-        }
-        for protocol, found in asked.items():
-            yield from _told(f"{name}, {protocol}", clients, found)
-    if workers > 1:
-        return
-    rows = np.repeat(history, 4096, axis=0)
-    big = load.rpc(address, _OIP + "ModelInfer", _infer(rows), 2, SECONDS, server)
-    yield f"{name}, batches of 4096 rows by gRPC", big.rate * len(rows), "rows/s"
-    single, batch = _raw(web, history, 1, server), _raw(web, many, 1, server)
-    yield f"{name}, raw tensors: 100 single calls / one of 100", 100 * single.quantile(0.5) / batch.quantile(0.5), "x"
-    body = json.dumps({"requests": [one] * 100}).encode()
-    single = load.http(web, "/api/v1/predict", json.dumps(one).encode(), 1, SECONDS, server, "application/json")
-    batch = load.http(web, "/api/v1/predict/batch", body, 1, SECONDS, server, "application/json")
-    yield f"{name}, JSON predict: 100 single calls / one of 100", 100 * single.quantile(0.5) / batch.quantile(0.5), "x"
+def _round(notes: Notes, generators: Generators, subject: Subject, workers: int, number: int) -> None:
+    for protocol, ask in subject.asks.items():
+        for clients in (1, MANY) if workers == 1 else (MANY,):
+            place = f"{workers} {subject.name}, {protocol}, {clients}"
+            if notes.rounds(f"{place}, p50") <= number:
+                notes.add(_figures(place, generators.load(ask, clients, SECONDS, subject.process)))
+    if workers == 1:
+        _batches(notes, generators, subject, number)
 
 
-_OIP, _AI = "/inference.GRPCInferenceService/", "/novacron.ai.AIService/"
+def _say(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
-def _peer(name: str, graph: Path, folder: Path, history: np.ndarray, workers: int) -> Figures:
-    try:
-        with peers.running(name, graph, folder, history, workers) as peer:
-            for clients in (1, 64):
-                found = load.http(
-                    peer.address, peer.path, peer.body, clients, SECONDS, peer.process, "application/json"
-                )
-                yield from _told(f"{name}, {workers} worker{'s' * (workers > 1)}, REST JSON", clients, found)
-                if peer.grpc:
-                    asked = (peer.grpc, _OIP + "ModelInfer", _infer(history, "forecaster"), clients, SECONDS)
-                    yield from _told(f"{name}, {workers} workers, gRPC unary", clients, load.rpc(*asked, peer.process))
-    except (TimeoutError, RuntimeError, OSError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+def _started(stack: contextlib.ExitStack, graph: Path, history: np.ndarray, workers: int) -> list[Subject]:
+    """Start all servers at once; one that does not answer is told of and left out."""
+    folder = graph.parent
+    _say(f"starting the servers, {workers} workers each")
+
+    def start(name: str) -> Subject | None:
+        (scratch := folder / f"{name}-{workers}").mkdir()
+        kind = functools.partial(peers.running, name) if name != "ours" else serving_ours.running
+        try:
+            return stack.enter_context(kind(graph, scratch, history, workers))
+        except (TimeoutError, RuntimeError, OSError) as error:
+            print(f"{name}, {workers} workers: {error}", file=sys.stderr)
+            return None
+
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(start, ["ours", *(peers.installed() if PEERS is None else PEERS)])
+        return [subject for subject in found if subject]
 
 
-def _told(name: str, clients: int, found: Load) -> Figures:
-    place = f"{name}, {clients} client{'s' * (clients > 1)}"
-    for share in (0.5, 0.99):
-        yield f"{place}, p{share * 100:g}", found.quantile(share), "ms"
-    yield f"{place}, requests", found.rate, "1/s"
-    yield f"{place}, CPU of the server per request", found.server_cpu / len(found.taken) * 1e3, "ms"
-    yield f"{place}, CPU of the load generator per request", found.client_cpu / len(found.taken) * 1e3, "ms"
+def _figures(place: str, found: Load) -> dict[str, float]:
+    return {
+        f"{place}, p50": found.quantile(0.5),
+        f"{place}, p99": found.quantile(0.99),
+        f"{place}, rate": found.rate,
+        f"{place}, server": found.server_cpu / len(found.taken) * 1e3,
+        f"{place}, generator": found.client_cpu / len(found.taken) * 1e3,
+    }
 
 
-def _raw(web: str, history: np.ndarray, clients: int, server: psutil.Process) -> Load:
-    """JSON head and raw tensors behind it; the header that tells its length goes with the type's."""
-    parts = {"history": history, "covariates": np.empty((len(history), 0), np.float32)}
-    inputs = [
-        {"name": name, "shape": list(a.shape), "datatype": "FP32", "parameters": {"binary_data_size": a.nbytes}}
-        for name, a in parts.items()
-    ]
-    head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
-    kind = f"{BINARY}\r\nInference-Header-Content-Length: {len(head)}"
-    return load.http(web, INFER, head + history.tobytes(), clients, SECONDS, server, kind)
+def _batches(notes: Notes, generators: Generators, subject: Subject, number: int) -> None:
+    for name, ask in subject.batches.items():
+        if notes.rounds(f"batch {name}") <= number:
+            found = generators.load(ask, 2 if name == "4096 rows" else 1, SECONDS, subject.process)
+            notes.add({f"batch {name}": found.rate * 4096 if name == "4096 rows" else found.quantile(0.5)})
 
 
-def _infer(history: np.ndarray, model: str = "bandwidth") -> bytes:
-    request = oip.ModelInferRequest(model_name=model)
-    for name, array in (("history", history), ("covariates", np.empty((len(history), 0), np.float32))):
-        request.inputs.add(name=name, datatype="FP32", shape=array.shape)
-        request.raw_input_contents.append(array.tobytes())
-    return request.SerializeToString()
+def _highest(ask_at: Callable[[float], Load], most: float) -> float:
+    """Return the highest offered rate (requests a second) that keeps the p99, by bisection below the closed rate `most`."""
+    low, high = 0.0, most
+    for _ in range(STEPS):
+        rate = (low + high) / 2
+        found = ask_at(rate)
+        kept = len(found.taken) > 0.95 * rate * found.seconds and found.quantile(0.99) <= P99
+        low, high = (rate, high) if kept else (low, rate)
+    return low
 
 
 def _bare(graph: Path, history: np.ndarray) -> float:
+    """Milliseconds of `session.run`, the median."""
     session = backends.choose("cpu").load(graph.read_bytes())
     given = {"history": history, "covariates": np.empty((1, 0), np.float32)}
     taken = []
@@ -156,3 +173,61 @@ def _bare(graph: Path, history: np.ndarray) -> float:
         session.run(given)
         taken.append(time.perf_counter() - began)
     return float(np.median(taken)) * 1e3
+
+
+def _places(notes: Notes) -> list[str]:
+    return [name.removesuffix(f", {MANY}, p50") for name in notes.known if name.endswith(f", {MANY}, p50")]
+
+
+def _table(notes: Notes) -> None:
+    """A row for each server and protocol; CPU is of 64 clients, per request, of all processes of the server and of the load."""
+    columns = [
+        (1, "p50"),
+        (1, "p99"),
+        (MANY, "p50"),
+        (MANY, "p99"),
+        (MANY, "rate"),
+        (MANY, "server"),
+        (MANY, "generator"),
+    ]
+    heads = ("1: p50", "p99 ms", "64: p50", "p99 ms", "1/s", "CPU ms", "of load", f"1/s at p99<={P99:g}")
+    print(f"{'workers server, protocol':<36}", *(f"{head:>9}" for head in heads))
+    for place in _places(notes):
+        values = [notes.get(f"{place}, {clients}, {figure}") for clients, figure in columns]
+        cells = [
+            f"{value:9,.0f}" if value >= 1000 else f"{value:9.3f}"
+            for value in (*values, notes.get(f"{place}, highest"))
+        ]
+        print(f"{place:<36}", *(cell.replace("nan", "  -") for cell in cells))
+
+
+def _goals(notes: Notes) -> Figures:
+    bare = notes.get("bare")
+    yield "bare session.run, batch 1, p50", bare, "ms"
+    for protocol, most in (("REST JSON", 0.6), ("REST raw tensors", 0.6), ("gRPC unary", 0.9)):
+        over = notes.get(f"1 ours, {protocol}, 1, p50") - bare
+        yield f"{protocol}, 1 client: p50 over bare", over, f"ms, goal <= {most}: {_met(over <= most)}"
+    for protocol in ("REST JSON", "gRPC unary"):
+        rates = {
+            place: notes.get(f"{place}, {MANY}, rate") for place in _places(notes) if place.endswith(f", {protocol}")
+        }
+        mine = max((rate for place, rate in rates.items() if " ours," in place), default=float("nan"))
+        best = max((place for place in rates if " ours," not in place), key=rates.__getitem__, default="")
+        if best:
+            times = mine / rates[best]
+            yield f"{protocol}, 64 clients: requests of ours / of {best}", times, f"x, goal >= 2: {_met(times >= 2)}"
+    rows = notes.get("batch 4096 rows")
+    yield "batches of 4096 rows by gRPC", rows, f"rows/s, goal >= 100,000: {_met(rows >= 100_000)}"
+    for protocol in ("REST raw tensors", "REST JSON", "REST predict"):
+        times = 100 * notes.get(f"1 ours, {protocol}, 1, p50") / notes.get(f"batch {protocol}")
+        goal = f", goal >= 50: {_met(times >= 50)}" if protocol == "REST raw tensors" else ""
+        yield f"{protocol}: 100 single calls / one of 100", times, f"x{goal}"
+    for clients in (1, MANY):
+        times = notes.get(f"1 ours, gRPC PredictBandwidth, {clients}, p50") / notes.get(
+            f"1 ours, REST predict, {clients}, p50"
+        )
+        yield f"the same question, {clients} clients: p50 by gRPC / by HTTP and JSON", times, "x"
+
+
+def _met(is_so: bool) -> str:
+    return "met" if is_so else "not met"

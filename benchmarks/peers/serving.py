@@ -1,7 +1,7 @@
 """Servers of peers with the same graph, each as its own documentation writes it; one that is not installed is left out.
 
 Their environments: .venv/peers-serving/<litserve|bentoml|mlserver>, each `python -m venv` and `pip install <peer> onnxruntime`
-(BENCHMARK_PEERS names another folder); mlflow is in .venv/ml.
+(BENCHMARK_PEERS names another folder); mlflow is in .venv/ml. The workers of MLServer 1.7 need 'uvloop<0.22'.
 """
 
 import contextlib
@@ -11,30 +11,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import psutil
 
+from benchmarks.load import Ask
 from benchmarks.peers import ROOT
+from benchmarks.serving_ours import OIP, Subject, infer, tensors
 from fleetml.stack import ports
 from fleetml.stack.processes import wait_until
 
 HERE = Path(__file__).parent
 VENVS = Path(os.environ.get("BENCHMARK_PEERS", ROOT / ".venv" / "peers-serving"))
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Where it answers, what it is asked, and its process. `grpc` is its address for the open protocol, or ""."""
-
-    name: str
-    address: str
-    path: str
-    body: bytes
-    process: psutil.Process
-    grpc: str = ""
 
 
 def installed() -> list[str]:
@@ -43,7 +32,7 @@ def installed() -> list[str]:
 
 
 @contextlib.contextmanager
-def running(name: str, graph: Path, folder: Path, history: np.ndarray, workers: int) -> Iterator[Peer]:
+def running(name: str, graph: Path, folder: Path, history: np.ndarray, workers: int) -> Iterator[Subject]:
     """Start a peer with `workers` processes; raises TimeoutError when it does not answer."""
     port, grpc = ports.free(), ports.free()
     rows = history.tolist()
@@ -76,18 +65,13 @@ def running(name: str, graph: Path, folder: Path, history: np.ndarray, workers: 
     try:
         if not wait_until(lambda: _answers(port, path, body), 180):
             raise TimeoutError(f"{name} does not answer; see {folder / f'{name}.log'}")
-        address = f"127.0.0.1:{grpc}" if name == "mlserver" else ""
-        yield Peer(name, f"127.0.0.1:{port}", path, body, psutil.Process(process.pid), address)
+        asks = {"REST JSON": Ask("http", f"127.0.0.1:{port}", path, body)}
+        if name == "mlserver":
+            asks["gRPC unary"] = Ask("unary", f"127.0.0.1:{grpc}", OIP + "ModelInfer", infer(history, "forecaster"))
+        yield Subject(name, psutil.Process(process.pid), asks, {})
     finally:
         _end(psutil.Process(process.pid))
         process.wait()
-
-
-def tensors(history: np.ndarray) -> bytes:
-    """An inference request of the open protocol in JSON; covariates are left out where a row has none."""
-    inputs = [{"name": "history", "shape": list(history.shape), "datatype": "FP32", "data": history.ravel().tolist()}]
-    inputs.append({"name": "covariates", "shape": [len(history), 0], "datatype": "FP32", "data": []})
-    return json.dumps({"inputs": inputs}).encode()
 
 
 def _mlserver(folder: Path, graph: Path, addresses: tuple[int, int], workers: int) -> Path:

@@ -79,4 +79,5 @@ def _note(registry: str, model: str, verdict: dict[str, Any], report: Path) -> s
     if verdict["accuracy"] is not None:
         figures["accuracy"] = verdict["accuracy"]
     tags = {"fleetml.run_id": verdict["run"], "fleetml.model": model}
-    return Registry(registry).note(f"monitor/{model}", verdict["run"] or model, figures, tags, {"report.html": report})
+    place = Registry(registry).note(f"monitor/{model}", verdict["run"] or model, figures, tags, {"report.html": report})
+    return f"{place}/artifacts/report.html" if place.startswith("http") else place

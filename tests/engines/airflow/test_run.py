@@ -20,6 +20,7 @@ from fleetml.pipeline import load
 from fleetml.records import Run
 from fleetml.settings import Settings
 from tests.lineage import events
+from tests.small_pipelines import write
 from tests.tracing.receiver import receiving
 
 if TYPE_CHECKING:
@@ -210,6 +211,43 @@ def test_an_emitting_step_sends_its_output_with_the_event(run: Any) -> None:
             "x://drift/cpu": {"cpu": 0.4},
             "fleetml://types/": {"Output": (record.latest()["use"].outcome or {})["parameters"]["out"]},
         }
+
+
+def test_what_a_step_told_the_registry_is_a_button_of_its_task(run: Any, project: Path) -> None:
+    """What the registry answered stands in the step's metrics; a step that has no registry has no button."""
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    tell = (
+        "import json, sys; given = json.loads(sys.argv[1]); (kept,) = given['outputs']['artifacts']['metrics']['artifacts'];"
+        "place = given['inputs']['parameterValues']['registry'] + '/#/experiments/1/runs/2/artifacts/report.html';"
+        "kept['metadata'] = {'score': 0.4, 'mlflow': place};"
+        "open(given['outputs']['outputFile'], 'w').write(json.dumps({'artifacts': {'metrics': {'artifacts': [kept]}}}))"
+    )
+    metrics = {"artifactType": {"schemaTitle": "system.Metrics", "schemaVersion": "0.0.1"}}
+    registry = {"parameterType": "STRING", "defaultValue": "http://mlflow:5000", "isOptional": True}
+    component = {
+        "inputDefinitions": {"parameters": {"registry": registry}},
+        "outputDefinitions": {"artifacts": {"metrics": metrics}},
+    }
+    executor = {"container": {"image": "fleetml/ml", "command": ["python", "-c", tell], "args": ["{{$}}"]}}
+    other = {"container": {"image": "fleetml/ml", "command": ["python", "-c", "1"]}}
+    folder = project / "dags" / "p"
+    folder.mkdir()
+    try:
+        tasks = {"publish": {}, "other": {}}
+        write(
+            folder / "pipeline.yaml", tasks, {"publish": component, "other": {}}, {"publish": executor, "other": other}
+        )
+        done, _ = run("p")
+    finally:
+        shutil.rmtree(folder)
+    assert states(done)["publish"] == "success"
+    links = {task.task_id: [link.name for link in task.operator_extra_links] for task in done.dag.tasks}
+    assert (links["publish"], links["other"]) == (["MLflow"], [])
+    with create_session() as session:
+        (link,) = session.scalars(XComModel.get_many(run_id=done.run_id, key="_link_ReportLink"))
+        assert XComModel.deserialize_value(link) == "http://mlflow:5000/#/experiments/1/runs/2/artifacts/report.html"
 
 
 def test_steps_are_pods_where_the_settings_say_so(

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import Asset, BaseOperator, TaskGroup, TriggerRule
 
 from fleetml.engines.airflow.loops import ITEMS, ITERATION, ItemsOperator, IterationOperator, OutcomeOperator
-from fleetml.engines.airflow.operators import OUTPUTS, PARAMETERS, RECORD, ParametersOperator, StepOperator
+from fleetml.engines.airflow.operators import OUTPUTS, PARAMETERS, RECORD, ParametersOperator, ReportLink, StepOperator
 from fleetml.engines.airflow.source import OUTCOME, Source
 from fleetml.engines.airflow.start import StartOperator
 from fleetml.engines.start import is_start
@@ -79,6 +79,8 @@ def _task(source: Source, step: Step, group: TaskGroup) -> _Tasks:
         **_common(source, step, group),
         **_retries(source, step),
     )
+    if "registry" in step.input_parameters and isinstance(task, StepOperator):
+        task.operator_extra_links = (ReportLink(),)
     return _Tasks(task, task)
 
 

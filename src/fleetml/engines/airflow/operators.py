@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Asset, BaseOperator
+from airflow.sdk import Asset, BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -121,6 +121,16 @@ class ParametersOperator(BaseOperator):
         return found
 
 
+class ReportLink(BaseOperatorLink):
+    """A button on the task's page: where the registry shows what the step told it."""
+
+    name = "MLflow"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return what the step said when it ran in this process; "": nothing."""
+        return str(operator.link)
+
+
 class StepOperator(BaseOperator):
     """Runs one step of the plan through `fleetml.step`, like every engine; its XCom is the step's outcome."""
 
@@ -130,6 +140,7 @@ class StepOperator(BaseOperator):
         super().__init__(**kwargs)
         self.source = source
         self.step = step
+        self.link = ""
         self._cancel = threading.Event()
 
     def execute(self, context: Any) -> dict[str, Any]:
@@ -148,6 +159,7 @@ class StepOperator(BaseOperator):
         if outcome.state != "succeeded":
             raise self._error(outcome)
         self._emit(context, outcome)
+        self.link = _link(outcome)
         figures = ", ".join(f"{name} {value}" for name, value in outcome.figures.items())
         done = "reused" if outcome.cached else "done"
         self.log.info("%s in %.1f s%s", done, outcome.seconds, figures and f": {figures}")
@@ -198,6 +210,13 @@ class StepOperator(BaseOperator):
         for line in report:
             self.log.error("%s", line)
         return report
+
+
+def _link(outcome: StepOutcome) -> str:
+    """Return the first address among what a step's metrics say."""
+    items = [item for items in outcome.artifacts.values() for item in items if item["type"] == "system.Metrics"]
+    values = [str(value) for item in items for value in item["metadata"].values()]
+    return next((value for value in values if value.startswith(("http://", "https://"))), "")
 
 
 def task_runner(source: Source) -> Runner:

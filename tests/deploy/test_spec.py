@@ -14,7 +14,7 @@ import yaml
 from fleetml.cli import main
 from fleetml.deploy import schema, spec
 from fleetml.deploy.alerts import Alert
-from fleetml.errors import InvalidPipeline
+from fleetml.errors import InvalidParameter
 from fleetml.workflow.grammar import InvalidWorkflow
 from fleetml.workflow.schema import text
 
@@ -154,9 +154,16 @@ def test_a_file_is_named_in_what_is_said_of_it(tmp_path: Path) -> None:
     place.write_text(yaml.safe_dump(changed("server.workers", 0)))
     with pytest.raises(InvalidWorkflow, match=r"d\.yaml: server\.workers: must be a whole number from 1, got 0"):
         spec.read(place)
-    place.write_text("name: [")
-    with pytest.raises(InvalidPipeline, match=r"d\.yaml: "):
-        spec.read(place)
+    for content, said in (
+        ("name: [", "the document is neither YAML nor JSON"),
+        ("", "the document is empty"),
+        ("- 1", "must be one mapping"),
+    ):
+        place.write_text(content)
+        with pytest.raises(InvalidWorkflow, match=rf"d\.yaml: .*{said}.*; correct it$"):
+            spec.read(place)
+    with pytest.raises(InvalidParameter, match=r"a deployment is a YAML or JSON file, .* is none"):
+        spec.read(tmp_path / "absent.yaml")
 
 
 def test_the_published_schema_is_that_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -250,3 +250,31 @@ def test_a_recorded_pid_of_a_stranger_is_not_stopped(settings):
     stack.down(settings)
     assert stranger.is_running()
     assert processes.marked(settings.home) == []
+
+
+def test_the_model_server_alone_is_started_found_again_and_taken_into_the_stack(settings):
+    first = stack.server(settings)
+    assert stack.server(settings) == first
+    assert set(state.read(settings.home).services) == {"serving"}
+    whole = stack.up(settings).stack
+    assert set(whole.services) == {"mlflow", "serving", "airflow"}
+    assert whole.services["serving"].address == first.address
+    assert stack.server(settings) == whole.services["serving"]
+    os.kill(whole.services["serving"].processes[0].pid, signal.SIGKILL)
+    assert processes.wait_until(lambda: not whole.services["serving"].alive(), 60)
+    again = stack.server(settings)
+    now = state.read(settings.home)
+    assert (again.address, again.processes) != (first.address, first.processes)
+    assert not now.dead
+    assert now.services["mlflow"] == whole.services["mlflow"]
+
+
+def test_a_model_server_that_does_not_come_up_is_told_and_the_others_go_on(settings, monkeypatch):
+    whole = stack.up(settings).stack
+    stack._module("serving").stop(whole.services["serving"])
+    broken = _server("serving", "raise SystemExit('no luck')")
+    monkeypatch.setitem(sys.modules, broken.__name__, broken)
+    with pytest.raises(Unavailable, match="no luck"):
+        stack.server(settings)
+    now = state.read(settings.home)
+    assert now.dead == ["serving"]

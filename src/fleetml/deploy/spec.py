@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.deploy.alerts import METRICS, OPERATORS, Alert
+from fleetml.errors import InvalidParameter, InvalidPipeline
 from fleetml.frozen import frozen
 from fleetml.pipeline import document
 from fleetml.pipeline.values import shown
@@ -116,9 +117,16 @@ class Deployment:
 
 
 def read(path: Path) -> Deployment:
-    """Return the deployment in a file. Raises InvalidPipeline for what is no YAML or JSON, InvalidWorkflow with the place."""
+    """Return the deployment in a file. Raises InvalidParameter where there is none, InvalidWorkflow with the place."""
+    if not path.is_file():
+        raise InvalidParameter(f"a deployment is a YAML or JSON file, {path} is none; correct the name")
     with naming(path):
-        return parse(document.read(path))
+        try:
+            found = document.read(path)
+        except InvalidPipeline as error:  # what reads it speaks of IRs
+            said = str(error).replace("the IR", "the document").partition("; compile")[0]
+            raise InvalidWorkflow(f"{said}; correct it") from None
+        return parse(found)
 
 
 def parse(document: Any) -> Deployment:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.records import Run
@@ -126,15 +127,27 @@ def test_an_image_is_nobody_in_particular(name: str) -> None:
     assert said.strip() == b"10001"
 
 
-def test_the_serving_image_tells_that_it_is_healthy() -> None:
-    """As it is, without an argument; without a network it has a loopback of its own, and so its usual ports."""
-    container = docker.connect().containers.run("fleetml/serving", detach=True, network_mode="none")
+@pytest.mark.parametrize("compose", ["", "compose.yaml", "compose.tokens.yaml"])
+def test_the_serving_image_tells_that_it_is_healthy(compose: str, tmp_path: Path) -> None:
+    """As it is, and by the commands of compose; without a network it has a loopback of its own, and so its usual ports."""
+    text = (ROOT / "docker" / compose).read_text() if compose else ""
+    command = yaml.safe_load(text)["services"]["serving"]["command"] if text else None
+    tokens = tmp_path / "tokens"
+    tokens.write_text("t0ken-of-somebody somebody\n")
+    tokens.chmod(0o644)
+    container = docker.connect().containers.run(
+        "fleetml/serving",
+        command,
+        detach=True,
+        network_mode="none",
+        volumes=["/var/lib/fleetml", f"{tokens}:/run/secrets/serving-tokens:ro"],
+    )
 
     def state() -> str:
         container.reload()
         return str(container.attrs["State"]["Health"]["Status"])
 
     try:
-        assert wait_until(lambda: state() == "healthy", 120, 0.5), container.attrs["State"]["Health"]
+        assert wait_until(lambda: state() == "healthy", 120, 0.5), container.logs().decode()[-2000:]
     finally:
-        container.remove(force=True)
+        container.remove(force=True, v=True)

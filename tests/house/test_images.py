@@ -70,6 +70,18 @@ class TestDockerfile:
         assert f"/app/.venv/{dockerfile.parent.name}/bin" in dockerfile.read_text()
 
 
+def test_the_image_for_tensorrt_serves_by_it_from_the_same_lock():
+    instructions = _instructions(ROOT / "images" / "serving" / "tensorrt.Dockerfile")
+    copied = [rest for name, rest in instructions if name == "COPY"]
+    assert [source for rest in copied for source in rest.split()[:-1] if not (ROOT / source).exists()] == []
+    runs = " ".join(rest for name, rest in instructions if name == "RUN")
+    assert "-r images/serving/requirements.txt" in runs
+    assert "--system-site-packages" in runs  # where the base has its bindings
+    (command,) = [rest for name, rest in instructions if name == "CMD" and "-m" in rest]
+    assert '"--backend", "tensorrt"' in command
+    assert ("USER", "fleetml") in instructions
+
+
 @pytest.mark.parametrize("name", SERVICES)
 class TestService:
     def test_its_image_is_pinned_or_ours(self, name):

@@ -20,12 +20,14 @@ from fleetml.serving import deployment
 from fleetml.serving.deployment import Card
 from fleetml.serving.options import Access
 from fleetml.stack import environments
-from fleetml_client import AsyncClient, BandwidthQuestion, Client, ai_service_pb2
+from fleetml_client import AnomalyQuestion, AsyncClient, BandwidthQuestion, Client, Node, ai_service_pb2
 from fleetml_client.ai_service_pb2_grpc import AIServiceServicer, add_AIServiceServicer_to_server
 from fleetml_client.calls import SERVICE
+from tests.small_graphs import anomaly
 
 ROOT = Path(__file__).parents[2]
 HISTORY = [float(value) for value in range(12)]
+PAIR = [BandwidthQuestion("vm-1", HISTORY, 5), BandwidthQuestion("vm-2", HISTORY, 10)]
 TOKEN = "a-token-of-the-client-package"
 ASK = """
 import asyncio, importlib.util, json, sys
@@ -114,11 +116,33 @@ def test_asyncio_asks_many_at_once(root: Path, serve: Callable[..., str]) -> Non
             assert await client.healthy()
             with pytest.raises(fleetml_client.UnknownModel, match="model 'cpu' must be deployed"):
                 await client.forecast("cpu", "vm-1", HISTORY, 5)
-            with pytest.raises(fleetml_client.UnknownModel, match="'anomaly'"):
-                await client.detect_anomaly_batch([fleetml_client.AnomalyQuestion("vm-1", {"cpu": 1.0})])
+            job = fleetml_client.PlacementQuestion("job", {"cpu": 1.0}, [Node("a", 1, 1)])
+            for asked in (
+                client.optimize_placement("job", {"cpu": 1.0}, [Node("a", 1, 1)]),
+                client.optimize_placement_batch([job]),
+                client.detect_anomaly("vm-1", {"cpu": 1.0}),
+                client.detect_anomaly_batch([AnomalyQuestion("vm-1", {"cpu": 1.0})]),
+            ):
+                with pytest.raises(fleetml_client.UnknownModel, match=r"'anomaly'|'placement'"):
+                    await asked
+            assert [len(one.values) for one in await client.predict_bandwidth_batch(PAIR)] == [1, 2]
             return await asyncio.gather(*[client.predict_bandwidth("vm-1", HISTORY, 5) for _ in range(50)])
 
     assert {answer.values for answer in asyncio.run(ask())} == {(11.0,)}
+
+
+def test_answers_are_values_of_their_own(root: Path, tmp_path: Path, serve: Callable[..., str]) -> None:
+    graph = tmp_path / "judge.onnx"
+    graph.write_bytes(anomaly())
+    deployment.install(root, Card("anomaly", "4", deployment.digest(graph)), {deployment.GRAPH: graph})
+    deployment.point(root, "anomaly", "4")
+    with Client(serve(root), 60) as client:
+        one = client.detect_anomaly("vm-1", {"cpu": 99.0})
+        assert client.detect_anomaly_batch([AnomalyQuestion("vm-1", {"cpu": 99.0})] * 2) == [one, one]
+        assert (one.is_anomaly, one.anomaly_type, one.model_version) == (True, "cpu", "4")
+        assert sum(one.contributions.values()) == pytest.approx(1)
+        with pytest.raises(fleetml_client.UnknownModel):
+            client.optimize_placement_batch([fleetml_client.PlacementQuestion("job", {"cpu": 1.0}, [Node("a", 1, 1)])])
 
 
 def test_what_the_server_refuses_is_told_by_its_kind(root: Path, serve: Callable[..., str]) -> None:

@@ -231,3 +231,19 @@ def test_settings_that_no_server_starts_with_are_refused_and_the_old_ones_stay(
     settings.write(root / settings.FILE, ServerSettings(batch_rows=3))
     assert wait_until(lambda: (said(root)["settings"] or {}).get("batch_rows") == 3, 60, 0.02)
     assert answers(said(root)["address"])
+
+
+def test_two_servers_on_one_folder_tell_each_in_a_folder_of_its_own(root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fleetml.serving", "--dir", str(root), "--port", "0", "--status-dir"]
+    places = [tmp_path / "pods" / name for name in ("a", "b")]
+    pods = [subprocess.Popen([*command, str(place)], stdout=subprocess.DEVNULL) for place in places]
+    try:
+        assert wait_until(lambda: all(version(place) == "1" for place in places), 120, 0.05)
+        assert said(root) == {}
+        assert len({said(place)["address"] for place in places}) == 2
+        assert all(answers(said(place)["address"]) for place in places)
+    finally:
+        for pod in pods:
+            pod.terminate()
+    assert [pod.wait(60) for pod in pods] == [0, 0]
+    assert not any(list(place.iterdir()) for place in places)

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 def keep(options: Options, workers: int) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status. Raises Unavailable when a port is taken, or all keep dying."""
-    options.root.mkdir(parents=True, exist_ok=True)
+    for folder in (options.root, options.status):
+        folder.mkdir(parents=True, exist_ok=True)
     with _reserved(options) as options, _figures(), _signals() as told:
         _import(options)
         deaths = Deaths()

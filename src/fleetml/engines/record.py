@@ -19,9 +19,12 @@ def begin(records: Run, document: Mapping[str, Any], pipeline: Path | None = Non
     lineage.run_started(records)
 
 
-def end(records: Run, state: str) -> None:
-    """Write how a run ended (`Run.finish`) and tell it. Raises OSError, ConfigurationError."""
-    attempts = records.finish(state)
+def end(records: Run, state: str, **entries: Any) -> None:
+    """Write how a run ended, with further entries of its record (`Run.finish`), and tell it.
+
+    Raises OSError, ConfigurationError.
+    """
+    attempts = records.finish(state, **entries)
     figures.run_ended(records, attempts)
     tracing.run_ended(records)
     lineage.run_ended(records)

@@ -94,11 +94,14 @@ class Run:
     def _removed(self) -> ConfigurationError:
         return ConfigurationError(f"run {self.run_id} was removed meanwhile (fleetml gc); start a new one")
 
-    def finish(self, state: str) -> dict[str, list[Attempt]]:
-        """Write the final state and the sums of all attempts' cost (`engines.record.end`); return the attempts by step."""
+    def finish(self, state: str, **entries: Any) -> dict[str, list[Attempt]]:
+        """Write the final state, the sums of all attempts' cost and further entries (`engines.record.end`).
+
+        Returns the attempts by step.
+        """
         known = {step: self.attempts(step) for step in self.read().get("steps", [])}
         costs = [attempt.cost for attempts in known.values() for attempt in attempts if attempt.cost]
-        self.update(state=state, finished=time.time(), cost=total(costs))
+        self.update(state=state, finished=time.time(), cost=total(costs), **entries)
         return known
 
     def update(self, **entries: Any) -> None:

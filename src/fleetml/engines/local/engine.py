@@ -120,9 +120,10 @@ class _Engine:
                 with contextlib.suppress(OSError, ConfigurationError):
                     record.end(self.records, "failed")
                 raise
+            made: dict[str, Any] = {}
             if schedule.state == "succeeded":
-                self.records.update(outputs=schedule.plan.published(self.job.parameters, schedule.outcomes))
-            record.end(self.records, schedule.state)
+                made["outputs"] = schedule.plan.published(self.job.parameters, schedule.outcomes)
+            record.end(self.records, schedule.state, **made)
             return schedule.state
 
     def _begin(self) -> None:

@@ -67,6 +67,14 @@ def test_a_full_disk_costs_rows_of_the_log_which_are_counted_and_no_answer(root:
     assert server.returncode == 0
 
 
+def test_what_could_not_be_told_is_told_once_it_can_be(root: Path, serve: Callable[..., str]) -> None:
+    (root / deployment.STATUS).mkdir()  # as little to be written as a file on a full disk
+    with Client(serve(root)) as client:
+        assert client.predict_bandwidth("vm-1", HISTORY, 5).model_version == "1"
+        (root / deployment.STATUS).rmdir()
+        assert wait_until(lambda: "bandwidth" in deployment.status(root).get("models", {}), 60, 0.05)
+
+
 def test_a_clock_that_jumps_costs_nothing(
     root: Path, serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

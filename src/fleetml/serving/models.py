@@ -56,6 +56,7 @@ class Models:
         self._loaded: dict[str, Served] = {}
         self._refused: dict[str, tuple[Deployed, str]] = {}
         self._seen: object = object()
+        self._untold = False
         self.looked = False
 
     def get(self, name: str) -> Served:
@@ -102,19 +103,29 @@ class Models:
 
     async def watch(self) -> None:
         """Follow the serving folder until cancelled; whatever goes wrong there, keep what is loaded."""
+        said: object = None
         while True:
             try:
                 await self.refresh()
-            except Exception:
-                log.exception("the serving folder could not be read; what is loaded goes on serving")
+                said = None
+            except Exception as error:
+                kind = (type(error), getattr(error, "errno", 0))  # the text names files that are new each time
+                if kind != said:  # once, however long it lasts
+                    log.exception("the serving folder could not be read or written; what is loaded goes on serving")
+                said = kind
             await asyncio.sleep(POLL_SECONDS)
 
     async def refresh(self) -> None:
-        """Load what ``deployment.json`` names now, if it changed since the last look."""
+        """Load what ``deployment.json`` names now, if it changed since the last look; tell what could not be told then."""
         now = stamp(self._root / POINTER)
-        if now == self._seen:
-            return
-        self._seen = now
+        if now != self._seen:
+            self._seen = now
+            await self._read()
+        if self._untold:
+            atomic.write_json(self._status, self.status())
+            self._untold = False
+
+    async def _read(self) -> None:
         try:
             wanted = deployment.read(self._root)
         except FleetMLError as error:
@@ -126,9 +137,8 @@ class Models:
             log.info("model %s is no longer deployed", name)
             del self._loaded[name]
         self._refused = {name: refused for name, refused in self._refused.items() if name in wanted}
-        self.looked = True
+        self.looked = self._untold = True
         await self._changed(self._loaded)
-        atomic.write_json(self._status, self.status())
 
     async def _load(self, name: str, deployed: Deployed) -> None:
         serving = self._loaded.get(name)

@@ -23,7 +23,8 @@ LATE = timedelta(hours=1)
 def materialise(features: Artifact, metrics: Artifact, store: str) -> None:
     """Apply the definitions and bring the online store in the folder `store` up to the table's latest row.
 
-    A view that was materialised before is gone on with from `LATE` before that; else the last TTL of the table is taken.
+    A view that was materialised before is gone on with from `LATE` before that; else, and where that was beyond the table,
+    the last TTL of the table is taken.
     Statistics of each feature are kept beside (Feast's own). SQLite keeps readers apart from the writer, so a server
     may read meanwhile. Raises ConfigurationError without a folder, InvalidData for a table that breaks a rule.
     """
@@ -66,7 +67,9 @@ def bring_up(folder: Path, recent: pl.DataFrame, end: datetime) -> dict[str, Any
     store = open_store(folder)
     before = _materialised(store)
     store.apply(definitions(tables))
-    starts = {view: max(end - TTL, before.get(view, end - TTL) - LATE) for view in tables}
+    gone_on = {view: before[view] - LATE for view in tables if view in before}
+    # A store that is ahead of the table knows of another fleet, or another time
+    starts = {view: at if end - TTL < (at := gone_on.get(view, end - TTL)) < end else end - TTL for view in tables}
     for view, start in starts.items():
         store.materialize(start, end, feature_views=[view])
     _keep_statistics(store, min(starts.values()), end)

@@ -137,6 +137,19 @@ def test_materialising_goes_on_where_it_stopped_and_takes_rows_that_came_late(
 
 
 @pytest.mark.usefixtures("opened")
+def test_a_store_that_is_ahead_of_the_table_takes_its_last_ttl(tmp_path: Path, table: pl.DataFrame) -> None:
+    """The hourly refresh has materialised the fleet of today, then somebody trains on data of years ago."""
+    store, end = tmp_path / "store", table["event_timestamp"].max()
+    ahead = table.with_columns(pl.col("event_timestamp") + timedelta(days=400), vm_id="other-" + pl.col("vm_id"))
+    bring_up(tmp_path, store, ahead, end + timedelta(days=400))
+    told = bring_up(tmp_path, store, table, end)
+    assert told.metadata["since"] == f"{end - TTL:%Y-%m-%dT%H:%M:%SZ}"
+    row = table.filter(pl.col("event_timestamp") == end).head(1)
+    found = stores.online_features(store, row["vm_id"].to_list(), ["vm_metrics:cpu_usage"], end)
+    assert found[row["vm_id"][0]] == {"vm_metrics:cpu_usage": row["cpu_usage"][0]}
+
+
+@pytest.mark.usefixtures("opened")
 def test_features_are_kept_fresh_from_a_canonical_table(tmp_path: Path) -> None:
     fleet = synthetic.generate(synthetic.parse("synthetic://?vms=4&seed=5"), datetime(2024, 3, 1, tzinfo=UTC), 0.5)
     data, store = Artifact("data", str(tmp_path / "data.parquet")), tmp_path / "store"

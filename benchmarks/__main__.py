@@ -6,7 +6,7 @@ import sys
 
 NAMES = ("engine", "resume", "ingest", "serving")
 # These take minutes, or a Docker engine
-OTHERS = ("graph", "airflow", "containers", "point_in_time", "drift", "placement", "anomaly")
+OTHERS = ("graph", "airflow", "containers", "point_in_time", "online_features", "drift", "placement", "anomaly")
 
 
 def main(names: list[str]) -> int:

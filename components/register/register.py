@@ -88,6 +88,8 @@ def register(
     before = judged.get("champion_version", "") or "nothing"
     metrics.log(version=version, **{"challenges" if alias == CHALLENGER else "replaces": before}, model=model_name)
     metrics.log(code_sha256=lineage["code_sha256"])
+    if registry.startswith("http"):
+        metrics.log(mlflow=f"{registry.rstrip('/')}/#/models/{model_name}/versions/{version}")
     return {"version": version}
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from fleetml import lockfile
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.frozen import frozen
 from fleetml.images import Image
@@ -127,11 +128,12 @@ def _ran(exit: Exit) -> bool:
 
 @contextlib.contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """Keep an environment for this process while the context lasts; that the file is written to tells when it was used."""
+    """Keep an environment for this process while the context lasts; when its file was last touched tells when it was used."""
     while True:
-        with place.open("w") as lock:
+        with lockfile.opened(place) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if place.exists() and os.path.samestat(os.fstat(lock.fileno()), place.stat()):
+            os.utime(lock)
+            if place.exists() and os.path.samestat(os.fstat(lock), place.stat()):
                 yield
                 return
 
@@ -145,7 +147,7 @@ def unused(folder: Path, before: float) -> Iterator[list[Path]]:
     with contextlib.ExitStack() as held:
         found = []
         for place in sorted(folder.glob("*.lock")):
-            lock = held.enter_context(place.open("a"))
+            lock = held.enter_context(lockfile.opened(place))
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if place.stat().st_mtime < before:

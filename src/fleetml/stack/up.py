@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+from fleetml import lockfile
 from fleetml.errors import Unavailable
 from fleetml.settings import Settings
 from fleetml.stack import ports, processes, state
@@ -225,7 +226,7 @@ def _module(name: str) -> ModuleType:
 def _alone(home: Path, tell: Tell) -> Iterator[None]:
     """Let one command at a time start or stop the stack of this home."""
     home.mkdir(parents=True, exist_ok=True)
-    with (home / "stack.lock").open("w") as lock:
+    with lockfile.opened(home / "stack.lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

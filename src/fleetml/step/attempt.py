@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,11 @@ from fleetml.images import Image
 from fleetml.pauses import Pausing, finish
 from fleetml.pipeline import Inputs, Step
 from fleetml.pipeline.model import Importer
-from fleetml.pipeline.placeholders import fill, render_command, render_env
+from fleetml.pipeline.placeholders import fill
 from fleetml.records import Attempt, Run
 from fleetml.redaction import SHORTEST, Redactor
-from fleetml.runners import Command, ContainerRunner, Exit, Limits, Runner
-from fleetml.step import exchange
+from fleetml.runners import ContainerRunner, Exit, Runner
 from fleetml.step.failure import Failure, ended_words, of_process, shown_inputs
-from fleetml.step.log import Log
 from fleetml.step.outcome import RunContext, StepOutcome
 
 _HERE = ("none", "memory", "disk")  # kinds of caches that ask no server
@@ -137,13 +134,19 @@ class _Attempt:
         return (yield from cache.find(store, settings.home, self.key, self._say, remote))
 
     def _execute(self, image: Image) -> StepOutcome:
+        from fleetml.step import exchange  # here, as a hit has neither command nor log
+        from fleetml.step.command import command as command_of
+        from fleetml.step.log import Log
+
         folder = artifacts.ResultFolder.create(self.context.settings.home / "results", self.step.name)
         self.result = folder.final.name
         try:
             exchange.prepare(self.step, folder.aside)
             here = replace(self, inputs=artifact_store.local_inputs(self.context.settings, self.inputs))
             here._require_inputs("are what their steps left")
-            command = replace(here._command(image, folder.aside), secrets=self._secrets())
+            names = self.context.names(self.step.name)
+            command = command_of(self.step, here.inputs, names, image, folder.aside, self.records)
+            command = replace(command, secrets=self._secrets())
             self.records.write(self.running())
             self.notify(StepStarted(self.step.name, self.number, self.log))
             with self.log.open("a", encoding="utf-8", buffering=1) as stream:
@@ -217,48 +220,10 @@ class _Attempt:
             stream.write(f"{told}\n")
         self.notify(StepLine(self.step.name, told))
 
-    def _command(self, image: Image, folder: Path) -> Command:
-        executor_input = exchange.executor_input(self.step, self.inputs, folder)
-        names = self.context.names(self.step.name)
-        argv = render_command(self.step.container, executor_input, names)
-        for word in argv:
-            if len(word.encode()) > exchange.LARGEST:
-                raise InvalidParameter(
-                    f"an argument of a command is at most {exchange.LARGEST:,} bytes, step '{self.step.name}' has "
-                    f"one of {len(word.encode()):,} ({word[:40]}…); hand the value over as an artifact"
-                )
-        env = render_env(self.step.container, executor_input, names)
-        for text in (*argv, *env.values()):
-            if "\0" in text:
-                raise InvalidParameter(
-                    f"arguments and variables of a command hold no NUL byte, step '{self.step.name}' has one in "
-                    f"{text[:40]!r}; take it out, or hand the value over as an artifact"
-                )
-        env["FLEETML_CODE_DIGEST"] = cache.code_digest(self.step, image)  # a model's lineage wants it
-        resources = self.inputs.resources
-        limits = Limits.parse(resources.cpu_limit, resources.memory_limit, f"step '{self.step.name}'")
-        limits = replace(limits, seconds=self.inputs.platform.get("activeDeadlineSeconds") or None)
-        readable = {
-            path
-            for items in self.inputs.artifacts.values()
-            for item in items
-            if (path := artifacts.local_path(item["uri"]))
-        }
-        writable = (folder, *self._workspace([*argv, *env.values()]))
-        own_entry = not self.step.container.command
-        command = Command(tuple(argv), image, env, limits, tuple(sorted(readable)), writable, own_entry)
-        return replace(command, platform=self.inputs.platform, resources=self.inputs.resources)
-
-    def _workspace(self, texts: Iterable[str]) -> tuple[Path, ...]:
-        """Make the folder that the run's steps share, where one of the command's texts names it."""
-        shared = self.records.workspace
-        if not any(str(shared) in text for text in texts):
-            return ()
-        shared.mkdir(parents=True, exist_ok=True)
-        return (shared,)
-
     def _keep(self, folder: artifacts.ResultFolder) -> StepOutcome:
         """Check and hash what the step made, publish it, and let the cache point at it."""
+        from fleetml.step import exchange
+
         try:
             here = not isinstance(self.runner, ContainerRunner)
             parameters, made = exchange.read_outputs(self.step, folder.aside, here)

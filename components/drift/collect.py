@@ -13,6 +13,7 @@ from fleetml.data.schema import aside
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.serving import deployment, features
 from fleetml.serving.deployment import PREDICTIONS, REFERENCE, Deployed
+from fleetml.serving.routing import SHADOW
 
 _KEY = {"vm_id": pa.string(), "origin": pa.timestamp("us", "UTC")}
 
@@ -25,10 +26,14 @@ def collect(
     model_name: str,
     since_hours: float,
 ) -> None:
-    """Write the features and forecasts of the last `since_hours` of the served version, and of its training windows.
+    """Write the features and forecasts of what was asked in the last `since_hours`, and of the served version's training windows.
 
     Both tables hold vm_id, origin, the feature columns and `forecast`, the first value of the forecast (of an anomaly model the
-    score). Before the first deployment, and of a placement policy, both are empty. Raises InvalidData when the version was deployed without its reference.
+    score). Features are those of all questions, whichever version answered: a part of a day, which is all that a version has seen
+    after its deployment, differs from the days of training by its hours. Forecasts are those of the served version, null for
+    questions that another answered; both tables lack them until they are half of the rows: fewer are such a part of a
+    day, too, and the statistic calls a column missing that less than half of the rows have. Before the first deployment, and of a
+    placement policy, both are empty. Raises InvalidData when the version was deployed without its reference.
     """
     if not serving_dir or since_hours <= 0:
         raise InvalidParameter(
@@ -47,10 +52,19 @@ def collect(
     trained = _reference((root / served.graph).parent / REFERENCE)
     since = datetime.now(UTC) - timedelta(hours=since_hours)
     asked = _asked(root / PREDICTIONS / f"model={model_name}", served.version, since, trained.schema)
+    forecasts = asked.num_rows - asked[features.FORECAST].null_count
+    if 2 * forecasts < asked.num_rows:
+        asked, trained = (table.drop_columns([features.FORECAST]) for table in (asked, trained))
     _write(asked, current)
     _write(trained, reference)
     vms = pc.count_distinct(asked["vm_id"]).as_py()
-    metrics.log(requests=asked.num_rows, vms=vms, version=served.version, reference_rows=trained.num_rows)
+    metrics.log(
+        requests=asked.num_rows,
+        vms=vms,
+        version=served.version,
+        forecasts=forecasts,
+        reference_rows=trained.num_rows,
+    )
 
 
 def _unwatched(root: Path, model: str, served: Deployed | None) -> str:
@@ -77,17 +91,20 @@ def _reference(path: Path) -> pa.Table:
 
 
 def _asked(log: Path, version: str, since: datetime, wanted: pa.Schema) -> pa.Table:
-    """Return what one version answered from `since` on, in the columns of the reference."""
+    """Return what was asked from `since` on, in the columns of the reference; forecasts of `version` only, else null."""
     days = [folder for folder in log.glob("date=*") if folder.name.removeprefix("date=") >= since.date().isoformat()]
-    answered = (pc.field("time") >= since) & (pc.field("model_version") == version) & (pc.field("failure") == "")
+    # What was asked of a second version beside who answered (a shadow) is the same question again.
+    answered = (pc.field("time") >= since) & (pc.field("failure") == "") & (pc.field("role") != SHADOW)
+    needed = {*wanted.names, "failure", "role"} - {features.FORECAST}
     parts = [wanted.empty_table()]
     for path in sorted(file for day in days for file in day.glob("*.parquet")):
-        if "failure" not in pq.read_schema(path).names:  # written before this column was: of a version before this one
+        if not needed <= set(pq.read_schema(path).names):  # of an older FleetML, or of a version with other features
             continue
         table = pq.read_table(path, filters=answered)
         if table.num_rows:
-            table = table.append_column(features.FORECAST, pc.list_element(table["predictions"], 0))
-            parts.append(table.select(wanted.names).cast(wanted))
+            own = pc.equal(table["model_version"], version)
+            first = pc.if_else(own, pc.list_element(table["predictions"], 0), pa.scalar(None, pa.float64()))
+            parts.append(table.append_column(features.FORECAST, first).select(wanted.names).cast(wanted))
     return pa.concat_tables(parts)
 
 

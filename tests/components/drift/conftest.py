@@ -36,7 +36,13 @@ class Monitor:
         write_reference(trained, self._forecaster, version / deployment.REFERENCE)
 
     def log(
-        self, asked: Windows, version: str = "3", hours_ago: float = 1.0, covariates: bool = True, add: float = 0.0
+        self,
+        asked: Windows,
+        version: str = "3",
+        hours_ago: float = 1.0,
+        covariates: bool = True,
+        add: float = 0.0,
+        role: str = "champion",
     ) -> None:
         """Write what a server would have logged for these requests; `add` is how wrong its forecasts are."""
         when = datetime.now(UTC) - timedelta(hours=hours_ago)
@@ -49,7 +55,7 @@ class Monitor:
             "origin": [when.replace(minute=0, second=0, microsecond=0)] * count,
             "vm_id": asked.vm_id.tolist(),
             "model_version": [version] * count,
-            "role": ["champion"] * count,
+            "role": [role] * count,
             "rollout": [""] * count,
             "horizon": [asked.meta.horizon] * count,
             "step_seconds": [asked.meta.step_seconds] * count,

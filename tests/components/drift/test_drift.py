@@ -75,14 +75,50 @@ def test_too_few_predictions_are_said_not_judged(monitor: Monitor, windows: Call
     assert "30 logged predictions; at least 100 are needed" in (monitor.folder / "report").read_text()
 
 
-def test_only_recent_requests_to_the_served_version_count(monitor: Monitor, windows: Callable[..., Windows]) -> None:
+def test_only_recent_requests_count_each_once(monitor: Monitor, windows: Callable[..., Windows]) -> None:
     monitor.log(windows(10), hours_ago=2)
     monitor.log(windows(20), hours_ago=30)
-    monitor.log(windows(40), version="2")
+    monitor.log(windows(10), version="2", role="shadow")
     current, reference = monitor.collect(since_hours=24.0)
     assert len(current) == 10
     assert list(current.columns) == list(reference.columns)
     assert len(monitor.collect(since_hours=48.0)[0]) == 30
+
+
+def test_the_first_hour_of_a_new_version_is_not_taken_for_its_day(
+    monitor: Monitor, windows: Callable[..., Windows]
+) -> None:
+    monitor.log(windows(1100, seed=9), version="2", hours_ago=12)
+    monitor.log(windows(110, seed=8, factor=2.0))  # an hour in which more is asked than over a day
+    assert monitor.drift() == NOTHING
+
+
+def test_a_change_is_found_on_the_day_of_a_deployment_too(monitor: Monitor, windows: Callable[..., Windows]) -> None:
+    monitor.log(windows(300, seed=9, factor=2.0), version="2", hours_ago=12)
+    monitor.log(windows(20, seed=8, factor=2.0))
+    assert set(monitor.drift()["features"]) == {"history_mean", "history_last", "history_std"}
+
+
+@pytest.mark.parametrize(("own", "columns"), [(100, 1), (99, 0)])
+def test_forecasts_of_the_served_version_are_compared_once_they_are_half_of_the_answers(
+    monitor: Monitor, windows: Callable[..., Windows], own: int, columns: int
+) -> None:
+    monitor.log(windows(100, seed=9), version="2", add=1e6)
+    monitor.log(windows(own, seed=8))
+    current, reference = monitor.collect()
+    assert len(current) == 100 + own
+    assert [list(table.columns).count("forecast") for table in (current, reference)] == [columns] * 2
+    assert monitor.made["metrics"].metadata["forecasts"] == own
+    assert monitor.drift() == NOTHING
+
+
+def test_answers_of_a_version_with_other_features_are_left_out(
+    monitor: Monitor, windows: Callable[..., Windows]
+) -> None:
+    monitor.log(windows(10))
+    (file,) = monitor.root.rglob("predictions/**/*.parquet")
+    pq.write_table(pq.read_table(file).drop_columns(["cpu_usage"]), file.with_name("2-other.parquet"))
+    assert len(monitor.collect()[0]) == 10
 
 
 def test_a_log_from_before_it_told_failures_hinders_nothing(monitor: Monitor, windows: Callable[..., Windows]) -> None:

@@ -10,7 +10,7 @@ TRAINING: Mapping[str, Any] = {
     "horizon": 12,
     "context": 144,
     "max_windows": 3000,
-    "automl_seconds": 20,
+    "automl_seconds": 40,
     "nas_seconds": 20,
     "hpo_seconds": 15,
     "latency_budget_ms": 20.0,  # the machine may be busy

@@ -39,7 +39,7 @@ class Timeline:
     def mark(self, name: str, since: float, detail: str, at: float | None = None) -> Mark:
         """Note that something happened at `at` (now), `since` when it was waited for."""
         at = time.time() if at is None else at
-        made = Mark(name, at, at - since, detail)
+        made = Mark(name, at, max(0.0, at - since), detail)
         self.marks.append(made)
         line = Text(f"{at - self.zero:+8.1f} s  ")
         line.append(f"{name:<22}", "bold green")

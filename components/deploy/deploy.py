@@ -1,5 +1,6 @@
 """Bring one version into service: install, point, ask over gRPC, and go back if anything is wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from fleetml.learn import metrics as errors
 from fleetml.learn import windows
 from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.windows import Windows
-from fleetml.serving import aliases, audit, deployment, features
+from fleetml.serving import aliases, deployment, features
 from fleetml.serving.deployment import Card
 from fleetml.serving.registry import Registry
+from fleetml.serving.rollout import actions
 from fleetml.serving.rollout.actions import Place
 from fleetml.stack.interrupts import interruptible
 
@@ -97,20 +99,10 @@ def _forecaster(
 
 def _at_once(place: Place, card: Card, trial: smoke.Trial, address: str) -> dict[str, Any]:
     """Serve a version alone; return what the smoke test measured."""
-    root = place.root
-    if not address:
-        found = smoke.alone(root, card, trial)
-        before = deployment.point(root, card.name, card.version)
-    else:
-        before = deployment.point(root, card.name, card.version)
-        try:
-            found = smoke.live(root, address, card, trial)
-        except BaseException:
-            deployment.restore(root, card.name, card.version, before)
-            raise
-    was = before.version if before else ""
-    audit.write(root, audit.line(place.who, card.name, "deploy", was, card.version, "deployed at once"))
-    return found
+    found = {} if address else smoke.alone(place.root, card, trial)
+    own = replace(place, registry="")  # `deploy` tells the registry, before and after
+    with actions.on_trial(own, card.name, card.version, "deployed at once"):
+        return smoke.live(place.root, address, card, trial) if address else found
 
 
 def _demote(place: Place, name: str, version: str, cause: BaseException) -> None:

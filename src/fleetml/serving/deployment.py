@@ -111,7 +111,7 @@ def read(root: Path) -> dict[str, Deployed]:
     path = root / POINTER
     try:
         models = json.loads(path.read_text(encoding="utf-8"))["models"]
-        return {name: _deployed(entry) for name, entry in models.items()}
+        return {name: deployed(entry) for name, entry in models.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -269,7 +269,8 @@ def read_status(path: Path) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _deployed(entry: Mapping[str, Any]) -> Deployed:
+def deployed(entry: Mapping[str, Any]) -> Deployed:
+    """Return what `asdict` made of one. Raises TypeError for what is none."""
     rollout = entry.get("rollout")
     return Deployed(**{**entry, "rollout": Rollout(**rollout) if rollout else None})
 

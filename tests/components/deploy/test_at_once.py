@@ -1,6 +1,8 @@
 """Two deploys of one model at once: one of them is served, the other is told, and nothing is left between them."""
 
 import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -8,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from components.deploy import smoke
-from fleetml.errors import StepFailed
+from fleetml.errors import StepFailed, Unavailable
 from fleetml.learn.windows import Windows
-from fleetml.serving import deployment
+from fleetml.serving import audit, deployment
 from fleetml.serving.client import Client
 from fleetml.serving.deployment import Card
 from fleetml.stack.processes import wait_until
@@ -66,3 +68,30 @@ def test_a_version_that_another_deploy_pushed_aside_is_not_waited_for(
     deployment.point(root, "bandwidth", "2")
     with pytest.raises(StepFailed, match="got version 2: another deploy came in between"):
         smoke.live(root, serve(root), cards[0], trial=None)  # type: ignore[arg-type]
+
+
+def test_a_deploy_that_was_killed_before_its_test_goes_back_to_what_was_tested_before(
+    tmp_path: Path, windows: Callable[..., Windows], graph: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, windows(20, seed=1), windows(50))
+    stage.deploy(graph(), "1", "")
+    killed = multiprocessing.get_context("fork").Process(target=_killed_in_its_test, args=(stage, graph(add=1.0)))
+    killed.start()
+    killed.join(120)
+    assert (killed.exitcode, stage.served().version) == (-signal.SIGKILL, "2")
+    assert _trail(stage) == [("deploy", "", "1"), ("deploy", "1", "2")]
+    monkeypatch.setattr(smoke, "SWAP_SECONDS", 0.2)
+    with pytest.raises(Unavailable, match="nobody answers"):
+        stage.deploy(graph(add=1.0), "2", "", "127.0.0.1:1")  # what `fleetml resume` does
+    assert stage.served().version == "1"
+    assert _trail(stage)[2:] == [("deploy", "2", "2"), ("restore", "2", "1")]
+    assert not list(stage.root.glob("rollouts/*/*"))
+
+
+def _killed_in_its_test(stage: Stage, path: Path) -> None:
+    smoke.live = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,return-value]
+    stage.deploy(path, "2", "", "127.0.0.1:1")
+
+
+def _trail(stage: Stage) -> list[tuple[str, str, str]]:
+    return [(line["action"], line["from"], line["to"]) for line in audit.read(stage.root)]

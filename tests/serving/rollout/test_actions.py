@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -305,3 +306,54 @@ def registry(serve_http: Callable[[type], str]) -> Mlflow:
 
     found.uri = serve_http(Handler)
     return found
+
+
+def test_a_version_that_fails_its_test_is_taken_back_and_both_are_told(place: Place) -> None:
+    before = served(place.root)
+    with pytest.raises(ValueError, match="of 3"), actions.on_trial(place, "bandwidth", "3", "now"):
+        raise ValueError(f"the test of {served(place.root).version}")
+    assert served(place.root) == before
+    assert trail(place.root) == [
+        ("ann", "deploy", "2", "3", "now"),
+        ("ann", "restore", "3", "2", "it failed its test: the test of 3"),
+    ]
+
+
+def test_what_a_person_chose_after_an_untested_version_is_what_the_next_goes_back_to(place: Place) -> None:
+    trial = actions.on_trial(place, "bandwidth", "3", "now")
+    trial.__enter__()  # and killed
+    actions.promote(place, "bandwidth", "1", "by hand")
+    actions.promote(place, "bandwidth", "3", "looks well")
+    with pytest.raises(ValueError, match="odd"), actions.on_trial(place, "bandwidth", "2", "now"):
+        raise ValueError("odd")
+    assert served(place.root).version == "3"
+
+
+def test_who_is_pushed_aside_while_tested_leaves_the_note_of_who_did(place: Place) -> None:
+    first = actions.on_trial(place, "bandwidth", "3", "now")
+    first.__enter__()
+    second = actions.on_trial(place, "bandwidth", "1", "now")
+    second.__enter__()  # and killed
+    first.__exit__(None, None, None)
+    with pytest.raises(ValueError, match="odd"), actions.on_trial(place, "bandwidth", "1", "again"):
+        raise ValueError("odd")
+    assert served(place.root).version == "2"
+
+
+def test_a_registry_that_fails_in_its_own_words_holds_up_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (place.root / "rollouts" / "mend").mkdir(parents=True)
+    for name in ("aaa", "bandwidth"):
+        (place.root / "rollouts" / "mend" / name).touch()
+
+    def assign(_: str, name: str, __: Any) -> dict[str, str]:
+        if name == "aaa":
+            raise RuntimeError("database is locked")
+        return {"champion": "2"}
+
+    monkeypatch.setattr(aliases, "assign", assign)
+    told = [done.line["action"] for done in actions.mend(replace(place, registry="sqlite:///x.db"))]
+    assert told[-1] == "mend"
+    assert "database is locked" in caplog.text
+    assert [note.name for note in (place.root / "rollouts" / "mend").iterdir()] == ["aaa"]

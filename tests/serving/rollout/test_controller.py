@@ -179,3 +179,25 @@ def test_the_process_acts_and_ends_when_told(place: Place, traffic: Any) -> None
             process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     assert audit.read(place.root)[-1]["who"] == "rollout"
+
+
+def test_a_look_that_fails_is_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks: list[Place] = []
+
+    def look(place: Place, _: Policy) -> None:
+        looks.append(place)
+        if len(looks) == 1:
+            raise RuntimeError("in words of a library")
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(controller, "look", look)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        assert main(["--dir", str(tmp_path), "--seconds", "0.01"]) == 0
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert len(looks) == 2
+    assert "in words of a library" in caplog.text

@@ -57,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
             controller.look(place, policy)
         except (FleetMLError, OSError) as error:  # a deployment.json that cannot be read, a full disk: for now
             log.error("%s", error)
+        except Exception:  # of a library, MLflow's say: one look that fails must not be the last
+            log.exception("this look failed, the next is in %g s", seconds)
         end.wait(seconds)
     return 0
 

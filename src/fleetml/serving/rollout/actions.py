@@ -5,6 +5,7 @@ in ``rollouts/mend/<model>`` before the change, and the controller mends them (`
 """
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from typing import Any
 from fleetml.errors import ConfigurationError, InvalidParameter, Unavailable
 from fleetml.serving import aliases, audit, deployment
 from fleetml.serving.deployment import Deployed, Rollout
+from fleetml.serving.rollout import untested
+
+log = logging.getLogger(__name__)
 
 ROLLOUTS = "rollouts"
 Evidence = Mapping[str, Any]
@@ -103,6 +107,25 @@ def deploy(place: Place, name: str, version: str, reason: str) -> Done | None:
     return told.done()
 
 
+@contextmanager
+def on_trial(place: Place, name: str, version: str, reason: str) -> Iterator[None]:
+    """Serve an installed version alone while the block tests it, and from then on; where the block fails, take it back.
+
+    Begun again after a kill, it goes back to what was served before the first attempt. Raises InvalidParameter, OSError.
+    """
+    before, noted = None, False
+    try:
+        with _told(place, name, "deploy", reason):
+            before, noted = untested.begin(place.root, name, version), True
+            deployment.point(place.root, name, version)
+        yield
+    except BaseException as error:
+        if noted:
+            take_back(place, name, version, before, f"it failed its test: {str(error) or type(error).__name__}")
+        raise
+    untested.passed(place.root, name, version)
+
+
 def take_back(place: Place, name: str, version: str, before: Deployed | None, reason: str) -> Done:
     """Serve again what was served before a deployment that failed."""
     with _told(place, name, "restore", reason) as told:
@@ -174,6 +197,9 @@ def _mended(place: Place, name: str) -> Iterator[Done]:
         changed = _tell_registry(place, name)
     except (Unavailable, ConfigurationError):
         return
+    except Exception:  # MLflow's own, of a registry without a server: it must not hold up other models
+        log.exception("the registry cannot be told what is served of %s", name)
+        return
     if changed:
         why = "the registry was told late"
         yield _written(place, audit.line(place.who, name, "mend", now, now, why, {"aliases": changed}))
@@ -215,6 +241,7 @@ def _told(place: Place, name: str, action: str, reason: str, evidence: Evidence 
             if not noted:
                 note.unlink(missing_ok=True)
             raise
+        untested.tidy(place.root, name)
         after = _shown(deployment.read(place.root).get(name))
         told.line = audit.line(place.who, name, action, before, after, reason, evidence)
         audit.write(place.root, told.line)

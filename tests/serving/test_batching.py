@@ -149,6 +149,8 @@ class Named(Doubling):
 
     def run(self, inputs: Arrays) -> Arrays:
         self.threads = {**getattr(self, "threads", {}), len(inputs["x"]): threading.current_thread()}
+        if np.isnan(inputs["x"]).any():
+            raise ValueError("not a number")
         return {"x": inputs["x"] * 2}
 
 
@@ -171,6 +173,26 @@ def test_what_is_known_to_be_quick_runs_at_once_and_more_rows_are_not_thought_so
         batcher.close()
 
     asyncio.run(ask())
+
+
+def test_a_quick_batch_that_failed_runs_again_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "DIRECT_SECONDS", -1.0)
+    monkeypatch.setattr(batching, "INLINE_SECONDS", 600.0)
+    session = Named()
+
+    async def ask() -> list[Any]:
+        batcher, served = Batcher(1, 256, 1000), model(session)
+        await batcher.run(served, rows(1.0, 2.0, 3.0))
+        asked = (batcher.run(served, rows(value)) for value in (4.0, float("nan"), 6.0))
+        made = await asyncio.gather(*asked, return_exceptions=True)
+        assert session.threads[3] is threading.current_thread()
+        assert session.threads[1] is not threading.current_thread()
+        batcher.close()
+        return made
+
+    good, bad, also = asyncio.run(ask())
+    assert isinstance(bad, ValueError)
+    assert (good["x"].item(), also["x"].item()) == (8.0, 12.0)
 
 
 def test_the_cache_knows_the_same_arrays_of_the_same_version_only() -> None:

@@ -109,20 +109,22 @@ class Batcher:
             return
         rows = sum(waiting.rows for waiting in batch)
         metrics.observe_batch(model.name, rows, line.rows)
+        parts = [batch]
         if line.expected(rows) < INLINE_SECONDS:
-            _done(model, line, batch, *_timed(model, batch))
-        else:
+            parts = _done(line, batch, *_timed(model, batch))
+        if parts:
             line.running += 1
-            loop.create_task(self._run_in_thread(loop, model, line, batch))
+            loop.create_task(self._run_in_thread(loop, model, line, parts))
         if line.waiting:
             self._call(loop, model, line)
 
     async def _run_in_thread(
-        self, loop: asyncio.AbstractEventLoop, model: Model, line: _Line, batch: list[_Waiting]
+        self, loop: asyncio.AbstractEventLoop, model: Model, line: _Line, parts: list[list[_Waiting]]
     ) -> None:
-        outputs, taken = await loop.run_in_executor(self._executor, _timed, model, batch)
+        for batch in parts:
+            made = await loop.run_in_executor(self._executor, _timed, model, batch)
+            parts += _done(line, batch, *made)
         line.running -= 1
-        _done(model, line, batch, outputs, taken)
         if line.waiting:
             self._call(loop, model, line)
 
@@ -167,12 +169,14 @@ def _direct(model: Model, line: _Line, inputs: Arrays, rows: int) -> Arrays:
     return outputs
 
 
-def _done(model: Model, line: _Line, batch: list[_Waiting], outputs: Arrays | Exception, taken: float) -> None:
-    line.note(sum(waiting.rows for waiting in batch), taken)
+def _done(line: _Line, batch: list[_Waiting], outputs: Arrays | Exception, taken: float) -> list[list[_Waiting]]:
+    """Tell who waits; return what is to run again: each of a batch that failed by itself, as one must not take others with it."""
     if isinstance(outputs, Exception) and len(batch) > 1:
-        _apart(model, batch)
-    else:
-        _tell(batch, outputs)
+        return [[waiting] for waiting in batch]
+    if not isinstance(outputs, Exception):  # how long a failure takes says nothing
+        line.note(sum(waiting.rows for waiting in batch), taken)
+    _tell(batch, outputs)
+    return []
 
 
 def _timed(model: Model, batch: list[_Waiting]) -> tuple[Arrays | Exception, float]:
@@ -186,13 +190,6 @@ def _timed(model: Model, batch: list[_Waiting]) -> tuple[Arrays | Exception, flo
     except Exception as error:  # what runtimes raise shares no base
         outputs = error
     return outputs, time.perf_counter() - began
-
-
-def _apart(model: Model, batch: list[_Waiting]) -> None:
-    """Run each of a batch that failed by itself: one question must not take others with it."""
-    for waiting in batch:
-        outputs, _ = _timed(model, [waiting])
-        _tell([waiting], outputs)
 
 
 def _chunked(model: Model, inputs: Arrays) -> Arrays:

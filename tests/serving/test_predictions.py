@@ -112,12 +112,46 @@ def test_what_the_disk_refuses_is_kept_up_to_a_limit(
     for vm in ("vm-1", "vm-2", "vm-3"):
         log.add(model, row(vm))
     asyncio.run(log.flush())
-    assert "3 predictions of bandwidth could not be logged yet" in caplog.text
+    assert "2 predictions of bandwidth could not be logged yet" in caplog.text
     assert log.lost == 1
     (tmp_path / "predictions").unlink()
     asyncio.run(log.flush())
     (path,) = _files(tmp_path)
     assert pq.read_table(path, partitioning=None)["vm_id"].to_pylist() == ["vm-2", "vm-3"]
+
+
+def test_while_a_write_hangs_and_then_fails_the_latest_rows_are_kept(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "BUFFERED_ROWS", 2)
+    began, go_on = threading.Event(), threading.Event()
+    write = pq.write_table
+
+    def hang(*args: object, **kwargs: object) -> None:
+        first = not began.is_set()
+        began.set()
+        assert go_on.wait(60)
+        if first:
+            raise OSError("stale file handle")
+        write(*args, **kwargs)
+
+    monkeypatch.setattr(predictions, "pq", SimpleNamespace(write_table=hang))
+
+    async def ask() -> int:
+        log = PredictionLog(tmp_path)
+        log.add(model, row("vm-0"))
+        hanging = asyncio.create_task(log.flush())
+        await asyncio.to_thread(began.wait, 60)
+        for number in range(1, 6):
+            log.add(model, row(f"vm-{number}"))
+        go_on.set()
+        await hanging
+        await log.flush()
+        return log.lost
+
+    assert asyncio.run(ask()) == 4
+    (path,) = _files(tmp_path)
+    assert pq.read_table(path, partitioning=None)["vm_id"].to_pylist() == ["vm-4", "vm-5"]
 
 
 def test_an_end_in_the_middle_of_a_flush_loses_nothing(

@@ -29,7 +29,7 @@ from fleetml.serving.model import Model
 FLUSH_SECONDS = 1.0
 ROWS_PER_FILE = 5_000
 BUFFERED_ROWS = 20_000
-"""Rows kept at most while the disk refuses them; then the oldest go."""
+"""Rows of a version kept at most while the disk refuses them or does not answer; then the oldest go."""
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,11 @@ class PredictionLog:
     def add(self, model: Model, row: Row) -> None:
         """Remember one answer; it is on disk within `FLUSH_SECONDS`. `model` made it, or stands in for one not loaded."""
         key = (model.name, row.version, row.time.date().isoformat())
-        self._buffer.setdefault(key, (model, []))[1].append(row)
+        rows = self._buffer.setdefault(key, (model, []))[1]
+        rows.append(row)
+        if len(rows) > BUFFERED_ROWS:  # a write hangs (NFS): nobody takes them
+            del rows[0]
+            self._lose(1)
         metrics.logged(model.name).inc()
 
     async def run(self) -> None:
@@ -136,9 +140,12 @@ class PredictionLog:
         """Put back what was not written, before what came since; the oldest beyond the limit are lost."""
         kept = [*rows, *self._buffer.get(key, (model, []))[1]]
         if (lost := len(kept) - BUFFERED_ROWS) > 0:
-            self.lost += lost
-            metrics.LOST.inc(lost)
+            self._lose(lost)
         self._buffer[key] = (model, kept[-BUFFERED_ROWS:])
+
+    def _lose(self, rows: int) -> None:
+        self.lost += rows
+        metrics.LOST.inc(rows)
 
     def _write(self, key: _Key, model: Model, rows: list[Row]) -> None:
         part = self._parts.get(key) or _Part(self._path(key, rows[0].time))

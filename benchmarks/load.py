@@ -47,7 +47,9 @@ class Load:
         return len(self.taken) / self.seconds
 
     def quantile(self, share: float) -> float:
-        """Milliseconds."""
+        """Milliseconds; NaN where no answer came."""
+        if not self.taken:
+            return float("nan")
         return float(np.quantile(self.taken, share)) * 1e3
 
 

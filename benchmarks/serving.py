@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import grpc
 import numpy as np
 
 from benchmarks import serving_ours
@@ -91,7 +92,10 @@ def _part(notes: Notes, generators: Generators, graph: Path, history: np.ndarray
             if workers == 1 and notes.rounds("bare") <= number:
                 notes.add({"bare": _bare(graph, history)})
             for subject in subjects:
-                _round(notes, generators, subject, workers, number)
+                try:
+                    _round(notes, generators, subject, workers, number)
+                except (RuntimeError, OSError, grpc.RpcError) as error:
+                    _say(f"{subject.name} is left out of this round: {error}")
         for subject in subjects if workers > 1 else ():
             _say(f"highest rates of {subject.name}")
             for protocol, ask in subject.asks.items():
@@ -136,12 +140,13 @@ def _started(stack: contextlib.ExitStack, graph: Path, history: np.ndarray, work
 
 
 def _figures(place: str, found: Load) -> dict[str, float]:
+    answers = max(1, len(found.taken))
     return {
         f"{place}, p50": found.quantile(0.5),
         f"{place}, p99": found.quantile(0.99),
         f"{place}, rate": found.rate,
-        f"{place}, server": found.server_cpu / len(found.taken) * 1e3,
-        f"{place}, generator": found.client_cpu / len(found.taken) * 1e3,
+        f"{place}, server": found.server_cpu / answers * 1e3,
+        f"{place}, generator": found.client_cpu / answers * 1e3,
     }
 
 

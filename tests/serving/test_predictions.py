@@ -137,19 +137,20 @@ def test_while_a_write_hangs_and_then_fails_the_latest_rows_are_kept(
 
     monkeypatch.setattr(predictions, "pq", SimpleNamespace(write_table=hang))
 
-    async def ask() -> int:
+    async def ask() -> tuple[int, int]:
         log = PredictionLog(tmp_path)
         log.add(model, row("vm-0"))
         hanging = asyncio.create_task(log.flush())
         await asyncio.to_thread(began.wait, 60)
         for number in range(1, 6):
             log.add(model, row(f"vm-{number}"))
+        meanwhile = log.lost
         go_on.set()
         await hanging
         await log.flush()
-        return log.lost
+        return meanwhile, log.lost
 
-    assert asyncio.run(ask()) == 4
+    assert asyncio.run(ask()) == (3, 4)
     (path,) = _files(tmp_path)
     assert pq.read_table(path, partitioning=None)["vm_id"].to_pylist() == ["vm-4", "vm-5"]
 

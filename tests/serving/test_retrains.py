@@ -23,7 +23,8 @@ def test_one_is_under_way_until_it_ended_or_counts_as_dead(tmp_path: Path) -> No
     key, _ = begin(tmp_path, 0, patient)
     assert key == "cpu-20260301T120000"
     assert "under way" in begin(tmp_path, 3.9, patient)[1]
-    second, _ = begin(tmp_path, 4, patient)
+    second, why = begin(tmp_path, 4, patient)
+    assert (second, why) == ("cpu-20260301T160000", "")
     retrains.end(tmp_path, "cpu", second, NOON + 5 * HOUR)
     assert begin(tmp_path, 5, patient)[0]
 

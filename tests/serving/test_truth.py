@@ -41,6 +41,11 @@ def test_what_comes_late_is_added_and_what_comes_again_replaces(tmp_path: Path) 
     assert len(list(tmp_path.glob("truth/model=bandwidth/date=*/*.parquet"))) == 2
 
 
+def test_a_span_holds_its_beginning_and_not_its_end(tmp_path: Path) -> None:
+    truth.write(tmp_path, "bandwidth", values(*(("a", k, float(k)) for k in range(-1, 3))))
+    assert truth.read(tmp_path, "bandwidth", NOON, NOON + 2 * STEP)["value"].to_list() == [0.0, 1.0]
+
+
 def test_a_table_that_is_no_truth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidData, match="value is missing"):
         truth.write(tmp_path, "bandwidth", values(("a", 0, 1.0)).drop("value"))

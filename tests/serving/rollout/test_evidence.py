@@ -1,6 +1,6 @@
 """What is read of a rollout: latencies, of which few say little."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from scipy.stats import binom
 
-from fleetml.serving import deployment
+from fleetml.serving import deployment, truth
 from fleetml.serving.deployment import PREDICTIONS
 from fleetml.serving.rollout import actions, evidence
 from fleetml.serving.rollout.actions import Place
@@ -50,6 +50,33 @@ def test_the_served_version_s_latency_is_that_of_the_same_questions_where_it_is_
     assert seen(root_in_rollout).served.p99_ms == 1.0
     slow_down(root_in_rollout, "shadow", 30)
     assert seen(root_in_rollout).served.p99_ms == 25.0
+
+
+def test_only_questions_that_both_answered_as_often_and_that_the_same_truth_judges_are_compared(root: Path) -> None:
+    actions.begin(Place(root, "", "test"), "bandwidth", "3", "canary", 0.5, "retrained")
+    rollout = deployment.read(root)["bandwidth"].rollout
+    assert rollout is not None
+    now = datetime.now(UTC)
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    answers = {
+        "both": {"2": [[110.0]], "3": [[105.0]]},
+        "asked twice of one": {"2": [[110.0], [110.0]], "3": [[105.0]]},
+        "as many steps in two": {"2": [[110.0], [110.0]], "3": [[105.0, 105.0]]},
+        "further ahead": {"2": [[110.0]], "3": [[105.0, 105.0]]},
+    }
+    rows = [
+        (now, noon, vm, version, role, rollout.id, 300, 1.0, "", made)
+        for vm, sides in answers.items()
+        for version, role in (("2", "shadow"), ("3", "challenger"))
+        for made in sides[version]
+    ]
+    folder = root / PREDICTIONS / "model=bandwidth" / f"date={now.date()}"
+    folder.mkdir(parents=True)
+    pl.DataFrame(rows, schema=truth.LOG, orient="row").write_parquet(folder / "1.parquet")
+    steps = [(vm, noon + k * timedelta(minutes=5), 100.0) for vm in answers for k in (1, 2)]
+    truth.write(root, "bandwidth", pl.DataFrame(steps, schema=truth.SCHEMA, orient="row"))
+    found = seen(root)
+    assert (found.rows, list(found.served_error), list(found.second_error)) == (1, [10.0], [5.0])
 
 
 @pytest.mark.parametrize("count", [1, 50, 230, 1000, 5000, 100_000])

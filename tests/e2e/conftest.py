@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fleetml.settings import Settings
-from fleetml.stack import airflow, processes
+from fleetml.stack import airflow, processes, runs
+from fleetml.stack.up import down, up
 from tests.e2e.airflow_stack import Stack, project, started
+from tests.e2e.fleet import ROOT, Fleet, plan_of
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +42,18 @@ def running(airflow_settings: Settings) -> Iterator[Callable[[], Stack]]:
 @pytest.fixture(scope="module")
 def stack(running: Callable[[], Stack]) -> Stack:
     return running()
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    home = tmp_path_factory.mktemp("e2e") / "a home"
+    variables = {"FLEETML_PROJECT": str(ROOT), "FLEETML_HOME": str(home)}
+    settings = Settings.from_environment(variables)
+    try:
+        stack = up(settings).stack
+        known = Settings.from_environment(variables)  # with the addresses of the servers
+        yield Fleet(
+            variables, known, runs.connect(stack), lambda name, given: runs.start(stack, known, plan_of(name), given)
+        )
+    finally:
+        down(settings)

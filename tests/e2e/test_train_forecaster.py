@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +20,13 @@ from fleetml.engines import local
 from fleetml.engines.kfp import submit
 from fleetml.images import Images
 from fleetml.learn import windows
-from fleetml.pipeline import Plan, load
 from fleetml.records import Attempt, Run
 from fleetml.serving.client import Client
 from fleetml.settings import Settings
-from fleetml.stack import airflow, processes, runs
-from fleetml.stack.airflow_client import AirflowClient
-from fleetml.stack.runs import AirflowRun
-from fleetml.stack.up import down, up
+from fleetml.stack import airflow, processes
+from tests.e2e.fleet import ROOT, Fleet, ir, plan_of
 from tests.engines.kfp.contract import Contract
 
-ROOT = Path(__file__).parents[2]
 AUGUST = ROOT.parent / "shared/data/bitbrains_rnd/vm001-150_2013-08_all_metrics.parquet"
 ORCHESTRATOR = ROOT / ".venv/orchestrator/bin"
 
@@ -62,43 +57,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(not (ORCHESTRATOR / "airflow").exists(), reason="no .venv/orchestrator: make setup"),
 ]
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """The running stack of this checkout, at home in a folder of its own."""
-
-    settings: Settings
-    client: AirflowClient
-    start: Callable[[str, Mapping[str, Any]], AirflowRun]
-
-    def run(self, pipeline: str, **parameters: Any) -> dict[str, Attempt]:
-        """Run one of this project's pipelines in Airflow to its end; return the last attempt of each step."""
-        going = self.start(pipeline, parameters)
-        for _ in going.follow():
-            pass
-        return going.records.latest()
-
-
-def ir(pipeline: str) -> Path:
-    return ROOT / "dags" / pipeline / "pipeline.yaml"
-
-
-def plan_of(pipeline: str) -> Plan:
-    return load(ir(pipeline))
-
-
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    home = tmp_path_factory.mktemp("e2e") / "a home"
-    variables = {"FLEETML_PROJECT": str(ROOT), "FLEETML_HOME": str(home)}
-    settings = Settings.from_environment(variables)
-    try:
-        stack = up(settings).stack
-        known = Settings.from_environment(variables)  # with the addresses of the servers
-        yield Fleet(known, runs.connect(stack), lambda name, given: runs.start(stack, known, plan_of(name), given))
-    finally:
-        down(settings)
 
 
 @pytest.fixture(scope="module")

@@ -156,3 +156,16 @@ def test_an_age_is_a_number_and_a_unit(fleetml: Callable[..., int], capsys: pyte
     with pytest.raises(SystemExit):
         fleetml("gc", "--older-than", "30")
     assert "write e.g. 30d" in capsys.readouterr().err
+
+
+def test_gc_takes_old_traffic_where_that_is_asked_for_but_not_what_the_monitor_needs(
+    say: Say, project: Settings
+) -> None:
+    day = project.serving_dir / "predictions/model=m/date=2026-01-01"
+    day.mkdir(parents=True)
+    (day / "a.parquet").write_text("rows")
+    os.utime(day / "a.parquet", (time.time() - 10 * 86400,) * 2)
+    assert say("gc") == "freed 0 B\n"
+    say("gc", "--traffic-older-than", "7d", status=2)
+    assert say("gc", "--traffic-older-than", "9d") == "freed 4 B\n  1 traffic day (4 B)\n"
+    assert not day.exists()

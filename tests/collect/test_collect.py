@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,34 @@ def test_a_result_does_not_vanish_under_a_run_that_is_about_to_reuse_it(
     assert reading.is_set()
     assert (house.runs, house.results) == ({"second"}, {name})
     assert Run(house.home, "second").latest()["a"].cached
+
+
+def test_days_of_traffic_go_where_that_is_asked_for_and_no_rollout_needs_them(house: House) -> None:
+    root = house.settings.serving_dir
+    names = [
+        "predictions/model=m/date=2026-01-01",
+        "predictions/model=m/date=2026-02-01",
+        "predictions/model=tried/date=2026-01-01",
+        "truth/model=m/date=2013-08-01",
+        "truth/model=m/date=2013-08-02",
+    ]
+    for name, days in zip(names, (40, 5, 40, 40, 5), strict=True):
+        (root / name).mkdir(parents=True)
+        (root / name / "a.parquet").write_text("rows")
+        aged(root / name / "a.parquet", days)
+    (root / "graph").write_text("graph")
+    for version in ("1", "2"):
+        deployment.install(root, deployment.Card("tried", version, ""), {deployment.GRAPH: root / "graph"})
+    deployment.point(root, "tried", "1")
+    deployment.begin(root, "tried", "2", "canary", 0.05, datetime.now(UTC))
+    assert house.collect().garbage == []
+    found = house.collect(traffic=30 * DAY, dry_run=True).garbage
+    assert [(item.kind, item.name, item.bytes) for item in found] == [
+        ("traffic day", names[0], 4),
+        ("traffic day", names[3], 4),
+    ]
+    assert house.collect(traffic=30 * DAY).garbage == found
+    assert [name for name in names if (root / name).exists()] == [names[1], names[2], names[4]]
 
 
 def test_the_registry_and_the_serving_folder_are_asked(project: Settings, tmp_path: Path) -> None:

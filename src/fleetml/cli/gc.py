@@ -6,7 +6,11 @@ import argparse
 
 from fleetml.cli.age import age
 from fleetml.cli.count import at_least
+from fleetml.errors import InvalidParameter
 from fleetml.settings import Settings
+
+LEAST_TRAFFIC = age("8d")
+"""What the monitor looks back on is kept: seven days, and the one that is not over."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also of the artifact store that machines share (FLEETML_STORE): what runs of other machines need is unknown here",
     )
+    parser.add_argument(
+        "--traffic-older-than",
+        type=age,
+        metavar="AGE",
+        help="also days of the prediction log and the truth, 8d at least (default: they stay); not of models with a rollout under way",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed")
 
 
@@ -35,7 +45,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from fleetml.collect import collect, needed, totals
     from fleetml.report import text
 
-    found = collect(settings, needed(settings), args.older_than, args.keep_last, args.dry_run, args.shared)
+    traffic = args.traffic_older_than
+    if traffic is not None and traffic < LEAST_TRAFFIC:
+        raise InvalidParameter(
+            "--traffic-older-than must be 8d at least, for the monitor judges the last seven days, got "
+            f"{traffic / 86400:g}d; give a longer one"
+        )
+    found = collect(settings, needed(settings), args.older_than, args.keep_last, args.dry_run, args.shared, traffic)
     if args.dry_run:
         for item in found.garbage:
             say(f"{item.kind:<18} {item.name}  {text.size(item.bytes)}")

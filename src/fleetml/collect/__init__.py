@@ -46,7 +46,7 @@ class Needed:
 @frozen
 class Garbage:
     """One thing nobody needs, of `bytes` bytes: a "run", "result", "unfinished result", "cache entry", "environment",
-    "search", "shared result" or "leftover".
+    "search", "shared result", "leftover" or "traffic day".
     """
 
     kind: str
@@ -98,11 +98,13 @@ def collect(
     keep_last: int = 0,
     dry_run: bool = False,
     shared: bool = False,
+    traffic: float | None = None,
 ) -> Collection:
     """Remove what is older than `older_than` seconds and needed by nobody; with `dry_run` only find it.
 
     `keep_last` runs of each pipeline stay in any case. `shared`: of the artifact store too, as if no other machine had runs.
-    Raises OSError, and what the store raises.
+    `traffic`: also days of the prediction log and the truth that are that many seconds old. Raises OSError, and what the
+    store raises.
     """
     trash = settings.home / _TRASH / os.urandom(8).hex()
     with ExitStack() as held, results_lock.alone(settings.home):
@@ -118,6 +120,7 @@ def collect(
                     place.rename(trash / f"{number}")
             for key in found.entries:
                 found.store.remove(key)
+    old = _traffic(settings.serving_dir, traffic, dry_run)
     if remote and not dry_run:
         for name in far:
             remote.remove(name)
@@ -125,7 +128,21 @@ def collect(
         shutil.rmtree(settings.home / _TRASH)  # what an interrupted collection left goes too
     entries = [Garbage("cache entry", key, 0) for key in found.entries]
     others = [Garbage("shared result", name, size) for name, size in far.items()]
-    return Collection([*sizes, *others, *entries], found.kept_for_models)
+    return Collection([*sizes, *others, *entries, *old], found.kept_for_models)
+
+
+def _traffic(root: Path, age: float | None, dry_run: bool) -> list[Garbage]:
+    if age is None:
+        return []
+    from fleetml.collect.traffic import days
+
+    found = [
+        (day, Garbage("traffic day", str(day.relative_to(root)), _size(day))) for day in days(root, time.time() - age)
+    ]
+    for day, _ in found:
+        if not dry_run:
+            shutil.rmtree(day)  # not by way of the trash: a serving folder may be on another disk
+    return [item for _, item in found]
 
 
 def _size(place: Path) -> int:

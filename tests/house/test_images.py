@@ -1,5 +1,6 @@
 """Dockerfiles, compose file and configuration: what can be known of them without building."""
 
+import base64
 import os
 import re
 import shutil
@@ -170,3 +171,19 @@ def test_with_tokens_only_the_tokens_are_added():
     (scraped,) = [job for job in configured[1]["scrape_configs"] if job["job_name"] == "serving"]
     assert scraped.pop("authorization") == {"credentials_file": "/run/secrets/prometheus-token"}
     assert configured[0] == configured[1]
+
+
+def test_the_command_of_the_readme_makes_every_secret_and_overwrites_none(tmp_path):
+    (tmp_path / "docker").mkdir()
+    shutil.copy(ROOT / "docker/.env.example", tmp_path / "docker")
+    block = (ROOT / "docker/README.md").read_text().partition("```sh\n")[2].partition("```")[0]
+    made = subprocess.run(["sh", "-c", block], cwd=tmp_path, capture_output=True, text=True)
+    assert (made.returncode, made.stderr) == (0, "")
+    text = (tmp_path / "docker/.env").read_text()
+    values = dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    assert sorted(values) == SECRETS
+    assert len({value for value in values.values() if value}) == len(SECRETS)
+    assert len(base64.urlsafe_b64decode(values["AIRFLOW_FERNET_KEY"])) == 32
+    assert (tmp_path / "docker/.env").stat().st_mode & 0o077 == 0
+    assert subprocess.run(["sh", "-c", block], cwd=tmp_path, capture_output=True).returncode != 0
+    assert (tmp_path / "docker/.env").read_text() == text

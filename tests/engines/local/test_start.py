@@ -75,7 +75,10 @@ def test_it_fails_when_what_it_started_fails(settings: Settings) -> None:
         ({"pipeline": "starts"}, "starts 'starts', which is started by starts: that would never end"),
         ({"given": {"wrod": "w"}}, "no parameter 'wrod'; did you mean 'word'"),
         ({"given": {}}, "the parameter 'word'"),
-        ({"pipeline": "refresh-features", "given": {"window_days": 0}}, "'window_days' of step 'ingest' must be at least 1, got 0"),
+        (
+            {"pipeline": "refresh-features", "given": {"window_days": 0}},
+            "'window_days' of step 'ingest' must be at least 1, got 0",
+        ),
     ],
 )
 @pytest.mark.parametrize("wait", [True, False])

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.drift.folder import existing
+from components.drift.folder import existing, served
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
 from fleetml.errors import InvalidData, InvalidParameter
@@ -32,26 +32,25 @@ def collect(
     score). Features are those of all questions, whichever version answered: a part of a day, which is all that a version has seen
     after its deployment, differs from the days of training by its hours. Forecasts are those of the served version, null for
     questions that another answered; both tables lack them until they are half of the rows: fewer are such a part of a
-    day, too, and the statistic calls a column missing that less than half of the rows have. Before the first deployment, and of a
-    placement policy, both are empty. Raises InvalidData when the version was deployed without its reference.
+    day, too, and the statistic calls a column missing that less than half of the rows have. Of a placement
+    policy both are empty. Raises InvalidParameter for a model that is not served, InvalidData when the version was deployed without
+    its reference.
     """
     if not serving_dir or since_hours <= 0:
         raise InvalidParameter(
             f"collect needs serving_dir and since_hours above 0, got {serving_dir!r} and {since_hours}; give both"
         )
-    root = existing(serving_dir)
-    served = deployment.read(root).get(model_name)
-    note = _unwatched(root, model_name, served)
-    if served is None or note:
+    root, now = existing(serving_dir), served(serving_dir, model_name)
+    if note := _unwatched(root, now):
         columns = (*features.HISTORY, features.FORECAST)
         empty = pa.schema([*_KEY.items(), *((name, pa.float64()) for name in columns)]).empty_table()
         _write(empty, current)
         _write(empty, reference)
         metrics.log(requests=0, note=note, reference_rows=0)
         return
-    trained = _reference((root / served.graph).parent / REFERENCE)
+    trained = _reference((root / now.graph).parent / REFERENCE)
     since = datetime.now(UTC) - timedelta(hours=since_hours)
-    asked = _asked(root / PREDICTIONS / f"model={model_name}", served.version, since, trained.schema)
+    asked = _asked(root / PREDICTIONS / f"model={model_name}", now.version, since, trained.schema)
     forecasts = asked.num_rows - asked[features.FORECAST].null_count
     if 2 * forecasts < asked.num_rows:
         asked, trained = (table.drop_columns([features.FORECAST]) for table in (asked, trained))
@@ -61,17 +60,15 @@ def collect(
     metrics.log(
         requests=asked.num_rows,
         vms=vms,
-        version=served.version,
+        version=now.version,
         forecasts=forecasts,
         reference_rows=trained.num_rows,
     )
 
 
-def _unwatched(root: Path, model: str, served: Deployed | None) -> str:
+def _unwatched(root: Path, now: Deployed) -> str:
     """Say why there is nothing to compare; "": there is."""
-    if served is None:
-        return f"no model {model} is deployed yet"
-    card = deployment.card(root / served.graph)
+    card = deployment.card(root / now.graph)
     if card and card.metadata.get("kind") == "placement":
         return "a placement policy learnt in simulated fillings of a cluster, not from a stream that could drift"
     return ""

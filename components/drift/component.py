@@ -6,6 +6,16 @@ from components.edge import step
 
 
 @dsl.container_component
+def require_served(
+    metrics: dsl.Output[dsl.Metrics],
+    serving_dir: str = "",
+    model_name: str = "bandwidth",
+) -> dsl.ContainerSpec:
+    """Refuse a model that is not served."""
+    return step("components.drift.folder:require_served")
+
+
+@dsl.container_component
 def collect(
     current: dsl.Output[dsl.Dataset],
     reference: dsl.Output[dsl.Dataset],

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from fleetml.component import Artifact
 from fleetml.errors import ConfigurationError
+from fleetml.serving.deployment import Deployed
+from fleetml.serving.rollout import actions
 
 
 def existing(serving_dir: str) -> Path:
@@ -13,3 +16,13 @@ def existing(serving_dir: str) -> Path:
             f"the serving folder must exist, {serving_dir!r} does not; train and deploy a model, or mend serving_dir"
         )
     return root
+
+
+def served(serving_dir: str, model_name: str) -> Deployed:
+    """Return what is served of a model. Raises ConfigurationError without a serving folder, InvalidParameter where nothing is."""
+    return actions.served(existing(serving_dir), model_name)
+
+
+def require_served(metrics: Artifact, serving_dir: str, model_name: str) -> None:
+    """Refuse a model that is not served before anything is read for it; raises as `served` does."""
+    metrics.log(version=served(serving_dir, model_name).version)

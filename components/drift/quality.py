@@ -6,11 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from components.drift.folder import existing
+from components.drift.folder import existing, served
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
 from fleetml.errors import InvalidParameter
-from fleetml.serving import deployment, truth
+from fleetml.serving import truth
 
 UNKNOWN = -1.0
 """The accuracy where too few forecasts could be judged: a number, as parameters hold no NaN."""
@@ -23,7 +23,8 @@ def quality(
 
     `judged` holds a row an hour of origins: hour, forecasts, error, actual (`fleetml.serving.truth.errors`). The days end with
     the latest origin asked in that time, so that replayed traffic is judged too. With fewer than `min_forecasts`
-    forecasts that have truth, or none of them about any traffic at all, the accuracy is `UNKNOWN`.
+    forecasts that have truth, or none of them about any traffic at all, the accuracy is `UNKNOWN`. Raises InvalidParameter for a
+    model that is not served.
     """
     if not serving_dir or days <= 0 or min_forecasts < 1:
         raise InvalidParameter(
@@ -31,7 +32,7 @@ def quality(
             f"{serving_dir!r}, {days} and {min_forecasts}; mend them"
         )
     root = existing(serving_dir)
-    found = _errors(root, model_name, timedelta(days=days))
+    found = _errors(root, model_name, served(serving_dir, model_name).version, timedelta(days=days))
     wape = truth.wape(found)
     by_hour = found.group_by(pl.col("origin").dt.truncate("1h").alias("hour")).agg(
         pl.len().alias("forecasts"), pl.col("error").sum(), pl.col("actual").sum()
@@ -46,10 +47,8 @@ def quality(
     return {"accuracy": accuracy}
 
 
-def _errors(root: Path, model: str, span: timedelta) -> pl.DataFrame:
-    served = deployment.read(root).get(model)
+def _errors(root: Path, model: str, version: str, span: timedelta) -> pl.DataFrame:
     log = truth.logged(root, model, datetime.now(UTC) - span)
-    version = served.version if served else ""
     log = log.filter(pl.col("model_version") == version, pl.col("failure") == "")
     if log.is_empty():
         return truth.errors(log, truth.SCHEMA.to_frame())

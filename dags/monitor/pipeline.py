@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.drift.component import collect, decide, drift, publish, quality, retrain_event
+from components.drift.component import collect, decide, drift, publish, quality, require_served, retrain_event
 from components.features.component import observe
 from components.ingest.component import ingest
 
@@ -45,14 +45,16 @@ def monitor(
         serving_dir: Folder of the server: prediction log, truth and deployed models.
     """
     place = {"serving_dir": serving_dir, "model_name": model_name}
-    raw = ingest(source=source, mapping=mapping, window_days=accuracy_days)
+    known = require_served(**place)
+    known.set_caching_options(False).set_display_name("Model")
+    raw = ingest(source=source, mapping=mapping, window_days=accuracy_days).after(known)
     raw.set_caching_options(False).set_display_name("Ingest the truth")
-    known = observe(data=raw.outputs["data"], **place)
-    known.set_caching_options(False).set_display_name("Truth")
+    true = observe(data=raw.outputs["data"], **place)
+    true.set_caching_options(False).set_display_name("Truth")
     # Drift is judged, and the older truth, also where no new truth could be had
-    good = quality(days=accuracy_days, min_forecasts=min_forecasts, **place).after(known).ignore_upstream_failure()
+    good = quality(days=accuracy_days, min_forecasts=min_forecasts, **place).after(true).ignore_upstream_failure()
     good.set_caching_options(False).set_display_name("Quality")
-    seen = collect(since_hours=since_hours, **place)
+    seen = collect(since_hours=since_hours, **place).after(known)
     seen.set_caching_options(False).set_display_name("Collect")
     judged = drift(
         current=seen.outputs["current"],

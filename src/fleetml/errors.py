@@ -1,5 +1,16 @@
 """The one exception tree of FleetML: what a user may cause, said in words a user can act on."""
 
+from collections.abc import Iterable
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a question after the known name that is meant, "" where none is near."""
+    import difflib
+
+    names = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(name.lower(), names, 1, 0.5)
+    return f"; did you mean {names[found[0]]!r}?" if found else ""
+
 
 class FleetMLError(Exception):
     """A mistake or a limit the user can do something about; never shown with a traceback.

@@ -60,11 +60,11 @@ def test_the_trail(root: Path, fleetml: Callable[..., int], capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("promote", "bandwidth"), "'bandwidth' is not; served: cpu"),
+        (("promote", "bandwidth"), "'bandwidth' is not served; served: cpu"),
         (("promote", "cpu"), "promote needs a version"),
         (("promote", "cpu", "9"), "there: 1, 2, 3"),
         (("split", "cpu", "3", "120%"), "between 0 and 1"),
-        (("models", "bandwidth"), "'bandwidth' is not; served: cpu"),
+        (("models", "bandwidth"), "'bandwidth' is not served; served: cpu"),
     ],
 )
 def test_what_is_refused(

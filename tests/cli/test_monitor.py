@@ -119,3 +119,51 @@ def test_without_the_truth_s_source_drift_is_still_judged(
     said = capfd.readouterr().out
     assert "verdict: retrain bandwidth-" in said
     assert (monitor.root / "metrics/monitor.prom").exists()
+
+
+def test_a_model_that_is_not_served_is_refused_at_once_and_leaves_nothing(
+    fleetml: Callable[..., int], monitor: Monitor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fleetml("monitor", "bandwith", "--no-retrain") == 2
+    assert capsys.readouterr().err == (
+        "error: 'bandwith' is not served; served: bandwidth; did you mean 'bandwidth'?\n"
+    )
+    assert not (tmp_path / "home/runs").exists()
+    assert not (monitor.root / "monitor").exists()
+
+
+def test_the_pipeline_refuses_it_in_its_first_step(
+    fleetml: Callable[..., int], monitor: Monitor, source: Path, tmp_path: Path
+) -> None:
+    place = ("-p", "model_name=nobody", "-p", f"source={source}", "-p", f"serving_dir={monitor.root}")
+    assert fleetml("run", tmp_path / "project/dags/monitor", "--run-id", "looked", *place) == 1
+    steps = Run(tmp_path / "home", "looked").latest()
+    assert {name for name, attempt in steps.items() if attempt.state == "failed"} == {"require-served", "quality"}
+    assert not any(attempt.state == "succeeded" for attempt in steps.values())
+    assert not (monitor.root / "monitor").exists()
+    assert not (monitor.root / "metrics").exists()
+
+
+def test_of_too_few_questions_the_drift_is_unknown(
+    fleetml: Callable[..., int],
+    monitor: Monitor,
+    windows: Callable[..., Windows],
+    source: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monitor.log(windows(3, seed=9))
+    assert fleetml("monitor", "bandwidth", "-p", f"source={source}") == 0
+    said = capfd.readouterr().out
+    assert "drift: unknown, 3 logged predictions; at least 100 are needed" in said
+
+
+def test_what_is_no_target_has_no_truth_to_read(
+    fleetml: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fleetml("observe", "bandwith", "nowhere.csv") == 2
+    said = capsys.readouterr().err
+    assert "MODEL must be one of bandwidth, cpu," in said
+    assert "did you mean 'bandwidth'?" in said
+    assert not (tmp_path / "home/runs").exists()
+    assert fleetml("observe", "bandwidth", "nowhere.csv") == 2
+    assert "does not exist; give another SOURCE" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetml.settings import Settings
@@ -26,13 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Run the pipeline, print the verdict, start what is due; return 0 if every run succeeded."""
+    """Run the pipeline, print the verdict, start what is due; return 0 if every run succeeded.
+
+    Raises InvalidParameter for a model that is not served.
+    """
     from fleetml.cli.output import say
     from fleetml.cli.run import execute
     from fleetml.cli.watch import job
     from fleetml.records import Run
     from fleetml.stack import state
 
+    _require_served(args, settings)
     texts = [f"model_name={args.model}", *args.parameter]
     stack = state.read(settings.home)
     if stack and "airflow" in stack.services and "airflow" not in stack.dead:
@@ -48,6 +53,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         say(f"starting {pipeline}")
         status = execute(job(settings, pipeline, (), parameters), settings) or status
     return status
+
+
+def _require_served(args: argparse.Namespace, settings: Settings) -> None:
+    """Of the serving folder that the run is given, if it is given another than the installation's."""
+    from fleetml.serving.rollout import actions
+
+    given = [text.removeprefix("serving_dir=") for text in args.parameter if text.startswith("serving_dir=")]
+    actions.served(Path(given[0]) if given else settings.serving_dir, args.model)
 
 
 def _in_airflow(stack: Stack, settings: Settings, texts: list[str]) -> int:
@@ -75,13 +88,25 @@ def verdict(records: Run) -> Iterator[str]:
         accuracy = outcomes["quality"]["parameters"]["accuracy"]
         yield f"accuracy: {accuracy:.3f}" if accuracy >= 0 else "accuracy: unknown, too few forecasts have their truth"
     if "drift" in outcomes:
-        found = outcomes["drift"]["parameters"]
-        told = [f"{name} {value:.2f}" for name, value in found["features"].items()]
-        told += [f"{name} missing" for name in found["missing"]]
-        yield f"drift: {found['score']:.2f}{', ' if told else ''}{', '.join(told)}"
+        yield f"drift: {_drift(outcomes)}"
         yield f"report: {outcomes['drift']['artifacts']['report'][0]['uri']}"
     if "decide" in outcomes:
-        yield f"verdict: {outcomes['decide']['artifacts']['metrics'][0]['metadata']['verdict']}"
+        yield f"verdict: {_noted(outcomes, 'decide')['verdict']}"
+
+
+def _drift(outcomes: Mapping[str, Any]) -> str:
+    """Say how far the traffic is from that of training, or why that is unknown."""
+    if note := (_noted(outcomes, "collect").get("note") or _noted(outcomes, "drift").get("note")):
+        return f"unknown, {note}"
+    found = outcomes["drift"]["parameters"]
+    told = [f"{name} {value:.2f}" for name, value in found["features"].items()]
+    told += [f"{name} missing" for name in found["missing"]]
+    return ", ".join([f"{found['score']:.2f}", *told])
+
+
+def _noted(outcomes: Mapping[str, Any], step: str) -> Mapping[str, Any]:
+    """Return what a step that succeeded logged to its metrics; {} of another."""
+    return outcomes[step]["artifacts"]["metrics"][0]["metadata"] if step in outcomes else {}
 
 
 def due(settings: Settings, records: Run) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -15,10 +15,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Run the pipeline observe on this machine; return its exit status."""
+    """Run the pipeline observe on this machine; return its exit status.
+
+    Raises InvalidParameter, before the source is read, for a model that forecasts no target, and for a source that is not there.
+    """
     from fleetml.cli.run import execute
     from fleetml.cli.train import existing
     from fleetml.cli.watch import job
+    from fleetml.data.schema import target_columns
 
-    given = [f"model_name={args.model}", f"source={existing(args.source)}", *args.parameter]
+    target_columns(args.model, "MODEL")
+    source = existing(args.source, "SOURCE")
+    given = [f"model_name={args.model}", f"source={source}", *args.parameter]
     return execute(job(settings, "observe", given), settings)

@@ -139,11 +139,11 @@ def parameters(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     return given
 
 
-def existing(place: str) -> str:
-    """Return a path made absolute; a URL as it is. Raises InvalidParameter for a path that is not there."""
+def existing(place: str, name: str = "--data") -> str:
+    """Return a path made absolute; a URL as it is. `name` is what the user gives it by. Raises InvalidParameter for a path that is not there."""
     if "://" in place:
         return place
     path = Path(place).expanduser().absolute()
     if not path.exists():
-        raise InvalidParameter(f"data must be a file, a folder or a URL; {path} does not exist; give another --data")
+        raise InvalidParameter(f"data must be a file, a folder or a URL; {path} does not exist; give another {name}")
     return str(path)

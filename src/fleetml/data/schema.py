@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from fleetml.atomic import aside as aside  # what stages write with
 from fleetml.data import STEP_SECONDS as STEP_SECONDS
-from fleetml.errors import InvalidParameter
+from fleetml.errors import InvalidParameter, nearest
 
 VERSION = "canonical/1"
 
@@ -85,13 +85,14 @@ FEATURES = {
 TARGETS = {"bandwidth": "network_io", "cpu": "cpu_usage", **{name: name for name in FEATURES}}
 
 
-def target_columns(target: str) -> tuple[str, ...]:
-    """Return the canonical columns that make up a forecast target.
+def target_columns(target: str, place: str = "target") -> tuple[str, ...]:
+    """Return the canonical columns that make up a forecast target, which the user gave at `place`.
 
     Raises InvalidParameter for a target that no feature provides.
     """
     if target not in TARGETS:
-        raise InvalidParameter(f"target must be one of {', '.join(TARGETS)}; got {target!r}; set target to one of them")
+        told = nearest(target, TARGETS) or f"; set {place} to one of them"
+        raise InvalidParameter(f"{place} must be one of {', '.join(TARGETS)}; got {target!r}{told}")
     return FEATURES[TARGETS[target]]
 
 

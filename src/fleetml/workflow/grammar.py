@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fleetml.errors import InvalidPipeline
+from fleetml.errors import nearest as nearest
 from fleetml.pipeline.values import shown
 
 
 class InvalidWorkflow(InvalidPipeline):
     """A workflow, a training job or a deployment breaks its schema or contradicts itself."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a question after the known name that is meant, "" where none is near."""
-    names = {each.lower(): each for each in known}
-    found = difflib.get_close_matches(name.lower(), names, 1, 0.5)
-    return f"; did you mean {names[found[0]]!r}?" if found else ""
 
 
 def mapping(value: Any, known: Iterable[str], place: str, required: Iterable[str] = ()) -> Mapping[str, Any]:

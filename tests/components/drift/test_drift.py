@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from components.drift.folder import require_served
 from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
 from fleetml.learn.windows import Meta, Windows
 from fleetml.serving import deployment
@@ -129,9 +130,14 @@ def test_a_log_from_before_it_told_failures_hinders_nothing(monitor: Monitor, wi
     assert len(monitor.collect()[0]) == 10
 
 
-def test_before_anything_is_deployed_nothing_drifts(monitor: Monitor) -> None:
+def test_what_is_not_served_is_refused(monitor: Monitor) -> None:
+    metrics = monitor.artifact("metrics")
+    require_served(metrics, str(monitor.root), "bandwidth")
+    assert metrics.metadata == {"version": "3"}
     deployment.restore(monitor.root, "bandwidth", "3", None)
-    assert monitor.drift()["drifted"] is False
+    for refused in (monitor.collect, monitor.quality, lambda: require_served(metrics, str(monitor.root), "bandwidth")):
+        with pytest.raises(InvalidParameter, match="'bandwidth' is not served; served: none; train it"):
+            refused()
 
 
 def test_a_placement_policy_has_nothing_to_be_compared_with(monitor: Monitor, windows: Callable[..., Windows]) -> None:

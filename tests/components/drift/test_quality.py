@@ -8,7 +8,7 @@ import pytest
 
 from fleetml.errors import InvalidParameter
 from fleetml.learn.windows import Windows
-from fleetml.serving import deployment, truth
+from fleetml.serving import truth
 from tests.components.drift.conftest import Monitor
 
 
@@ -61,8 +61,6 @@ def test_only_the_served_version_of_the_last_days_is_judged(monitor: Monitor, wi
     monitor.log(one_of_each(windows))
     observe(monitor)
     assert monitor.quality() == pytest.approx(1.0)
-    deployment.restore(monitor.root, "bandwidth", "3", None)
-    assert monitor.quality() == -1.0
 
 
 def test_one_question_about_a_far_future_hides_nothing(monitor: Monitor, windows: Callable[..., Windows]) -> None:

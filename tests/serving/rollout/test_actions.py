@@ -89,7 +89,7 @@ def test_a_newer_challenger_takes_the_place_of_one_under_way(place: Place) -> No
 @pytest.mark.parametrize(
     ("refused", "words"),
     [
-        (lambda place: actions.promote(place, "cpu", "3", ""), "'cpu' is not; served: bandwidth"),
+        (lambda place: actions.promote(place, "cpu", "3", ""), "'cpu' is not served; served: bandwidth"),
         (lambda place: actions.promote(place, "bandwidth", "9", ""), r"bandwidth 9 is not \(there: 1, 2, 3\)"),
         (lambda place: actions.promote(place, "bandwidth", "2", ""), "version 2 of bandwidth is served already"),
         (lambda place: actions.promote(place, "bandwidth", "", ""), "promote needs a version"),

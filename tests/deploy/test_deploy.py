@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,7 +17,8 @@ import pytest
 import yaml
 
 from fleetml.cli import main
-from fleetml.errors import FleetMLError
+from fleetml.deploy import smoke
+from fleetml.errors import FleetMLError, StepFailed
 from fleetml.serving import aliases, audit, deployment, release
 from fleetml.serving.client import Client
 from fleetml.settings import Settings
@@ -77,6 +79,10 @@ def served(settings: Settings) -> tuple[str, Any]:
     return said["models"]["bandwidth"]["version"], said["settings"]
 
 
+def trail(settings: Settings) -> list[tuple[str, str, str]]:
+    return [(line["action"], line["from"], line["to"]) for line in audit.read(settings.serving_dir)]
+
+
 class Asking:
     """Asks all the time in a thread, and keeps what failed."""
 
@@ -116,6 +122,9 @@ def test_a_deployment_is_served_changed_under_load_killed_and_validated(
     assert "bandwidth: version 2 answers" in told
     assert said["address"] in told
     assert f"http://{said['http']}" in told
+    assert "settings workers 1, backend cpu, log_share 1, " in told
+    assert "are logged" not in told
+    assert "does nothing on this machine, only in these files: autoscaling, alerts" in told
     folder = settings.home / "deployments" / "fleet"
     names = {path.name for path in folder.iterdir()}
     assert names == {
@@ -128,16 +137,21 @@ def test_a_deployment_is_served_changed_under_load_killed_and_validated(
     with Asking(said["address"]) as asking:
         assert wait_until(lambda: len(asking.versions) > 20, 60, 0.02)
         other = {"models": version("1"), "server": {"workers": 2}, "alerts": [], "autoscaling": None}
+        other["prediction_log"] = {"sample_rate": 0.5}
         assert main(["deploy", write(tmp_path / "fleet.yaml", **other)]) == 0
         so_far = len(asking.versions)
         assert wait_until(lambda: len(asking.versions) > so_far + 20, 60, 0.02)
+    assert "0.5 of the answers are logged, which are all that the monitor sees" in capsys.readouterr().out
     assert asking.failed == []
     assert (asking.versions[0], asking.versions[-1]) == ("2", "1")
     assert served(settings)[1]["workers"] == 2
     assert {path.name for path in folder.iterdir()} == {"deployment.yaml", "kubernetes.yaml", "kserve.yaml", "triton"}
     assert aliases.read(settings.registry, "bandwidth") == {"champion": "1", "previous": "2"}
-    trail = [(line["action"], line["from"], line["to"]) for line in audit.read(settings.serving_dir)]
-    assert trail == [("deploy", "", "2"), ("deploy", "2", "1")]
+    assert trail(settings) == [
+        ("deploy", "", "2"),
+        ("settings", "workers 1, log_share 1", "workers 2, log_share 0.5"),
+        ("deploy", "2", "1"),
+    ]
 
     before = deployment.status(settings.serving_dir)
     for pid in (before["pid"], *before["workers"]):
@@ -184,6 +198,12 @@ def test_what_cannot_be_served_changes_nothing(
     refuse(version("2"), 1, "the graph of bandwidth 2 must have SHA-256")
     refuse([{"name": "nothing"}], 2, "must know what nothing calls 'champion', it knows the aliases: none")
     refuse(version("3"), 1, "the server must load bandwidth 3, it says", server={"workers": 2})
+    assert trail(settings)[1:] == [
+        ("settings", "workers 1", "workers 2"),
+        ("deploy", "1", "3"),
+        ("restore", "3", "1"),
+        ("restore", "workers 2", "workers 1"),
+    ]
     monkeypatch.setenv("FLEETML_REGISTRY", "http://127.0.0.1:1")
     refuse(version("1"), 1, "the registry must answer at http://127.0.0.1:1")
     refuse(version("champion"), 1, "the registry must answer at http://127.0.0.1:1")
@@ -192,6 +212,47 @@ def test_what_cannot_be_served_changes_nothing(
     told = capsys.readouterr().out
     assert "FAILED  bandwidth 3 feature service: " in told
     assert "FAILED  bandwidth 3 is served: the server serves version 1; deploy again" in told
+
+
+def test_one_that_was_killed_before_its_test_goes_back_to_what_was_tested_before(
+    settings: Settings, register: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [register(add) for add in (0.0, 1.0)] == ["1", "2"]
+    assert main(["deploy", write(tmp_path / "fleet.yaml", models=version("1"))]) == 0
+    second = write(tmp_path / "fleet.yaml", models=version("2"))
+    killed = multiprocessing.get_context("spawn").Process(target=_killed_in_its_test, args=(second,))
+    killed.start()
+    killed.join(300)
+    assert (killed.exitcode, served(settings)[0]) == (-signal.SIGKILL, "2")
+
+    def differs(*_: object) -> None:
+        raise StepFailed("its answer differs")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(smoke, "ask", differs)
+        assert main(["deploy", second]) == 1
+    assert wait_until(lambda: served(settings)[0] == "1", 60, 0.05)
+    assert trail(settings) == [("deploy", "", "1"), ("deploy", "1", "2"), ("deploy", "2", "2"), ("restore", "2", "1")]
+    assert main(["deploy", second]) == 0
+    assert not list((settings.serving_dir / "rollouts/untested").iterdir())
+    with monkeypatch.context() as patched:  # what is served and tested is not taken back
+        patched.setattr(smoke, "ask", differs)
+        assert main(["deploy", second]) == 1
+    assert served(settings)[0] == "2"
+
+
+def _killed_in_its_test(file: str) -> None:
+    smoke.ask = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,return-value]
+    main(["deploy", file])
+
+
+def test_an_unknown_version_makes_no_registry(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["deploy", write(tmp_path / "fleet.yaml", models=version("9"))]) == 2
+    assert "bandwidth has no version 9" in capsys.readouterr().err
+    assert not list(settings.home.rglob("*.db"))
+    assert not settings.serving_dir.exists()
 
 
 def test_two_at_once_take_turns(settings: Settings, register: Callable[..., str], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from fleetml.settings import Settings
@@ -26,8 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Deploy it, print where it answers. Raises InvalidWorkflow, and as `fleetml.deploy.local` does."""
+    import yaml
+
     from fleetml.cli.output import complain, say
     from fleetml.deploy import local, spec
+    from fleetml.deploy.configure import shown
     from fleetml.errors import InvalidParameter
     from fleetml.stack.interrupts import interruptible
 
@@ -47,7 +51,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         say(f"{name}: version {version} answers")
     say(f"gRPC     {done.service.address}")
     say(f"HTTP     http://{done.http}")
+    say(f"settings {shown(asdict(wanted.server))}")
+    if wanted.server.log_share < 1:
+        say(f"         {wanted.server.log_share:g} of the answers are logged, which are all that the monitor sees")
     say(f"files    {done.folder}: {', '.join(done.files)}")
+    if idle := [key for key in spec.ELSEWHERE if key in yaml.safe_load(text)]:
+        say(f"         does nothing on this machine, only in these files: {', '.join(idle)}")
     for name, why in done.untold.items():
         complain(f"the registry's aliases of {name} will follow once it answers: {why}")
     return 0

@@ -38,6 +38,8 @@ TOP = (
     *("name", "target", "models", "instance", "resources", "autoscaling", "environment"),
     *("prediction_log", "alerts", "server", "kubernetes"),
 )
+ELSEWHERE = ("instance", "resources", "autoscaling", "environment", "alerts", "kubernetes")
+"""What only clusters and Prometheus honour, not the server of this machine."""
 RESOURCES = ("cpu_cores", "memory_gb", "gpu_units")
 AUTOSCALING: Mapping[str, tuple[int, int]] = {
     "min_replicas": (1, 10_000),

@@ -1,6 +1,7 @@
 """The audit trail: who changed what is served, when, why and on what evidence. One JSON line each, only ever appended.
 
 ``audit.jsonl`` in the serving folder: time (UTC), who, model, action, from, to, reason, evidence.
+The server's settings are of no model: model "", `from` and `to` what changed ("workers 1").
 """
 
 import fcntl
@@ -16,7 +17,7 @@ FILE = "audit.jsonl"
 def line(
     who: str, model: str, action: str, before: str, after: str, reason: str, evidence: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return a line of now; `before` and `after` are versions, with a share where there are two ("7 + 5% 8")."""
+    """Return a line of now; `before` and `after` are versions, with a share where there are two ("7 + 5% 8"), or settings."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "who": who,

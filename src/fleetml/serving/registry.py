@@ -73,6 +73,9 @@ class Registry(Mlflow):
 
     def tags_of(self, name: str, version: str) -> dict[str, str]:
         """Return the tags of one version. Raises ConfigurationError for one that is not known."""
+        unknown = f"the registry {self.uri} must know the version, {name} has no version {version}; name another"
+        if self._database and not self._database.exists():  # MLflow would make one
+            raise ConfigurationError(unknown)
         from mlflow.exceptions import MlflowException
 
         try:
@@ -80,9 +83,7 @@ class Registry(Mlflow):
         except MlflowException as error:
             if error.error_code not in _UNKNOWN:
                 raise
-            raise ConfigurationError(
-                f"the registry {self.uri} must know the version, {name} has no version {version}; name another"
-            ) from error
+            raise ConfigurationError(unknown) from error
 
     def fetch(self, name: str, version: str, graph: Path) -> dict[str, Any]:
         """Copy a version's graph to `graph` and return its lineage."""

@@ -94,32 +94,24 @@ def advance(place: Place, name: str, rollout: Rollout, share: float, reason: str
     return told.done()
 
 
-def deploy(place: Place, name: str, version: str, reason: str) -> Done | None:
-    """Serve an installed version alone from now on, also where nothing was served. A rollout ends.
-
-    None where it is served already: then nothing changes, a rollout goes on. Raises InvalidParameter.
-    """
-    before = deployment.read(place.root).get(name)
-    if before and before.version == version:
-        return None
-    _require_installed(place.root, name, version)
-    with _told(place, name, "deploy", reason) as told:
-        deployment.point(place.root, name, version)
-    return told.done()
+def tested(root: Path, name: str, version: str) -> bool:
+    """Say whether a version is served, and not only on trial."""
+    served = deployment.read(root).get(name)
+    return bool(served and served.version == version and not untested.stands(root, name, version))
 
 
 @contextmanager
-def on_trial(place: Place, name: str, version: str, reason: str) -> Iterator[None]:
+def on_trial(place: Place, name: str, version: str, reason: str) -> Iterator[Done]:
     """Serve an installed version alone while the block tests it, and from then on; where the block fails, take it back.
 
-    Begun again after a kill, it goes back to what was served before the first attempt. Raises InvalidParameter, OSError.
+    A rollout ends. Begun again after a kill, it goes back to what was served before the first attempt. Raises InvalidParameter, OSError.
     """
     before, noted = None, False
     try:
-        with _told(place, name, "deploy", reason):
+        with _told(place, name, "deploy", reason) as told:
             before, noted = untested.begin(place.root, name, version), True
             deployment.point(place.root, name, version)
-        yield
+        yield told.done()
     except BaseException as error:
         if noted:
             take_back(place, name, version, before, f"it failed its test: {str(error) or type(error).__name__}")

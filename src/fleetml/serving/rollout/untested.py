@@ -25,9 +25,14 @@ def begin(root: Path, name: str, version: str) -> Deployed | None:
     return before
 
 
+def stands(root: Path, name: str, version: str) -> bool:
+    """Say whether `version` is noted as one under test."""
+    return _read(root, name)[0] == version
+
+
 def passed(root: Path, name: str, version: str) -> None:
     """Forget the note of `version`; that of another, which was deployed meanwhile, stays."""
-    if _read(root, name)[0] == version:
+    if stands(root, name, version):
         _path(root, name).unlink(missing_ok=True)
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from fleetml.compiler import compile_pipeline
 from fleetml.records import Run, runs
+from fleetml.serving import deployment
 from fleetml.settings import Settings
 from fleetml.stack import processes, state
 from fleetml.stack.runs import connect
@@ -119,6 +120,12 @@ def test_a_run_is_shown_step_by_step_and_its_places_are_told(checkout):
     )
     assert "First" in report.read_text()
     assert "login admin / " in done.stdout
+    http = deployment.status(_home(checkout) / "serving")["http"]
+    assert (
+        f"serving  {deployment.status(_home(checkout) / 'serving')['address']}\n           http://{http}   REST, /metrics"
+        in done.stdout
+    )
+    assert f"HTTP server     http://{http}" in done.stdout
 
 
 def test_a_second_run_reuses_the_stack_and_the_steps(checkout):
@@ -189,6 +196,7 @@ def test_up_finds_the_stack_running(checkout):
     found = _fleetml(checkout, "up")
     assert found.returncode == 0
     assert "running already, reused" in found.stdout
+    assert f"http://{deployment.status(_home(checkout) / 'serving')['http']}" in found.stdout
 
 
 def test_down_leaves_no_process(checkout):

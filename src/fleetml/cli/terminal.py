@@ -8,6 +8,7 @@ from rich.text import Text
 
 from fleetml.report import page, summary
 from fleetml.report.verdict import read
+from fleetml.serving import deployment
 from fleetml.stack import airflow
 from fleetml.stack.runs import AirflowRun
 from fleetml.stack.state import Stack
@@ -32,6 +33,8 @@ class Terminal:
         self.say("stack: up" if fresh else "stack: running already, reused", "bold")
         for name, service in stack.services.items():
             self.say(f"  {name:<8} {service.address}{login(stack) if name == 'airflow' else ''}")
+            if name == "serving":
+                self.say(f"  {'':<8} {http(stack)}   REST, /metrics")
 
     def finished(self, run: AirflowRun, stack: Stack, labels: Mapping[str, str]) -> int:
         """Tell how a run ended; return the exit status."""
@@ -65,6 +68,7 @@ class Terminal:
         if report:
             self.say(f"  {'report':<15} {report.as_uri()}")
         self.say(f"  {'gRPC server':<15} {stack.services['serving'].address}")
+        self.say(f"  {'HTTP server':<15} {http(stack)}")
         self.say("  the stack stays up; stop it with: make down")
 
 
@@ -72,6 +76,12 @@ def login(stack: Stack) -> str:
     """Return how to get into Airflow."""
     service = stack.services["airflow"]
     return f"   login {service.details['login']} / {airflow.password(service)}"
+
+
+def http(stack: Stack) -> str:
+    """Return where the model server answers REST and /metrics, as it tells itself."""
+    said = deployment.status(Path(stack.services["serving"].details["folder"]))
+    return f"http://{said['http']}" if said.get("http") else "no HTTP address told; see server.json"
 
 
 def links(run: AirflowRun, stack: Stack) -> page.Links:

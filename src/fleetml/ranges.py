@@ -1,18 +1,18 @@
-"""Between what bounds a number lies that a component of ours takes: declared once, by the parameter's name, for all engines."""
+"""What a parameter of a component of ours may be, bounds or one of a few words: declared once, by its name, for all engines."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from fleetml.errors import InvalidParameter
+from fleetml.errors import InvalidParameter, nearest
 from fleetml.pipeline import Plan, Step
 from fleetml.pipeline.model import Constant, PipelineInput, Source
 
 _OURS = ("python", "-m", "fleetml.component")
 
-Range = Mapping[str, float]
-"""Bounds as JSON Schema names them: minimum, exclusiveMinimum, maximum, exclusiveMaximum."""
+Range = Mapping[str, Any]
+"""As JSON Schema names it: minimum, exclusiveMinimum, maximum, exclusiveMaximum of a number; enum, a list of words."""
 
 _COUNTS = (
     *(
@@ -38,6 +38,7 @@ RANGES: Mapping[str, Range] = {
     "seed": {"minimum": 0, "maximum": 2**32 - 1},  # what scikit-learn and Optuna take
     "threshold": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
     "alarms_per_vm_week": {"exclusiveMinimum": 0, "maximum": 2016},  # one for each row of five minutes
+    "rollout": {"enum": ["", "canary", "ab", "shadow"]},  # fleetml.serving.deployment.MODES, which takes long to import
 }
 """What a parameter of this name may be in any of our components; some of them want more."""
 
@@ -52,28 +53,42 @@ _WORDS = {
 def of(plan: Plan) -> dict[str, Range]:
     """Return the range of each parameter of the pipeline whose steps bound it, the narrowest that they leave.
 
-    Steps behind a condition do not bound it: without them the run may do.
+    Steps behind a condition bound no number, for without them the run may do; a word that none of them knows is always a mistake.
     """
-    found: dict[str, dict[str, float]] = {}
-    for step in unconditional(plan):
+    found: dict[str, dict[str, Any]] = {}
+    for step, names in _bounding(plan, ()):
         for name, source in _parameters(step):
-            if isinstance(source, PipelineInput) and name in RANGES:
+            if isinstance(source, PipelineInput) and name in names:
                 known = found.setdefault(source.name, {})
                 for keyword, bound in RANGES[name].items():
-                    narrower = max if keyword.lower().endswith("minimum") else min
-                    known[keyword] = narrower(bound, known.get(keyword, bound))
+                    known[keyword] = _narrower(keyword, bound, known.get(keyword, bound))
     return dict(found)
 
 
-def check(plan: Plan, given: Mapping[str, Any], kept: Collection[str] = ()) -> None:
-    """Raise InvalidParameter for a number out of the range of a step that will run; those in `kept` will not.
+def _narrower(keyword: str, one: Any, other: Any) -> Any:
+    if keyword == "enum":
+        return [word for word in one if word in other]
+    return max(one, other) if keyword.lower().endswith("minimum") else min(one, other)
 
-    `given` holds parameters of the pipeline, not necessarily all.
+
+def check(plan: Plan, given: Mapping[str, Any], kept: Collection[str] = ()) -> None:
+    """Raise InvalidParameter for a number out of the range of a step that will run, or a word that a step does not know.
+
+    Steps in `kept` will not run. `given` holds parameters of the pipeline, not necessarily all.
     """
-    for step in unconditional(plan, kept):
+    for step, names in _bounding(plan, kept):
         for name, known_as, value in known(step, given):
-            if fault := _fault(name, value):
+            if name in names and (fault := _fault(name, value)):
                 raise InvalidParameter(f"parameter '{known_as}' of step '{step.name}' must be {fault}")
+
+
+def _bounding(plan: Plan, kept: Collection[str]) -> Iterator[tuple[Step, Collection[str]]]:
+    """Yield the steps but those in `kept`, and the names in `RANGES` that hold for each whether or not its condition comes true."""
+    words = [name for name, range_ in RANGES.items() if "enum" in range_]
+    certain = {step.name for step in unconditional(plan, kept)}
+    for step in plan.steps.values():
+        if step.name not in kept:
+            yield step, RANGES if step.name in certain else words
 
 
 def unconditional(plan: Plan, kept: Collection[str] = ()) -> Iterator[Step]:
@@ -103,7 +118,9 @@ def _parameters(step: Step) -> Iterator[tuple[str, Source]]:
 
 
 def _fault(name: str, value: Any) -> str:
-    """Return what a number must be that it is not, and the remedy; "" for one within its range."""
+    """Return what a value must be that it is not, and the remedy; "" for one within its range."""
+    if (words := RANGES.get(name, {}).get("enum")) and value not in words:
+        return _unknown(value, words)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     for keyword, bound in RANGES.get(name, {}).items():
@@ -117,3 +134,8 @@ def _fault(name: str, value: Any) -> str:
             words, remedy = _WORDS[keyword]
             return f"{words} {bound}, got {value}; give a {remedy} number"
     return ""
+
+
+def _unknown(value: Any, words: list[str]) -> str:
+    told = nearest(str(value), words) or "; give one of those"
+    return f"{'empty or ' if '' in words else ''}one of {', '.join(filter(None, words))}, got {value!r}{told}"

@@ -10,6 +10,7 @@ import pytest
 from fleetml import ranges
 from fleetml.errors import InvalidParameter
 from fleetml.pipeline import Plan, load
+from fleetml.serving.deployment import MODES
 from fleetml.triggers import Triggers
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +61,23 @@ def test_a_share_lies_between_its_bounds() -> None:
     assert ranges.of(monitor)["threshold"] == {"exclusiveMinimum": 0, "exclusiveMaximum": 1}
     with pytest.raises(InvalidParameter, match="'threshold' of step 'drift' must be below 1, got 1"):
         ranges.check(monitor, {"threshold": 1})
+
+
+@pytest.mark.parametrize("pipeline", ["train_forecaster", "train_anomaly", "train_placement"])
+def test_a_word_that_no_step_knows_is_refused_also_behind_the_gate(pipeline: str) -> None:
+    plan = load(DAGS / pipeline / "pipeline.yaml")
+    with pytest.raises(InvalidParameter) as refused:
+        ranges.check(plan, {"rollout": "cannary"})
+    assert "'rollout' of step" in str(refused.value)
+    assert "must be empty or one of canary, ab, shadow, got 'cannary'; did you mean 'canary'?" in str(refused.value)
+    for known in ("", *MODES):
+        ranges.check(plan, {"rollout": known})
+    assert ranges.of(plan)["rollout"] == {"enum": ["", *MODES]}
+
+
+def test_a_wrong_word_in_triggers_is_refused_too(tmp_path: Path) -> None:
+    with pytest.raises(InvalidParameter, match=r"triggers.yaml: defaults: parameter 'rollout' .* got 'blue'; give one"):
+        Triggers(defaults={"rollout": "blue"}).check(forecaster(), tmp_path / "triggers.yaml")
 
 
 def test_a_component_of_others_means_what_it_wants_by_its_names() -> None:

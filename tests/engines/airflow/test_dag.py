@@ -347,6 +347,15 @@ def test_a_number_has_the_range_that_its_steps_declare(settings: Settings) -> No
             made[name].resolve(wrong)
 
 
+def test_a_word_is_one_of_those_that_its_steps_know() -> None:
+    plan = load(PIPELINES.parents[1] / "dags/train_forecaster/pipeline.yaml", fold=True)
+    rollout = params(plan, Triggers())["rollout"]
+    assert rollout.schema["enum"] == ["", "canary", "ab", "shadow", None]
+    assert (rollout.resolve(), rollout.resolve("shadow")) == ("", "shadow")
+    with pytest.raises(ParamValidationError):
+        rollout.resolve("cannary")
+
+
 def test_a_parameter_without_default_is_required_unless_an_event_fills_it() -> None:
     plan = one_parameter(Parameter("drift", "STRUCT"))
     required = params(plan, Triggers())["drift"]

@@ -39,8 +39,8 @@ def _param(definition: Parameter, default: Any, nullable: bool, bounds: ranges.R
     schema: dict[str, Any] = {"type": _JSON_TYPE[definition.type], **bounds}
     if nullable:
         schema["type"] = [schema["type"], "null"]
-    if definition.literals:
-        schema["enum"] = [*definition.literals, *([None] if nullable else [])]
+    if choices := definition.literals or bounds.get("enum", ()):
+        schema["enum"] = [*choices, *([None] if nullable else [])]
     if default is ABSENT and not nullable:
         return Param(description=definition.description, **schema)
     return Param(None if default is ABSENT else default, description=definition.description, **schema)

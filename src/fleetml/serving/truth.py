@@ -85,7 +85,7 @@ def errors(log: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
         "step_seconds",
         "predictions",
     )
-    values = asked.explode("_k", "predictions").with_columns(
+    values = asked.explode("_k", "predictions", empty_as_null=False).with_columns(
         (pl.col("_origin") + step * pl.col("_k")).alias("timestamp")
     )
     known = truth.select("vm_id", "timestamp", "value")

@@ -155,3 +155,21 @@ def test_make_hands_data_and_target_over_whole():
         ["make", "--dry-run", "run", "DATA=my data/it's.csv", "TARGET=cpu"], cwd=ROOT, capture_output=True, text=True
     ).stdout
     assert r"""fleetml train --data 'my data/it'\''s.csv' --target 'cpu'""" in shown
+
+
+def test_a_long_installation_says_that_it_goes_on(project, tmp_path, monkeypatch):
+    """The installer waits here until that was said."""
+    go, said = tmp_path / "go", []
+    waiting = UV.replace('"pip sync")', f'"pip sync") until [ -e "{go}" ]; do sleep 0.05; done;')
+    Path(shutil.which("uv")).write_text(waiting)
+
+    def say(line: str) -> None:
+        said.append(line)
+        if "uv pip sync: " in line:
+            go.touch()
+
+    monkeypatch.setattr(environments, "_say", say)
+    monkeypatch.setattr(environments, "TELL_SECONDS", 0.0)
+    assert main([]) == 0
+    assert go.exists()
+    assert said[-1].startswith("environment .venv/ml: ready after ")

@@ -15,16 +15,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Print a line per check; return 0 if all hold, 1 if one does not. Raises InvalidWorkflow, InvalidParameter."""
-    from fleetml.cli.output import say
+    """Print a line per check, and on standard error what is being checked, which may take seconds.
+
+    Return 0 if all hold, 1 if one does not. Raises InvalidWorkflow, InvalidParameter.
+    """
+    from fleetml.cli.output import complain, say
     from fleetml.deploy import output, spec
-    from fleetml.deploy.checks import checks
 
     place = output.document(settings.home, args.deployment)
     wanted = spec.read(place)
     say(f"ok      {place}: deployment {wanted.name}")
+    from fleetml.deploy.checks import checks  # ONNX Runtime and more: seconds, after the first line
+
     failed = 0
-    for check in checks(settings, wanted):
+    for check in checks(settings, wanted, lambda what: complain(f"checking {what}")):
         say(f"{'FAILED' if check.failure else 'ok':<7} {check.what}: {check.failure or check.found}")
         failed += bool(check.failure)
     if not output.place(settings.home, wanted.name).is_dir():

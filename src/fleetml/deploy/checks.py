@@ -17,6 +17,8 @@ from fleetml.serving import deployment
 from fleetml.serving.models import FEATURE_SERVICE
 from fleetml.settings import Settings
 
+Tell = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class Check:
@@ -27,25 +29,29 @@ class Check:
     failure: str = ""
 
 
-def checks(settings: Settings, spec: Deployment) -> Iterator[Check]:
-    """Yield every check, those of a model that cannot be loaded left out. The server is asked once the deployment was made."""
+def checks(settings: Settings, spec: Deployment, begin: Tell) -> Iterator[Check]:
+    """Yield every check, those of a model that cannot be loaded left out; `begin` is told each before it is made.
+
+    The server is asked once the deployment was made.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         known = []
         for served in spec.models:
-            number = _tried(f"{served.name} in the registry", lambda: versions.number(settings, served))  # noqa: B023
+            number = _tried(begin, f"{served.name} in the registry", lambda: versions.number(settings, served))  # noqa: B023
             yield number
             if number.failure:
                 continue
             found: list[Candidate] = []
             yield _tried(
+                begin,
                 f"{served.name} {number.found} loads",
                 lambda: _load(settings, served.name, number.found, Path(scratch), found),  # noqa: B023
             )
             for each in found:
                 known.append(each)
-                yield from _of_version(settings, spec, each)
+                yield from _of_version(settings, spec, each, begin)
         if output.place(settings.home, spec.name).is_dir():
-            yield from _of_server(settings, known)
+            yield from _of_server(settings, known, begin)
 
 
 def _load(settings: Settings, name: str, version: str, scratch: Path, found: list[Candidate]) -> str:
@@ -53,14 +59,14 @@ def _load(settings: Settings, name: str, version: str, scratch: Path, found: lis
     return f"kind {found[0].model.kind_name}"
 
 
-def _of_version(settings: Settings, spec: Deployment, found: Candidate) -> Iterator[Check]:
+def _of_version(settings: Settings, spec: Deployment, found: Candidate, begin: Tell) -> Iterator[Check]:
     model = found.model
     what = f"{model.name} {model.version}"
     service = model.session.metadata.get(FEATURE_SERVICE, "")
     if service and model.kind.covariates(model.about):
-        yield _tried(f"{what} feature service", lambda: _check_features(settings, service))
+        yield _tried(begin, f"{what} feature service", lambda: _check_features(settings, service))
     if spec.server.backend == "tensorrt":
-        yield _tried(f"{what} on TensorRT", lambda: _check_tensorrt(found))
+        yield _tried(begin, f"{what} on TensorRT", lambda: _check_tensorrt(found))
 
 
 def _check_features(settings: Settings, service: str) -> str:
@@ -82,11 +88,11 @@ def _check_tensorrt(found: Candidate) -> str:
     return "its parser should take it"
 
 
-def _of_server(settings: Settings, known: list[Candidate]) -> Iterator[Check]:
+def _of_server(settings: Settings, known: list[Candidate], begin: Tell) -> Iterator[Check]:
     said = deployment.status(settings.serving_dir)
     address = str(said.get("address", ""))
     for each in known:
-        yield _tried(f"{each.model.name} {each.model.version} is served", lambda: _ask(settings, address, each))  # noqa: B023
+        yield _tried(begin, f"{each.model.name} {each.model.version} is served", lambda: _ask(settings, address, each))  # noqa: B023
 
 
 def _ask(settings: Settings, address: str, found: Candidate) -> str:
@@ -103,7 +109,8 @@ def _ask(settings: Settings, address: str, found: Candidate) -> str:
     return f"{address} answers as the graph does"
 
 
-def _tried(what: str, check: Callable[[], str]) -> Check:
+def _tried(begin: Tell, what: str, check: Callable[[], str]) -> Check:
+    begin(what)
     try:
         return Check(what, check())
     except FleetMLError as error:

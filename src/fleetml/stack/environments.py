@@ -24,6 +24,8 @@ from fleetml.errors import FleetMLError, Unavailable
 from fleetml.images import STAMP, TABLE, lock_digest
 
 UV = "uv==0.13.8"
+TELL_SECONDS = 20.0
+"""Between two lines that say that an installation goes on."""
 _UV_OLDEST = (0, 7)  # the first with every flag used here
 
 
@@ -149,7 +151,7 @@ def _version(uv: str) -> tuple[int, ...]:
 
 
 def _call(uv: Path, project: Path, *arguments: str) -> None:
-    status = _wait([str(uv), "--quiet", *arguments], project)
+    status = _wait([str(uv), "--quiet", *arguments], project, " ".join(["uv", *arguments[:2]]))
     if status != 0:
         raise Unavailable(
             f"set-up stopped: `uv {' '.join(arguments[:2])}` ended with status {status}, its message stands above; "
@@ -157,18 +159,22 @@ def _call(uv: Path, project: Path, *arguments: str) -> None:
         )
 
 
-def _wait(command: Sequence[str], project: Path) -> int:
-    """Run a command to its end and return its status; on a terminal the seconds tick meanwhile."""
-    began = time.monotonic()
+def _wait(command: Sequence[str], project: Path, name: str) -> int:
+    """Run a command to its end and return its status; the seconds tick meanwhile, on a terminal all, else a line now and then."""
+    began = told = time.monotonic()
     ticks = sys.stderr.isatty()
     with subprocess.Popen(command, cwd=project, env=_uv_environment(), stdin=subprocess.DEVNULL) as child:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 status = child.wait(1.0)
                 break
+            now = time.monotonic()
             if ticks:
-                sys.stderr.write(f"\r  {time.monotonic() - began:.0f} s ")
+                sys.stderr.write(f"\r  {now - began:.0f} s ")
                 sys.stderr.flush()
+            elif now - told >= TELL_SECONDS:
+                told = now
+                _say(f"  {name}: {now - began:.0f} s, it downloads, unpacks and compiles")
     if ticks:
         sys.stderr.write("\r        \r")
     return status

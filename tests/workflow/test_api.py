@@ -84,6 +84,7 @@ def test_cancelling_the_awaiting_task_cancels_the_run(spec: Spec, settings: Sett
     async def main() -> str:
         run = await api.submit_ml_workflow(spec, settings=settings)
         waiting = asyncio.ensure_future(run._wait())
+        await asyncio.sleep(0)  # a task that is cancelled before its first turn never learns what it waits for
         while not (settings.home / "runs" / run.run_id / "steps").exists():
             await asyncio.sleep(0.01)
         waiting.cancel()

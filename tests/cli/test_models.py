@@ -63,7 +63,7 @@ def test_the_trail(root: Path, fleetml: Callable[..., int], capsys: pytest.Captu
         (("promote", "bandwidth"), "'bandwidth' is not served; served: cpu"),
         (("promote", "cpu"), "promote needs a version"),
         (("promote", "cpu", "9"), "there: 1, 2, 3"),
-        (("split", "cpu", "3", "120%"), "between 0 and 1"),
+        (("split", "cpu", "2", "10%"), "version 2 of cpu is served already; try another version beside it"),
         (("models", "bandwidth"), "'bandwidth' is not served; served: cpu"),
     ],
 )
@@ -78,6 +78,14 @@ def test_a_share_that_is_no_number(root: Path, fleetml: Callable[..., int], caps
     with pytest.raises(SystemExit):
         fleetml("split", "cpu", "3", "half")
     assert "a share is a number such as 0.1 or 10%" in capsys.readouterr().err
+
+
+def test_a_share_is_told_as_it_was_given(
+    root: Path, fleetml: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        fleetml("split", "cpu", "3", "120%")
+    assert "between 0 and 1, that is 0% and 100%, got 120%" in capsys.readouterr().err
 
 
 def test_before_the_first_deployment(fleetml: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

@@ -199,7 +199,9 @@ def test_what_cannot_be_served_changes_nothing(
     refuse(version("9"), 2, "bandwidth has no version 9")
     refuse(version("newest"), 2, "must know what bandwidth calls 'newest', it knows the aliases: champion (3)")
     refuse(version("2"), 1, "the graph of bandwidth 2 must have SHA-256")
-    refuse([{"name": "nothing"}], 2, "must know what nothing calls 'champion', it knows the aliases: none")
+    meant = "models[0]: the registry"
+    refuse([{"name": "bandwith"}], 2, meant)
+    refuse([{"name": "bandwith"}], 2, "has no model 'bandwith', it has bandwidth; did you mean 'bandwidth'?")
     refuse(version("3"), 1, "the server must load bandwidth 3, it says", server={"workers": 2})
     assert trail(settings)[1:] == [
         ("settings", "workers 1", "workers 2"),
@@ -294,4 +296,4 @@ def test_manifests_alone_are_written_without_a_server(
     assert main(["validate", file]) == 0
     assert "ok      bandwidth 1 on TensorRT: its parser should take it" in capsys.readouterr().out
     assert main(["validate", "nothing"]) == 2
-    assert "the name of one that was made here (none), got 'nothing'" in capsys.readouterr().err
+    assert "the name of one that was made here (none), 'nothing' is no file" in capsys.readouterr().err

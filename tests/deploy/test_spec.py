@@ -162,7 +162,7 @@ def test_a_file_is_named_in_what_is_said_of_it(tmp_path: Path) -> None:
         place.write_text(content)
         with pytest.raises(InvalidWorkflow, match=rf"d\.yaml: .*{said}.*; correct it$"):
             spec.read(place)
-    with pytest.raises(InvalidParameter, match=r"a deployment is a YAML or JSON file, .* is none"):
+    with pytest.raises(InvalidParameter, match=r"a deployment is a YAML or JSON file, .* is not there"):
         spec.read(tmp_path / "absent.yaml")
 
 
@@ -180,3 +180,33 @@ def test_the_example_is_a_deployment() -> None:
     example = ROOT / "docs" / "examples" / "deployment.yaml"
     published().validate(yaml.safe_load(example.read_text()))
     assert {model.name for model in spec.read(example).models} == {"bandwidth"}
+
+
+@pytest.mark.parametrize("command", ["validate", "deploy"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: [fleet\nmodels: 3\n", "in line 2, column 7"),
+        ("", "the document is empty"),
+        ("name: fleet\nmodel: []\n", "did you mean 'models'"),
+    ],
+)
+def test_a_document_that_is_none_is_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, text: str, said: str
+) -> None:
+    file = tmp_path / "deployment.yaml"
+    file.write_text(text)
+    assert main([command, str(file)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert str(file) in error
+    assert "byte string" not in error
+
+
+def test_a_document_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["deploy", str(tmp_path)]) == 2
+    assert "is a folder; name the file in it" in capsys.readouterr().err
+    assert main(["deploy", str(tmp_path / "nothing.yaml")]) == 2
+    assert "is not there; correct the name" in capsys.readouterr().err
+    assert main(["validate", str(tmp_path / "nothing.yaml")]) == 2
+    assert "is no file that is there" in capsys.readouterr().err

@@ -193,7 +193,7 @@ def test_one_rollout_at_a_time_and_no_stale_hand(root: Path) -> None:
         deployment.begin(root, "bandwidth", "2", "maybe", 0.5, NOW)
     with pytest.raises(InvalidParameter, match="from 0 to 1, got 5"):
         deployment.begin(root, "bandwidth", "2", "canary", 5, NOW)
-    with pytest.raises(InvalidParameter, match="got version 1 itself"):
+    with pytest.raises(InvalidParameter, match="version 1 of bandwidth is served already"):
         deployment.begin(root, "bandwidth", "1", "canary", 0.5, NOW)
     made = deployment.begin(root, "bandwidth", "2", "canary", 0.5, NOW)
     with pytest.raises(InvalidParameter, match=r"2-20261121T123000Z is under way"):

@@ -28,6 +28,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _share(text: str) -> float:
     try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        if not 0 < share < 1:
+            raise argparse.ArgumentTypeError(f"a share lies between 0 and 1, that is 0% and 100%, got {text}")
+        return share
     except ValueError:
         raise argparse.ArgumentTypeError(f"a share is a number such as 0.1 or 10%, got {text!r}") from None

@@ -44,8 +44,9 @@ def document(home: Path, name: str) -> Path:
         return Path(name)
     kept = place(home, name) / DOCUMENT
     if "/" in name or not kept.is_file():
+        what = "is a folder" if Path(name).is_dir() else "is no file that is there"
         raise InvalidParameter(
-            f"a deployment is a file, or the name of one that was made here ({', '.join(known(home)) or 'none'}), got {name!r}; "
+            f"a deployment is a file, or the name of one that was made here ({', '.join(known(home)) or 'none'}), {name!r} {what}; "
             "correct it, or make it: fleetml deploy FILE"
         )
     return kept

@@ -69,6 +69,12 @@ MODEL = "[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 IMAGE = r"\S+"
 
 
+class InvalidDeployment(InvalidWorkflow):
+    """A document is no deployment: wrong usage, where a check that fails is not."""
+
+    exit_code = 2
+
+
 @frozen
 class Served:
     """A model, and the version or alias of the registry that is to be served."""
@@ -119,16 +125,28 @@ class Deployment:
 
 
 def read(path: Path) -> Deployment:
-    """Return the deployment in a file. Raises InvalidParameter where there is none, InvalidWorkflow with the place."""
+    """Return the deployment in a file. Raises InvalidParameter where there is none, InvalidDeployment with the place."""
     if not path.is_file():
-        raise InvalidParameter(f"a deployment is a YAML or JSON file, {path} is none; correct the name")
-    with naming(path):
-        try:
-            found = document.read(path)
-        except InvalidPipeline as error:  # what reads it speaks of IRs
-            said = str(error).replace("the IR", "the document").partition("; compile")[0]
-            raise InvalidWorkflow(f"{said}; correct it") from None
-        return parse(found)
+        raise InvalidParameter(f"a deployment is a YAML or JSON file, {path} {_why_none(path)}")
+    try:
+        with naming(path):
+            return parse(_document(path))
+    except InvalidWorkflow as error:
+        raise InvalidDeployment(str(error)) from None
+
+
+def _why_none(path: Path) -> str:
+    if path.is_dir():
+        return f"is a folder; name the file in it, such as {path / 'deployment.yaml'}"
+    return "is not there; correct the name"
+
+
+def _document(path: Path) -> Any:
+    try:
+        return document.read(path)
+    except InvalidPipeline as error:  # what reads it speaks of IRs
+        said = str(error).replace("the IR", "the document").partition("; compile")[0]
+        raise InvalidWorkflow(f"{said}; correct it") from None
 
 
 def parse(document: Any) -> Deployment:

@@ -9,6 +9,7 @@ from pathlib import Path
 from fleetml.deploy.spec import Deployment, Served
 from fleetml.errors import ConfigurationError, FleetMLError, InvalidData
 from fleetml.serving import aliases, backends, deployment, model, provenance
+from fleetml.serving.catalogue import no_model
 from fleetml.serving.deployment import GRAPH, REFERENCE, Card
 from fleetml.serving.model import Model
 from fleetml.settings import Settings
@@ -28,6 +29,8 @@ def number(settings: Settings, served: Served) -> str:
     if served.version.isdigit():
         return served.version
     known = aliases.read(settings.registry, served.name)
+    if not known and (said := no_model(settings.registry, served.name)):
+        raise ConfigurationError(said)
     if served.version not in known:
         said = ", ".join(f"{alias} ({version})" for alias, version in sorted(known.items())) or "none"
         raise ConfigurationError(
@@ -60,8 +63,12 @@ def candidate(settings: Settings, name: str, version: str, scratch: Path) -> Can
 
 def candidates(settings: Settings, spec: Deployment, scratch: Path) -> Iterator[Candidate]:
     """Yield the version of every model; raises as `number` and `candidate` do."""
-    for served in spec.models:
-        yield candidate(settings, served.name, number(settings, served), scratch)
+    for at, served in enumerate(spec.models):
+        try:
+            wanted = number(settings, served)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"models[{at}]: {error}") from error
+        yield candidate(settings, served.name, wanted, scratch)
 
 
 def install(root: Path, found: Candidate) -> None:

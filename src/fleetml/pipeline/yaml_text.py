@@ -39,7 +39,7 @@ def documents(content: bytes | str, check_mapping: Callable[[Any], None] = lambd
     except RecursionError:
         raise Excess("aliases of aliases are nested deeper than can be read; write it without them") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(" ".join(str(error).split())) from None
+        raise ValueError(" ".join(str(error).replace('in "<byte string>", line', "in line").split())) from None
 
 
 def _require_shallow(events: Any) -> None:

@@ -184,10 +184,11 @@ def begin(root: Path, name: str, version: str, mode: str, share: float, now: dat
     made = Rollout(f"{version}-{now:%Y%m%dT%H%M%SZ}", mode, _share(share), version, graph, sha256)
     with _writing(root) as models:
         served = models.get(name)
-        if served is None or served.version == version:
+        if served is None:
+            raise InvalidParameter(f"a rollout needs a served version beside it, of {name} none is; deploy the version")
+        if served.version == version:
             raise InvalidParameter(
-                f"a rollout needs another version of {name} that is served, got "
-                f"{f'version {version} itself' if served else 'none'}; deploy the version at once"
+                f"version {version} of {name} is served already; try another version beside it: fleetml models {name}"
             )
         if served.rollout and served.rollout.id != instead:
             raise InvalidParameter(

@@ -38,11 +38,16 @@ def of(uri: str, home: Path, name: str, version: str) -> list[tuple[str, str]]:
 
 def tags_of(uri: str, name: str, version: str) -> dict[str, str]:
     """Return the tags of a version. Raises ConfigurationError for one that is not known, Unavailable."""
-    if uri.startswith("sqlite:"):
-        from fleetml.serving.registry import Registry
+    try:
+        if uri.startswith("sqlite:"):
+            from fleetml.serving.registry import Registry
 
-        return Registry(uri).tags_of(name, version)
-    found = call(uri, "GET", "/model-versions/get", {"name": name, "version": version})["model_version"]
+            return Registry(uri).tags_of(name, version)
+        found = call(uri, "GET", "/model-versions/get", {"name": name, "version": version})["model_version"]
+    except ConfigurationError as error:
+        from fleetml.serving.catalogue import no_version
+
+        raise ConfigurationError(no_version(uri, name, version)) from error
     return {entry["key"]: entry["value"] for entry in found.get("tags", [])}
 
 

@@ -51,7 +51,7 @@ def _call(uri: str, method: str, path: str, values: Mapping[str, str]) -> dict[s
         reason = error.read(2000).decode(errors="replace")
         if error.code in (400, 404) and "error_code" in reason:
             raise ConfigurationError(
-                f"the registry {shown} must know {' '.join(values.values())}, it says {reason[:300]}; register it"
+                f"the registry {shown} must know {' '.join(values.values())}, it says {_message(reason)}; register it"
             ) from error
         raise Unavailable(
             f"the registry {shown} must take {method} {path}, it answers {error}: {reason[:200]}"
@@ -59,6 +59,14 @@ def _call(uri: str, method: str, path: str, values: Mapping[str, str]) -> dict[s
     except (OSError, ValueError) as error:
         raise Unavailable(f"the registry must answer at {shown}, and does not ({error}); start it") from error
     return found
+
+
+def _message(reason: str) -> str:
+    """Return what the registry says, without the JSON around it."""
+    try:
+        return str(json.loads(reason)["message"])[:300]
+    except (ValueError, LookupError, TypeError):
+        return reason[:300]
 
 
 def _headers() -> dict[str, str]:

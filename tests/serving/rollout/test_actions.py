@@ -72,7 +72,7 @@ def test_what_cannot_begin_ends_nothing(place: Place, version: str, mode: str) -
     before = served(place.root)
     with pytest.raises(InvalidParameter):
         actions.begin(place, "bandwidth", version, mode, 0.5, "retrained")
-    with pytest.raises(InvalidParameter, match="version 2 itself"):
+    with pytest.raises(InvalidParameter, match="version 2 of bandwidth is served already"):
         actions.split(place, "bandwidth", "2", 0.1, "to see")
     assert served(place.root) == before
 
@@ -103,7 +103,7 @@ def test_a_newer_challenger_takes_the_place_of_one_under_way(place: Place) -> No
             "rollout 3-gone .* must be under way",
         ),
         (lambda place: actions.split(place, "bandwidth", "3", 1.0, ""), "between 0 and 1"),
-        (lambda place: actions.split(place, "bandwidth", "2", 0.5, ""), "got version 2 itself"),
+        (lambda place: actions.split(place, "bandwidth", "2", 0.5, ""), "version 2 of bandwidth is served already"),
         (lambda place: actions.begin(place, "bandwidth", "3", "boldly", 0.5, ""), "one of canary, ab, shadow"),
     ],
 )

@@ -18,6 +18,7 @@ def deploy(
     address: str = "",
     registry: str = "",
     rollout: str = "",
+    shorter_horizon: bool = False,
 ) -> dsl.ContainerSpec:
     """Serve the version, alone or tried beside the served one, once it answers over gRPC as its graph does."""
     return step("components.deploy.deploy:deploy")

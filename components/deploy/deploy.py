@@ -39,6 +39,7 @@ def deploy(
     address: str,
     registry: str,
     rollout: str = "",
+    shorter_horizon: bool = False,
 ) -> dict[str, Any]:
     """Serve `version`; return where.
 
@@ -46,13 +47,14 @@ def deploy(
     once: with an `address` its server must load the version and answer a test window as the graph itself does; else
     what was served before is served again, the registry's title goes back with it, and the step fails. Without one
     a server of the step's own is asked before the serving folder points at the version.
-    Raises InvalidData for a version that does not fit, Unavailable when the server does not answer.
+    Raises InvalidParameter for one that forecasts less far than the served one, unless `shorter_horizon`; InvalidData
+    for a version that does not fit, Unavailable when the server does not answer.
     """
     if not serving_dir or not version:
         raise ConfigurationError(
             f"deploy needs serving_dir and version, got {serving_dir!r} and {version!r}; give both"
         )
-    place = Place(Path(serving_dir), registry, "deploy")
+    place = Place(Path(serving_dir), registry, "deploy", shorter_horizon)
     served = deployment.read(place.root).get(model_name)
     trial = rollout if served and served.version != version else ""
     if registry and not trial:  # an earlier attempt that failed took the title away

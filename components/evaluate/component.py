@@ -39,6 +39,7 @@ def gate(
     champion_version: str = "",
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
+    shorter_horizon: bool = False,
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget pass if it beats the champion."""
     return step("components.evaluate.gate:gate")

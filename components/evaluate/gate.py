@@ -15,6 +15,8 @@ from components.evaluate.candidates import CHAMPION
 from fleetml.component import Artifact
 from fleetml.errors import FleetMLError
 from fleetml.learn import graph, judges, scorer, windows
+from fleetml.serving import horizon
+from fleetml.serving.horizon import Horizon
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def gate(
     champion_version: str = "",
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
+    shorter_horizon: bool = False,
     **models: Artifact,
 ) -> dict[str, Any]:
     """Return promote, winner and reason, and write the winner's graph. Raises NothingWithinBudget."""
@@ -57,6 +60,10 @@ def gate(
     judged, by = document["candidates"], Measure.of(document)
     winner = best(judged, latency_budget_ms, size_budget_mb, by)
     promote, reason = decide(judged, winner, champion_version, by)
+    if champion_version and "champion_model" in models and "kind" not in document and not shorter_horizon:
+        before = horizon.of(models["champion_model"].path)
+        if told := _shorter(before, horizon.Horizon(document["horizon"], document["step_seconds"])):
+            promote, reason = False, f"champion {champion_version} stays: {told}"
     entry = judged[winner]
     known = _rest(models[f"{winner}_model"].metadata) if f"{winner}_model" in models else {}
     said = {**known, "candidate": winner, f"test_{by.key}": entry[by.key]}
@@ -67,7 +74,9 @@ def gate(
     else:
         graphs = candidates.graphs(windows.load(test.path).meta, models, champion_version)
         graph.publish(onnx.load_from_string(graphs[winner]), model, **said)
-    metrics.log(winner=f"{winner} ({entry['family']})", **{by.key: round(entry[by.key], 4)}, promote=promote)
+    metrics.log(
+        winner=f"{winner} ({entry['family']})", **{by.key: round(entry[by.key], 4)}, promote=promote, reason=reason
+    )
     return {"promote": promote, "winner": winner, "reason": reason}
 
 
@@ -104,6 +113,16 @@ def decide(
     if by.loss(judged[winner]) < by.loss(judged[CHAMPION]):
         return True, f"{winner} ({won}) beats champion {champion_version} ({reigning}) on the same test"
     return False, f"champion {champion_version} ({by.title} {reigning}) stays: {winner} has {won} on the same test"
+
+
+def _shorter(before: Horizon | None, now: Horizon) -> str:
+    """Return why a new model may not take the champion's place by its horizon; "": it may."""
+    if before is None or now.seconds >= before.seconds:
+        return ""
+    return (
+        f"it forecasts {before}, these candidates {now}, and questions beyond would be refused; set horizon={before.steps}, "
+        "or shorter_horizon=true if that is wanted"
+    )
 
 
 def _rest(metadata: Mapping[str, Any]) -> dict[str, Any]:

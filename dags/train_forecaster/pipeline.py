@@ -41,6 +41,7 @@ def train_forecaster(
     drift: dict = {},  # noqa: B006 - kfp reads the default when it compiles
     evidence: dict = {},  # noqa: B006
     rollout: str = "",
+    shorter_horizon: bool = False,
     registry: str = "",
     serving_dir: str = "",
     serving_address: str = "",
@@ -72,6 +73,7 @@ def train_forecaster(
         drift: What drifted then: feature names and divergences beyond the usual.
         evidence: What else the event told: the retrain's id, the accuracy and its floor, the score.
         rollout: How a new version takes over from the served one: canary, ab or shadow; empty: at once.
+        shorter_horizon: Whether a version may take over that forecasts fewer steps than the served one.
         registry: MLflow tracking and registry URI.
         serving_dir: Folder the server watches.
         serving_address: host:port of the gRPC server; empty: none runs.
@@ -128,6 +130,7 @@ def train_forecaster(
         champion_version=reigning.outputs["version"],
         latency_budget_ms=latency_budget_ms,
         size_budget_mb=size_budget_mb,
+        shorter_horizon=shorter_horizon,
         **models,
     ).set_display_name("Gate")
     # Whatever became of it, the next retrain need not wait for this one
@@ -156,6 +159,7 @@ def train_forecaster(
             address=serving_address,
             registry=registry,
             rollout=rollout,
+            shorter_horizon=shorter_horizon,
         ).after(stored)
         served.set_caching_options(False).set_display_name("Deploy")
         batch_predict(

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from fleetml.cli import serving
 from fleetml.settings import Settings
 
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="only write the manifests into DIR, which is not there yet; start nothing",
     )
+    serving.add_shorter_horizon(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         say(f"{args.write}: {', '.join(files)}")
         return 0
     with interruptible():
-        done = local.deploy(settings, wanted, text, lambda name, news: say(f"{name:<8} {news}"))
+        done = local.deploy(settings, wanted, text, lambda name, news: say(f"{name:<8} {news}"), args.shorter_horizon)
     for name, version in done.versions.items():
         say(f"{name}: version {version} answers")
     say(f"gRPC     {done.service.address}")

@@ -18,11 +18,18 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="by hand", help="kept in the audit trail (default: %(default)s)")
 
 
-def place(settings: Settings) -> Place:
+def add_shorter_horizon(parser: argparse.ArgumentParser) -> None:
+    """Whether questions that are answered today may be refused tomorrow."""
+    parser.add_argument(
+        "--shorter-horizon", action="store_true", help="serve it though it forecasts fewer steps than the served one"
+    )
+
+
+def place(settings: Settings, shorter_horizon: bool = False) -> Place:
     """Return where this user acts."""
     from fleetml.serving.rollout import actions
 
-    return actions.Place(settings.serving_dir, settings.registry, actions.person())
+    return actions.Place(settings.serving_dir, settings.registry, actions.person(), shorter_horizon)
 
 
 def say_done(done: Done) -> None:

@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     serving.add_model(parser)
     parser.add_argument("version", metavar="VERSION", help="a version in the serving folder: fleetml models MODEL")
     parser.add_argument("share", metavar="SHARE", type=_share, help="of the VMs: 0.1 or 10%%")
+    serving.add_shorter_horizon(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -20,7 +21,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from fleetml.cli.output import say
     from fleetml.serving.rollout import actions
 
-    done = actions.split(serving.place(settings), args.model, args.version, args.share, args.reason)
+    place = serving.place(settings, args.shorter_horizon)
+    done = actions.split(place, args.model, args.version, args.share, args.reason)
     serving.say_done(done)
     say(f"it goes on until: fleetml promote {args.model}, or fleetml rollback {args.model}")
     return 0

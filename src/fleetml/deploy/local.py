@@ -47,7 +47,7 @@ def write(own: Settings, spec: Deployment, text: str, target: Path) -> list[str]
         return output.write(target, text, spec, found)
 
 
-def deploy(own: Settings, spec: Deployment, text: str, tell: Tell) -> Deployed:
+def deploy(own: Settings, spec: Deployment, text: str, tell: Tell, shorter_horizon: bool = False) -> Deployed:
     """Serve a deployment by the stack's server, which is started if it does not run.
 
     Raises what `fleetml.deploy.versions` does before anything changes, StepFailed where the server refuses a version or
@@ -60,7 +60,7 @@ def deploy(own: Settings, spec: Deployment, text: str, tell: Tell) -> Deployed:
             versions.install(own.serving_dir, each)
         with ExitStack() as undo:
             service = configure(own, spec.name, spec.server, tell, undo)
-            place = Place(own.serving_dir, own.registry, actions.person())
+            place = Place(own.serving_dir, own.registry, actions.person(), shorter_horizon)
             untold: dict[str, str] = {}
             with ExitStack() as trials:
                 for each in found:

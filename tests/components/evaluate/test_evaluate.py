@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Stage:
         evaluate(self.test, self.scores, self.report, self.metrics, champion_version, **self.models)
         return json.loads(self.scores.path.read_text())
 
-    def gate(self, champion_version: str = "", **budget: float) -> tuple[dict[str, Any], Artifact]:
+    def gate(self, champion_version: str = "", **budget: Any) -> tuple[dict[str, Any], Artifact]:
         model = self.artifact("model")
         budget = {"latency_budget_ms": 1000.0, **budget}  # how busy the machine is must not choose the winner
         out = gate(self.scores, self.test, model, self.artifact("m"), champion_version, **budget, **self.models)
@@ -116,6 +117,19 @@ def test_a_champion_of_other_windows_is_left_out(tmp_path: Path) -> None:
     out, _ = stage.gate("2")
     assert out["promote"]
     assert "does not fit" in out["reason"]
+
+
+def test_a_champion_that_forecasts_further_stays_unless_told_otherwise(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    further = replace(META, horizon=2 * META.horizon)
+    graph.publish(baselines.last_value(further), stage.models["champion_model"])
+    stage.evaluate("2")
+    out, _ = stage.gate("2")
+    assert not out["promote"]
+    assert f"champion 2 stays: it forecasts {further.horizon} steps" in out["reason"]
+    assert f"these candidates {META.horizon} steps" in out["reason"]
+    assert "shorter_horizon=true" in out["reason"]
+    assert stage.gate("2", shorter_horizon=True)[0]["promote"]
 
 
 def test_what_the_search_noted_goes_with_the_winner(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import circuitbreaker
 import pytest
 
 from fleetml.errors import InvalidParameter, Unavailable
+from fleetml.learn.windows import Meta
 from fleetml.serving import aliases, audit, deployment, registry_http
 from fleetml.serving.rollout import actions, confirm
 from fleetml.serving.rollout.actions import Place
@@ -44,6 +45,28 @@ def test_a_version_is_promoted_and_rolled_back(place: Place) -> None:
     ]
     with pytest.raises(InvalidParameter, match="neither a rollout under way nor a previous version"):
         actions.roll_back(place, "bandwidth", "again")
+
+
+def test_a_version_that_forecasts_less_far_takes_over_only_where_that_is_said(
+    place: Place, graph: Callable[..., Path], meta: Meta
+) -> None:
+    made = graph(meta=replace(meta, horizon=meta.horizon - 1), name="short.onnx")
+    card = deployment.Card("bandwidth", "4", deployment.digest(made))
+    deployment.install(place.root, card, {deployment.GRAPH: made})
+    told = f"bandwidth 4 forecasts {meta.horizon - 1} steps .* 2 is served and forecasts {meta.horizon} steps"
+    with pytest.raises(InvalidParameter, match=told):
+        actions.promote(place, "bandwidth", "4", "by hand")
+    with pytest.raises(InvalidParameter, match="--shorter-horizon"):
+        actions.split(place, "bandwidth", "4", 0.1, "to see")
+    with pytest.raises(InvalidParameter, match="shorter_horizon=true"):
+        actions.begin(place, "bandwidth", "4", "shadow", 1.0, "retrained")
+    with pytest.raises(InvalidParameter, match="forecast as far"), actions.on_trial(place, "bandwidth", "4", "deploy"):
+        pass
+    assert (served(place.root).version, served(place.root).rollout, trail(place.root)) == ("2", None, [])
+    actions.begin(replace(place, shorter_horizon=True), "bandwidth", "4", "canary", 0.05, "retrained")
+    actions.promote(place, "bandwidth", "", "it was let in when its rollout began")
+    assert served(place.root).version == "4"
+    actions.promote(place, "bandwidth", "3", "further is no fault")
 
 
 def test_the_version_of_a_rollout_is_promoted_by_default_and_a_rollback_ends_it(place: Place) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.errors import ConfigurationError, InvalidParameter, Unavailable, nearest
-from fleetml.serving import aliases, audit, deployment
+from fleetml.serving import aliases, audit, deployment, horizon
 from fleetml.serving.deployment import Deployed, Rollout
 from fleetml.serving.rollout import untested
 
@@ -27,11 +27,12 @@ Evidence = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """The serving folder, the registry's URI ("": none is told), and who acts."""
+    """The serving folder, the registry's URI ("": none is told), who acts, and whether a shorter horizon than the served one will do."""
 
     root: Path
     registry: str
     who: str
+    shorter_horizon: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def begin(place: Place, name: str, version: str, mode: str, share: float, reason
     """
     before = served(place.root, name)
     _require_installed(place.root, name, version)
+    _require_horizon(place, name, version, before)
     if before.rollout and before.rollout.mode == "ab":
         raise InvalidParameter(
             f"model {name} has one rollout at a time, the A/B test {before.rollout.id} goes on until somebody ends it; "
@@ -76,6 +78,7 @@ def split(place: Place, name: str, version: str, share: float, reason: str) -> D
     """
     before = served(place.root, name)
     _require_installed(place.root, name, version)
+    _require_horizon(place, name, version, before)
     if not 0 < share < 1:
         raise InvalidParameter(f"the share of a split lies between 0 and 1 (0.1 or 10%), got {share:g}; correct it")
     with _told(place, name, "split", reason) as told:
@@ -106,6 +109,7 @@ def on_trial(place: Place, name: str, version: str, reason: str) -> Iterator[Don
 
     A rollout ends. Begun again after a kill, it goes back to what was served before the first attempt. Raises InvalidParameter, OSError.
     """
+    _require_horizon(place, name, version, deployment.read(place.root).get(name))
     before, noted = None, False
     try:
         with _told(place, name, "deploy", reason) as told:
@@ -141,6 +145,8 @@ def promote(
     if version == before.version:
         raise InvalidParameter(f"version {version} of {name} is served already; name another, or roll back")
     _require_installed(place.root, name, version)
+    if not (under_way and under_way.version == version):  # that was asked when its rollout began
+        _require_horizon(place, name, version, before)
     with _told(place, name, "promote", reason, evidence) as told:
         if rollout or (under_way and under_way.version == version):
             deployment.end(place.root, name, rollout or (under_way.id if under_way else ""), promote=True)
@@ -271,6 +277,18 @@ def _require_installed(root: Path, name: str, version: str) -> None:
         known = ", ".join(installed(root, name)) or "none"
         raise InvalidParameter(
             f"a version must be in the serving folder, {name} {version} is not (there: {known}); deploy it, or name one of those"
+        )
+
+
+def _require_horizon(place: Place, name: str, version: str, before: Deployed | None) -> None:
+    """Questions that the served version answers must not be refused tomorrow, unless somebody says so."""
+    graph = deployment.folder(place.root, name, version) / deployment.GRAPH
+    found = horizon.shortened(place.root / before.graph, graph) if before and not place.shorter_horizon else None
+    if before and found:
+        raise InvalidParameter(
+            f"a version must forecast as far as the served one, {name} {version} forecasts {found[1]}, {before.version} is served "
+            f"and forecasts {found[0]}: questions beyond would be refused; train with horizon={found[0].steps}, or say that it may: "
+            "--shorter-horizon, in a pipeline shorter_horizon=true"
         )
 
 

@@ -91,7 +91,7 @@ def test_drifted_traffic_starts_what_listens_for_it_once(
 
     assert fleetml("monitor", "bandwidth", *where) == 0
     said = capfd.readouterr().out
-    assert "the next may 6:00:00 after it" in said
+    assert "UTC, the next may from 20" in said
     assert "starting answer" not in said
 
 

@@ -39,7 +39,7 @@ def refusal(lines: Sequence[Mapping[str, Any]], model: str, limits: Limits, now:
     if last and now - last < limits.longest and not any(line["id"] == key for line in own if line["state"] == ENDED):
         return f"the retrain {key} is under way; it counts as dead {limits.longest} after its beginning"
     if last and now - last < limits.cooldown:
-        return f"the last retrain began at {last:%Y-%m-%d %H:%M} UTC, the next may {limits.cooldown} after it"
+        return f"the last retrain began at {last:%Y-%m-%d %H:%M} UTC, the next may from {last + limits.cooldown:%Y-%m-%d %H:%M} UTC on"
     today = sum(now - begin < timedelta(days=1) for begin, _ in begun)
     if today >= limits.per_day:
         return f"{today} retrains have begun in the last 24 hours, {limits.per_day} may"

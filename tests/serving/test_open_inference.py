@@ -229,6 +229,10 @@ def test_forecasts_over_http_one_and_many(ask: Http) -> None:
     assert [response["predictions"] for response in answer["responses"]] == [[11.0] * 2, [13.0] * 2]
     status, answer, _ = ask("POST", "/api/v1/predict", {**one, "as_of": "0001-01-01T00:00:00+14:00"})
     assert (status, "from the year 1 to 9999" in answer["error"]) == (400, True)
+    status, answer, _ = ask("POST", "/api/v1/predict", {**one, "horizn": 1})
+    assert (status, "unknown field `horizn`" in answer["error"]) == (400, True)
+    status, answer, _ = ask("POST", "/api/v1/predict", {**one, "covariates": {"cpu_usage": 1.0}})
+    assert (status, "did you mean 'vm_metrics:cpu_usage'?" in answer["error"]) == (400, True)
     status, answer, _ = ask("POST", "/api/v1/predict/batch", {"requests": [one, {**one, "vm_id": ""}]})
     assert (status, "question 1 of the batch" in answer["error"]) == (400, True)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from fleetml.errors import FleetMLError, InvalidParameter
+from fleetml.errors import FleetMLError, InvalidParameter, nearest
 from fleetml.learn.forecaster import try_out
 from fleetml.learn.graph import InvalidGraph, decode
 from fleetml.learn.windows import Floats, Meta
@@ -138,9 +138,10 @@ def _covariates(model: Model, given: Mapping[str, float] | None, found: Mapping[
     """Return the model's covariates as [1, C]; one that is neither given nor found, or not finite, is absent (NaN)."""
     meta: Meta = model.about
     if given and (unknown := sorted(set(given) - set(meta.covariates))):
+        told = nearest(unknown[0], meta.covariates)
         raise InvalidParameter(
             f"covariates must be among those of model {model.name} version {model.version}, {list(meta.covariates)}, "
-            f"got {unknown}; leave them out"
+            f"got {unknown}{told or '; leave them out'}"
         )
     if not meta.covariates:
         return _NO_COVARIATES

@@ -36,7 +36,7 @@ class Infer(msgspec.Struct):
     parameters: dict[str, Any] = {}
 
 
-class Predict(msgspec.Struct):
+class Predict(msgspec.Struct, forbid_unknown_fields=True):
     """As BandwidthRequest and ForecastRequest."""
 
     vm_id: str
@@ -47,7 +47,7 @@ class Predict(msgspec.Struct):
     as_of: datetime | None = None
 
 
-class Batch(msgspec.Struct):
+class Batch(msgspec.Struct, forbid_unknown_fields=True):
     """Several questions."""
 
     requests: list[Predict]

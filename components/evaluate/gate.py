@@ -75,7 +75,7 @@ def gate(
         graphs = candidates.graphs(windows.load(test.path).meta, models, champion_version)
         graph.publish(onnx.load_from_string(graphs[winner]), model, **said)
     metrics.log(
-        winner=f"{winner} ({entry['family']})", **{by.key: round(entry[by.key], 4)}, promote=promote, reason=reason
+        promote=promote, reason=reason, winner=f"{winner} ({entry['family']})", **{by.key: round(entry[by.key], 4)}
     )
     return {"promote": promote, "winner": winner, "reason": reason}
 

@@ -18,6 +18,7 @@ from fleetml.component import Artifact
 from fleetml.errors import InvalidData
 from fleetml.learn import baselines, graph
 from fleetml.learn.windows import Meta, Windows
+from fleetml.report import text
 
 META = Meta(target="bandwidth", context=12, horizon=4, season=4)
 
@@ -63,7 +64,10 @@ class Stage:
     def gate(self, champion_version: str = "", **budget: Any) -> tuple[dict[str, Any], Artifact]:
         model = self.artifact("model")
         budget = {"latency_budget_ms": 1000.0, **budget}  # how busy the machine is must not choose the winner
-        out = gate(self.scores, self.test, model, self.artifact("m"), champion_version, **budget, **self.models)
+        told = self.artifact("m")
+        out = gate(self.scores, self.test, model, told, champion_version, **budget, **self.models)
+        shown = text.figures(told.metadata)  # what `fleetml run` and `status` print of the step
+        assert f"promote {out['promote']}, reason {out['reason']}" in shown
         return out, model
 
 

@@ -32,7 +32,10 @@ def test_one_is_under_way_until_it_ended_or_counts_as_dead(tmp_path: Path) -> No
 def test_the_cooldown_counts_from_the_beginning(tmp_path: Path) -> None:
     key, _ = begin(tmp_path, 0)
     retrains.end(tmp_path, "cpu", key, NOON + HOUR)
-    assert begin(tmp_path, 5.9)[1] == "the last retrain began at 2026-03-01 12:00 UTC, the next may from 2026-03-01 18:00 UTC on"
+    assert (
+        begin(tmp_path, 5.9)[1]
+        == "the last retrain began at 2026-03-01 12:00 UTC, the next may from 2026-03-01 18:00 UTC on"
+    )
     assert begin(tmp_path, 6)[0]
 
 

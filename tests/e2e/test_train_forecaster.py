@@ -97,9 +97,11 @@ def metrics(attempt: Attempt) -> dict[str, Any]:
 
 
 def results(attempt: Attempt) -> dict[str, Any]:
-    """What a step found, without what the clock of this machine has to say."""
+    """What a step found, without what the clock of this machine has to say and where its registry is."""
     return {
-        name: value for name, value in metrics(attempt).items() if "seconds" not in name and "ms" not in name.split("_")
+        name: value
+        for name, value in metrics(attempt).items()
+        if name != "mlflow" and "seconds" not in name and "ms" not in name.split("_")
     }
 
 

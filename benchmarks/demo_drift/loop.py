@@ -220,7 +220,7 @@ class Loop:
             pass
         if going.state() != "succeeded":
             raise DidNotHappen(f"run {going.records.run_id} must succeed, it failed; see {going.link}")
-        decided = going.records.latest()["decide"]
+        decided = going.records.latest()["condition-1/decide"]
         outcome = decided.outcome or {}
         told = "; ".join(line for line in verdict(going.records) if not line.startswith("report"))
         return Looked(outcome["parameters"]["event"], told, decided.finished)

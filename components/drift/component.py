@@ -6,13 +6,14 @@ from components.edge import step
 
 
 @dsl.container_component
-def require_served(
+def find_served(
+    found: dsl.OutputPath(bool),  # type: ignore[valid-type]
     metrics: dsl.Output[dsl.Metrics],
     serving_dir: str = "",
     model_name: str = "bandwidth",
 ) -> dsl.ContainerSpec:
-    """Refuse a model that is not served."""
-    return step("components.drift.folder:require_served")
+    """Tell whether anything is served; refuse a model that is not, beside others that are."""
+    return step("components.drift.folder:find_served")
 
 
 @dsl.container_component

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fleetml.component import Artifact
 from fleetml.errors import ConfigurationError
+from fleetml.serving import deployment
 from fleetml.serving.deployment import Deployed
 from fleetml.serving.rollout import actions
 
@@ -23,6 +24,13 @@ def served(serving_dir: str, model_name: str) -> Deployed:
     return actions.served(existing(serving_dir), model_name)
 
 
-def require_served(metrics: Artifact, serving_dir: str, model_name: str) -> None:
-    """Refuse a model that is not served before anything is read for it; raises as `served` does."""
+def find_served(metrics: Artifact, serving_dir: str, model_name: str) -> dict[str, bool]:
+    """Return whether there is anything to watch: {"found": False} while no model at all is served, as before the first training.
+
+    Beside served models an unknown one is a mistake; raises as `served` does.
+    """
+    if not deployment.read(existing(serving_dir)):
+        metrics.log(note=f"nothing is served yet, so there is nothing to watch; train {model_name!r} first")
+        return {"found": False}
     metrics.log(version=served(serving_dir, model_name).version)
+    return {"found": True}

@@ -79,7 +79,7 @@ def _reason(drifted: bool, features: dict[str, float], accuracy: float, floor: f
 
 
 def _kind(root: Path, served: Deployed | None) -> str:
-    """Return the kind of a served model, as its card tells; a model that nobody serves is to be trained as a forecaster."""
+    """Return the kind of a served model, as its card tells; one whose card tells none is a forecaster."""
     card = deployment.card(root / served.graph) if served else None
     return str(card.metadata.get("kind") or FORECASTER) if card else FORECASTER
 

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.drift.component import collect, decide, drift, publish, quality, require_served, retrain_event
+from components.drift.component import collect, decide, drift, find_served, publish, quality, retrain_event
 from components.features.component import observe
 from components.ingest.component import ingest
 
@@ -45,49 +45,51 @@ def monitor(
         serving_dir: Folder of the server: prediction log, truth and deployed models.
     """
     place = {"serving_dir": serving_dir, "model_name": model_name}
-    known = require_served(**place)
+    known = find_served(**place)
     known.set_caching_options(False).set_display_name("Model")
-    raw = ingest(source=source, mapping=mapping, window_days=accuracy_days).after(known)
-    raw.set_caching_options(False).set_display_name("Ingest the truth")
-    true = observe(data=raw.outputs["data"], **place)
-    true.set_caching_options(False).set_display_name("Truth")
-    # Drift is judged, and the older truth, also where no new truth could be had
-    good = quality(days=accuracy_days, min_forecasts=min_forecasts, **place).after(true).ignore_upstream_failure()
-    good.set_caching_options(False).set_display_name("Quality")
-    seen = collect(since_hours=since_hours, **place).after(known)
-    seen.set_caching_options(False).set_display_name("Collect")
-    judged = drift(
-        current=seen.outputs["current"],
-        reference=seen.outputs["reference"],
-        judged=good.outputs["judged"],
-        threshold=threshold,
-        column_threshold=column_threshold,
-        min_rows=min_rows,
-    ).set_display_name("Drift")
-    found = {name: judged.outputs[name] for name in ("drifted", "score", "features")}
-    publish(
-        report=judged.outputs["report"],
-        missing=judged.outputs["missing"],
-        accuracy=good.outputs["accuracy"],
-        registry=registry,
-        run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-        **found,
-        **place,
-    ).set_caching_options(False).set_display_name("Publish")
-    decided = decide(
-        accuracy=good.outputs["accuracy"],
-        accuracy_floor=accuracy_floor,
-        cooldown_hours=cooldown_hours,
-        retrain_hours=retrain_hours,
-        retrains_per_day=retrains_per_day,
-        **found,
-        **place,
-    )
-    decided.set_caching_options(False).set_display_name("Decide")
-    # A branch a kind: an engine hangs an asset on each, and an event is of that kind alone
-    with dsl.If(decided.outputs["kind"] == "forecaster", name="forecaster-due"):
-        event = retrain_event(decided=decided.outputs["event"])
-        event.set_caching_options(False).set_display_name("Retrain event")
-    with dsl.If(decided.outputs["kind"] == "anomaly", name="anomaly-due"):
-        event = retrain_event(decided=decided.outputs["event"])
-        event.set_caching_options(False).set_display_name("Retrain event: anomaly")
+    # Before the first training the schedule finds nothing to watch, which is no failure
+    with dsl.If(known.outputs["found"] == True, name="served"):  # noqa: E712 - kfp reads the comparison
+        raw = ingest(source=source, mapping=mapping, window_days=accuracy_days)
+        raw.set_caching_options(False).set_display_name("Ingest the truth")
+        true = observe(data=raw.outputs["data"], **place)
+        true.set_caching_options(False).set_display_name("Truth")
+        # Drift is judged, and the older truth, also where no new truth could be had
+        good = quality(days=accuracy_days, min_forecasts=min_forecasts, **place).after(true).ignore_upstream_failure()
+        good.set_caching_options(False).set_display_name("Quality")
+        seen = collect(since_hours=since_hours, **place)
+        seen.set_caching_options(False).set_display_name("Collect")
+        judged = drift(
+            current=seen.outputs["current"],
+            reference=seen.outputs["reference"],
+            judged=good.outputs["judged"],
+            threshold=threshold,
+            column_threshold=column_threshold,
+            min_rows=min_rows,
+        ).set_display_name("Drift")
+        found = {name: judged.outputs[name] for name in ("drifted", "score", "features")}
+        publish(
+            report=judged.outputs["report"],
+            missing=judged.outputs["missing"],
+            accuracy=good.outputs["accuracy"],
+            registry=registry,
+            run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            **found,
+            **place,
+        ).set_caching_options(False).set_display_name("Publish")
+        decided = decide(
+            accuracy=good.outputs["accuracy"],
+            accuracy_floor=accuracy_floor,
+            cooldown_hours=cooldown_hours,
+            retrain_hours=retrain_hours,
+            retrains_per_day=retrains_per_day,
+            **found,
+            **place,
+        )
+        decided.set_caching_options(False).set_display_name("Decide")
+        # A branch a kind: an engine hangs an asset on each, and an event is of that kind alone
+        with dsl.If(decided.outputs["kind"] == "forecaster", name="forecaster-due"):
+            event = retrain_event(decided=decided.outputs["event"])
+            event.set_caching_options(False).set_display_name("Retrain event")
+        with dsl.If(decided.outputs["kind"] == "anomaly", name="anomaly-due"):
+            event = retrain_event(decided=decided.outputs["event"])
+            event.set_caching_options(False).set_display_name("Retrain event: anomaly")

@@ -10,7 +10,7 @@ import pytest
 from fleetml.cli import main
 from fleetml.learn.windows import Windows
 from fleetml.records import Run
-from fleetml.serving import retrains, truth
+from fleetml.serving import deployment, retrains, truth
 from tests.components.drift.conftest import Monitor, monitor
 
 __all__ = ["monitor"]
@@ -138,10 +138,21 @@ def test_the_pipeline_refuses_it_in_its_first_step(
     place = ("-p", "model_name=nobody", "-p", f"source={source}", "-p", f"serving_dir={monitor.root}")
     assert fleetml("run", tmp_path / "project/dags/monitor", "--run-id", "looked", *place) == 1
     steps = Run(tmp_path / "home", "looked").latest()
-    assert {name for name, attempt in steps.items() if attempt.state == "failed"} == {"require-served", "quality"}
+    assert {name for name, attempt in steps.items() if attempt.state == "failed"} == {"find-served"}
     assert not any(attempt.state == "succeeded" for attempt in steps.values())
     assert not (monitor.root / "monitor").exists()
     assert not (monitor.root / "metrics").exists()
+
+
+def test_before_anything_is_served_the_schedule_finds_nothing_to_watch(
+    fleetml: Callable[..., int], monitor: Monitor, source: Path, tmp_path: Path
+) -> None:
+    deployment.restore(monitor.root, "bandwidth", "3", None)
+    place = ("-p", f"source={source}", "-p", f"serving_dir={monitor.root}")
+    assert fleetml("run", tmp_path / "project/dags/monitor", "--run-id", "looked", *place) == 0
+    steps = Run(tmp_path / "home", "looked").latest()
+    assert {name for name, attempt in steps.items() if attempt.state == "succeeded"} == {"find-served"}
+    assert not (monitor.root / "monitor").exists()
 
 
 def test_of_too_few_questions_the_drift_is_unknown(

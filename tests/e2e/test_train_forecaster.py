@@ -196,18 +196,18 @@ def test_shifted_traffic_starts_one_retraining_and_unshifted_none(
     held_out = windows.load(artifact(trained, "features", "test"))
     ask(fleet, held_out, 1.0)
     calm = fleet.run("monitor")
-    assert calm["drift"].state == "succeeded"
-    assert calm["condition-1/retrain-event"].state == "skipped", metrics(calm["drift"])
+    assert calm["condition-1/drift"].state == "succeeded"
+    assert calm["condition-1/condition-2/retrain-event"].state == "skipped", metrics(calm["condition-1/drift"])
     assert retrainings(fleet) == []
 
     ask(fleet, held_out, 6.0, 1200)
     moved = fleet.run("monitor")
-    assert moved["condition-1/retrain-event"].state == "succeeded", metrics(moved["drift"])
+    assert moved["condition-1/condition-2/retrain-event"].state == "succeeded", metrics(moved["condition-1/drift"])
     assert processes.wait_until(lambda: bool(retrainings(fleet)), 60)
     (run_id,) = retrainings(fleet)
     records = Run(fleet.settings.home, f"train_forecaster__{run_id}")
     assert processes.wait_until(records.exists, 60)
-    event = (moved["condition-1/retrain-event"].outcome or {})["parameters"]["event"]
+    event = (moved["condition-1/condition-2/retrain-event"].outcome or {})["parameters"]["event"]
     given = records.read()["parameters"]
     assert given["reason"] == event["reason"] == "drift"
     assert given["drift"] == event["features"]

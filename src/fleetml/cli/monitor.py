@@ -83,7 +83,7 @@ def _in_airflow(stack: Stack, settings: Settings, texts: list[str]) -> int:
 def verdict(records: Run) -> Iterator[str]:
     """Yield what a run of monitor found, as far as it came."""
     steps = records.latest()
-    outcomes = {name: attempt.outcome for name, attempt in steps.items() if attempt.outcome}
+    outcomes = {name.rpartition("/")[2]: attempt.outcome for name, attempt in steps.items() if attempt.outcome}
     if "quality" in outcomes:
         accuracy = outcomes["quality"]["parameters"]["accuracy"]
         yield f"accuracy: {accuracy:.3f}" if accuracy >= 0 else "accuracy: unknown, too few forecasts have their truth"

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from components.drift.folder import require_served
+from components.drift.folder import find_served
 from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
 from fleetml.learn.windows import Meta, Windows
 from fleetml.serving import deployment
@@ -130,12 +130,23 @@ def test_a_log_from_before_it_told_failures_hinders_nothing(monitor: Monitor, wi
     assert len(monitor.collect()[0]) == 10
 
 
-def test_what_is_not_served_is_refused(monitor: Monitor) -> None:
+def test_before_anything_is_served_there_is_nothing_to_watch(monitor: Monitor) -> None:
     metrics = monitor.artifact("metrics")
-    require_served(metrics, str(monitor.root), "bandwidth")
-    assert metrics.metadata == {"version": "3"}
     deployment.restore(monitor.root, "bandwidth", "3", None)
-    for refused in (monitor.collect, monitor.quality, lambda: require_served(metrics, str(monitor.root), "bandwidth")):
+    assert find_served(metrics, str(monitor.root), "bandwidth") == {"found": False}
+    assert metrics.metadata["note"].startswith("nothing is served yet")
+    with pytest.raises(ConfigurationError, match="the serving folder must exist"):
+        find_served(metrics, str(monitor.root / "elsewhere"), "bandwidth")
+
+
+def test_what_is_not_served_beside_what_is_is_refused(monitor: Monitor) -> None:
+    metrics = monitor.artifact("metrics")
+    assert find_served(metrics, str(monitor.root), "bandwidth") == {"found": True}
+    assert metrics.metadata == {"version": "3"}
+    with pytest.raises(InvalidParameter, match="'cpu' is not served; served: bandwidth; name one"):
+        find_served(metrics, str(monitor.root), "cpu")
+    deployment.restore(monitor.root, "bandwidth", "3", None)
+    for refused in (monitor.collect, monitor.quality):
         with pytest.raises(InvalidParameter, match="'bandwidth' is not served; served: none; train it"):
             refused()
 

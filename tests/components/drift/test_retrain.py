@@ -108,9 +108,10 @@ def test_each_kind_that_is_retrained_has_its_own_asset() -> None:
     settings = Settings.from_environment({"FLEETML_PROJECT": str(ROOT)})
     emits = load_triggers(ROOT / "dags/monitor/triggers.yaml", settings).emits
     assert {emit.asset for emit in emits} == {f"fleetml://drift/{kind}" for kind in RETRAINED}
-    tasks = yaml.safe_load((ROOT / "dags/monitor/pipeline.yaml").read_text())["root"]["dag"]["tasks"]
+    ir = yaml.safe_load((ROOT / "dags/monitor/pipeline.yaml").read_text())
     for emit in emits:
-        branch, kind = emit.step.partition("/")[0], emit.asset.rpartition("/")[2]
+        (served, branch, _), kind = emit.step.split("/"), emit.asset.rpartition("/")[2]
+        tasks = ir["components"][f"comp-{served}"]["dag"]["tasks"]
         assert tasks[branch]["triggerPolicy"]["condition"].endswith(f"decide-kind'] == '{kind}'")
         listening = load_triggers(ROOT / f"dags/train_{kind}/triggers.yaml", settings).assets
         assert emit.asset in {asset.uri for asset in listening}

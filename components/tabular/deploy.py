@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from components.tabular import scores, table
 from components.tabular.evaluate import judge
-from components.tabular.model import TabularModel
-from components.tabular.table import Table
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter
+from fleetml.learn.tables import scores, table
+from fleetml.learn.tables.model import TabularModel
+from fleetml.learn.tables.table import Table
 from fleetml.serving import deployment, release
 from fleetml.serving.registry import Registry
 

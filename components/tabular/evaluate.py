@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-from components.tabular import scores, table
-from components.tabular.model import TabularModel
-from components.tabular.table import TRAIN, Table
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn.algorithms import METRICS
+from fleetml.learn.tables import scores, table
+from fleetml.learn.tables.model import TabularModel
+from fleetml.learn.tables.table import TRAIN, Table
 
 
 def evaluate(dataset: Artifact, model: Artifact, result: Artifact, metrics: Artifact) -> None:

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from components.tabular import table
-from components.tabular.table import CATEGORICAL, SPLIT, Feature, Table
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
+from fleetml.learn.tables import table
+from fleetml.learn.tables.table import CATEGORICAL, SPLIT, Feature, Table
 
 _OF_TEXTS = ("one_hot", "ordinal")
 

@@ -2,12 +2,13 @@
 
 import polars as pl
 
-from components.tabular import source, table
-from components.tabular.model import TabularModel
-from components.tabular.table import SPLIT
+from components.tabular import source
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
 from fleetml.errors import InvalidParameter
+from fleetml.learn.tables import table
+from fleetml.learn.tables.model import TabularModel
+from fleetml.learn.tables.table import SPLIT
 
 
 def predict(

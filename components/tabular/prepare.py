@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from components.tabular import source, table
-from components.tabular.table import SPLIT, TEST, TRAIN, VALIDATION, Feature, Recipe, Table
+from components.tabular import source
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn.algorithms import CLASSIFICATION, OBJECTIVES, REGRESSION
+from fleetml.learn.tables import table
+from fleetml.learn.tables.table import SPLIT, TEST, TRAIN, VALIDATION, Feature, Recipe, Table
 
 TARGETS = ("target", "label")
 MOST_CLASSES = 20  # different whole numbers that are still taken for classes

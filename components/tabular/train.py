@@ -7,14 +7,14 @@ import numpy as np
 import onnx
 import polars as pl
 
-from components.tabular import fit, scores, table, transformations
-from components.tabular.model import OUTPUTS, Description, TabularModel, assemble
-from components.tabular.table import TRAIN, VALIDATION, Table
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn.algorithms import CLASSIFICATION, OBJECTIVES, REGRESSION
 from fleetml.learn.graph import InvalidGraph
+from fleetml.learn.tables import fit, scores, table, transformations
+from fleetml.learn.tables.model import OUTPUTS, Description, TabularModel, assemble
+from fleetml.learn.tables.table import TRAIN, VALIDATION, Table
 
 TOLERANCE = 1e-3  # mean difference between graph and Python model; a tree may flip on the last bit of a few rows
 

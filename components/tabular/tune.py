@@ -7,8 +7,6 @@ from typing import Any
 
 import polars as pl
 
-from components.tabular import fit, scores, table
-from components.tabular.table import Table
 from components.tabular.train import Trained, learn, publish, with_objective
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
@@ -16,6 +14,8 @@ from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn import requested_space
 from fleetml.learn.algorithms import ALGORITHMS, METRICS
 from fleetml.learn.search import SearchFailed, check_budget
+from fleetml.learn.tables import fit, scores, table
+from fleetml.learn.tables.table import Table
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from components.tabular.deploy import deploy
-from components.tabular.model import TabularModel
 from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
 from fleetml.learn.graph import InvalidGraph
+from fleetml.learn.tables.model import TabularModel
 from fleetml.serving import deployment
 from fleetml.serving.registry import Registry
 from tests.components.tabular.conftest import FEATURES

@@ -9,12 +9,12 @@ import onnx
 import polars as pl
 import pytest
 
-from components.tabular import table
-from components.tabular.model import TabularModel
 from components.tabular.predict import predict
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn.algorithms import ALGORITHMS
 from fleetml.learn.graph import InvalidGraph
+from fleetml.learn.tables import table
+from fleetml.learn.tables.model import TabularModel
 from tests.components.tabular.conftest import FEATURES, rows
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from components.tabular import table
 from components.tabular.prepare import objective_of, prepare, split, target_of
-from components.tabular.table import SPLIT
 from fleetml.errors import InvalidData, InvalidParameter
+from fleetml.learn.tables import table
+from fleetml.learn.tables.table import SPLIT
 
 
 def test_every_row_has_its_part_and_each_class_its_share(dataset: Any) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from components.tabular.model import TabularModel
 from components.tabular.tune import tune
 from fleetml.errors import InvalidParameter
 from fleetml.learn.algorithms import ALGORITHMS
 from fleetml.learn.search import SearchFailed
+from fleetml.learn.tables.model import TabularModel
 from tests.components.tabular.conftest import FEATURES
 
 

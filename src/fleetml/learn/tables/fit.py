@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from components.tabular.transformations import ML_OPSET
 from fleetml.errors import InvalidParameter
 from fleetml.learn.algorithms import CLASSIFICATION, OPTIMIZERS, fault
 from fleetml.learn.builder import IR_VERSION, OPSET
+from fleetml.learn.tables.transformations import ML_OPSET
 from fleetml.learn.tabular import of_float32
 
 Floats = npt.NDArray[np.float32]

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.tabular.table import CATEGORICAL, NUMERIC, Feature
-from components.tabular.transformations import ROWS, arrays, graph
-from fleetml.errors import InvalidData, InvalidParameter
+from fleetml.errors import InvalidData
 from fleetml.learn.forecaster import session
+from fleetml.learn.tables.table import CATEGORICAL, NUMERIC, Feature
+from fleetml.learn.tables.transformations import ROWS, arrays, graph
 
 
 def head(frame: pl.DataFrame, *features: Feature) -> np.ndarray[Any, Any]:
@@ -48,19 +48,3 @@ def test_categories_and_what_training_has_not_seen() -> None:
 def test_log_of_what_has_none_is_refused() -> None:
     with pytest.raises(InvalidData, match="takes values above -1, feature 'x' holds -3"):
         head(pl.DataFrame({"x": [-3.0, 1.0]}), Feature("x", NUMERIC, ("log",)))
-
-
-@pytest.mark.parametrize(
-    ("features", "said"),
-    [
-        (["agee"], r"features\[0\].name must be a column of the data, got 'agee'"),
-        ([{"name": "age", "type": "complex"}], r"features\[0\].type must be one of"),
-        ([{"name": "age", "transformations": ["cube"]}], r"features\[0\].transformations must be of"),
-        ([{"name": "city", "transformations": "log"}], "log transforms numbers, feature 'city' is categorical"),
-        (["age", "age"], "a feature is named once, 'age'"),
-        ([3], r"features\[0\] has name, type and transformations, got 3"),
-    ],
-)
-def test_features_that_cannot_be_are_refused(dataset: Any, features: list[Any], said: str) -> None:
-    with pytest.raises(InvalidParameter, match=said):
-        dataset(features)

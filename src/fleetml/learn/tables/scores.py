@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from components.tabular.model import Description, Predicted
 from fleetml.errors import InvalidParameter
 from fleetml.learn.algorithms import METRICS, OF_OBJECTIVE
+from fleetml.learn.tables.model import Description, Predicted
 
 
 def scores(about: Description, target: pl.Series, said: Predicted) -> dict[str, float]:

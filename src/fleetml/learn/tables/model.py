@@ -11,13 +11,13 @@ import onnx
 import polars as pl
 from onnx import TensorProto, helper
 
-from components.tabular.table import Feature
-from components.tabular.transformations import ML_OPSET, ROWS, arrays
 from fleetml.errors import InvalidData
 from fleetml.learn.algorithms import CLASSIFICATION
 from fleetml.learn.builder import IR_VERSION, OPSET, Builder
 from fleetml.learn.forecaster import session
 from fleetml.learn.graph import InvalidGraph
+from fleetml.learn.tables.table import Feature
+from fleetml.learn.tables.transformations import ML_OPSET, ROWS, arrays
 
 KIND = "tabular"
 _KEY = "fleetml.tabular"

@@ -8,9 +8,9 @@ import onnx
 import polars as pl
 from onnx import TensorProto, helper
 
-from components.tabular.table import CATEGORICAL, Feature
 from fleetml.errors import InvalidData
 from fleetml.learn.builder import IR_VERSION, OPSET, Builder
+from fleetml.learn.tables.table import CATEGORICAL, Feature
 
 Floats = npt.NDArray[np.float32]
 Columns = Mapping[str, npt.NDArray[np.generic]]

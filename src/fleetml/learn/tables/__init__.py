@@ -1,0 +1,1 @@
+"""Tables of columns of any type: from raw columns to one ONNX graph."""

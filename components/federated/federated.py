@@ -12,7 +12,8 @@ from components.federated.regions import by_region
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 from fleetml.learn import export, graph, search, training, windows
-from fleetml.learn.neural import Architecture, Network
+from fleetml.learn.architectures import Architecture
+from fleetml.learn.neural import Network
 from fleetml.learn.training import Examples, Recipe
 from fleetml.learn.windows import Meta, Windows
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from fleetml.learn import export, search_space, tabular_trainer, training
+from fleetml.learn.architectures import Architecture
 from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.graph import InvalidGraph, describe
-from fleetml.learn.neural import BODIES, Architecture, Network
+from fleetml.learn.neural import Network
+from fleetml.learn.neural_bodies import BODIES
 from fleetml.learn.neural_trainer import NeuralTrainer
 from fleetml.learn.search import TooSlow
 from fleetml.learn.tabular_trainer import TabularTrainer

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from fleetml.learn import training
-from fleetml.learn.neural import Architecture, Network
+from fleetml.learn.architectures import Architecture
+from fleetml.learn.neural import Network
 from fleetml.learn.training import Examples, Recipe
 
 

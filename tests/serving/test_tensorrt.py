@@ -25,8 +25,10 @@ from fleetml.errors import ConfigurationError, FleetMLError
 from fleetml.learn import baselines, export, search_space
 from fleetml.learn.anomaly import graphs
 from fleetml.learn.anomaly.graphs import Calibration, Layer, Scaling
+from fleetml.learn.architectures import Architecture
 from fleetml.learn.graph import InvalidGraph
-from fleetml.learn.neural import BODIES, Architecture, Network
+from fleetml.learn.neural import Network
+from fleetml.learn.neural_bodies import BODIES
 from fleetml.learn.placement import cluster, policies
 from fleetml.learn.tabular_trainer import TabularTrainer
 from fleetml.learn.windows import Meta, Windows

@@ -8,19 +8,18 @@ weights the body chooses step by step, plus a residual. So an untrained body alr
 no burst can throw the forecast further than the residual reaches.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from fleetml.errors import InvalidParameter
+from fleetml.learn.architectures import Architecture
 from fleetml.learn.baselines import seasonal_steps
+from fleetml.learn.neural_bodies import BODIES
 from fleetml.learn.windows import Meta
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 MEDIANS = (12, 36, 72)  # steps
 SMOOTHING = 13  # steps, odd: the moving average of the season before
-PATCH = 24  # steps: two hours
 # The sum of deviations below which a history counts as constant, as a share of its level.
 FLOOR = 1e-3
 
@@ -28,16 +27,6 @@ FLOOR = 1e-3
 def symlog(values: Tensor) -> Tensor:
     """sign(x) log(1 + |x|): near zero the identity, far away a logarithm."""
     return torch.sign(values) * torch.log1p(values.abs())
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What the search chooses: the family of the body (mlp, tcn or gru), its width, depth and dropout."""
-
-    family: str = "mlp"
-    width: int = 64
-    depth: int = 2
-    dropout: float = 0.0
 
 
 class NaiveForecasts(nn.Module):
@@ -70,69 +59,6 @@ class NaiveForecasts(nn.Module):
     def _rank(ordered: Tensor, count: int, quantile: float) -> Tensor:
         place = round(quantile * (count - 1))
         return ordered[:, place : place + 1]
-
-
-class MLP(nn.Module):
-    """Dense layers over the whole history."""
-
-    def __init__(self, context: int, architecture: Architecture) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        wide = context
-        for _ in range(architecture.depth):
-            layers += [nn.Linear(wide, architecture.width), nn.ReLU(), nn.Dropout(architecture.dropout)]
-            wide = architecture.width
-        self.layers = nn.Sequential(*layers)
-        self.width = wide
-
-    def forward(self, series: Tensor) -> Tensor:
-        return self.layers(series)
-
-
-class TCN(nn.Module):
-    """Residual causal convolutions, dilated by powers of two, over patches of half an hour."""
-
-    STRIDE = 6
-    KERNEL = 3
-
-    def __init__(self, context: int, architecture: Architecture) -> None:
-        super().__init__()
-        width = architecture.width
-        stride = min(self.STRIDE, context)
-        self.stem = nn.Conv1d(1, width, stride, stride=stride)
-        self.trim = context % stride
-        self.dilations = [2**i for i in range(architecture.depth)]
-        self.convolutions = nn.ModuleList(nn.Conv1d(width, width, self.KERNEL, dilation=d) for d in self.dilations)
-        self.dropout = nn.Dropout(architecture.dropout)
-        self.width = 2 * width
-
-    def forward(self, series: Tensor) -> Tensor:
-        hidden = self.stem(series[:, self.trim :].unsqueeze(1))
-        for dilation, convolution in zip(self.dilations, self.convolutions, strict=True):
-            past = nn.functional.pad(hidden, (dilation * (self.KERNEL - 1), 0))
-            hidden = hidden + self.dropout(torch.relu(convolution(past)))
-        return torch.cat([hidden[:, :, -1], hidden.mean(dim=2)], dim=1)
-
-
-class GRU(nn.Module):
-    """A gated recurrent network that reads the history two hours at a time."""
-
-    def __init__(self, context: int, architecture: Architecture) -> None:
-        super().__init__()
-        self.patch = min(PATCH, context)
-        self.trim = context % self.patch
-        self.patches = context // self.patch
-        self.gru = nn.GRU(self.patch, architecture.width, batch_first=True)
-        self.dropout = nn.Dropout(architecture.dropout)
-        self.width = architecture.width
-
-    def forward(self, series: Tensor) -> Tensor:
-        patches = series[:, self.trim :].reshape(-1, self.patches, self.patch)
-        hidden, _ = self.gru(patches)
-        return self.dropout(hidden[:, -1])
-
-
-BODIES: dict[str, type[MLP] | type[TCN] | type[GRU]] = {"mlp": MLP, "tcn": TCN, "gru": GRU}
 
 
 class Network(nn.Module):

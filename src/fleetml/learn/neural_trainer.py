@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import torch
 
 from fleetml.learn import export, search, training
-from fleetml.learn.neural import Architecture, Network
+from fleetml.learn.architectures import Architecture
+from fleetml.learn.neural import Network
 from fleetml.learn.search import Candidate, Report
 from fleetml.learn.search_space import Hyperparameters, Range, Space
 from fleetml.learn.windows import Windows

@@ -9,8 +9,10 @@ from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 from fleetml.learn import export, training
 from fleetml.learn import graph as graphs
+from fleetml.learn.architectures import Architecture
 from fleetml.learn.forecaster import Forecaster
-from fleetml.learn.neural import BODIES, Architecture, Network
+from fleetml.learn.neural import Network
+from fleetml.learn.neural_bodies import BODIES
 
 NAMES = ("model", "train", "val", "compressed", "metrics")
 

@@ -70,7 +70,7 @@ class Network(nn.Module):
             raise InvalidParameter(
                 f"a neural family must be one of {sorted(BODIES)}, got {architecture.family!r}; choose one of them"
             )
-        self.family = architecture.family
+        self.family, self.architecture = architecture.family, architecture
         self.naive = NaiveForecasts(meta)
         self.body = BODIES[architecture.family](meta.context, architecture)
         self.horizon = meta.horizon

@@ -1,9 +1,7 @@
 """From trained Python models to the one graph that is judged and served, and the proof that both are equal."""
 
-import json
 import tempfile
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +16,14 @@ from fleetml.learn.graph import InvalidGraph, finish
 from fleetml.learn.windows import Floats, Meta, Windows
 
 if TYPE_CHECKING:
-    from torch import nn
+    from fleetml.learn.neural import Network
 
 # Python and graph add in different orders and in different precisions; more than this is another model.
 TOLERANCE = 1e-3
 
 
-def from_torch(
-    network: "nn.Module", meta: Meta, hyperparameters: dict[str, Any], quantiles: Sequence[float] = ()
-) -> onnx.ModelProto:
-    """Return the finished forecaster graph of a network, trained or not; `quantiles` are the levels of its second output.
-
-    The network's `family` is the graph's. `fleetml.parameters` in the metadata says which initializer holds which of its
-    parameters: JSON {parameter: [initializer, transposed]}.
+def from_torch(network: "Network", meta: Meta, hyperparameters: dict[str, Any]) -> onnx.ModelProto:
+    """Return the finished forecaster graph of a network, trained or not.
 
     By the TorchScript exporter: 0.2 to 0.4 s a network here, where the dynamo exporter takes 4 to 10 s and 17 s for its
     first (measured with torch 2.13), more than training does. It is deprecated; `dynamo=True` is the change to make.
@@ -39,7 +32,6 @@ def from_torch(
 
     network.eval()
     example = (torch.rand(2, meta.context), torch.rand(2, len(meta.covariates)))
-    widths = {"forecast": (meta.horizon,), **({"quantiles": (meta.horizon, len(quantiles))} if quantiles else {})}
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
         path = Path(folder) / "model.onnx"
@@ -50,41 +42,17 @@ def from_torch(
             dynamo=False,
             opset_version=OPSET,
             input_names=["history", "covariates"],
-            output_names=list(widths),
-            dynamic_axes={name: {0: "batch"} for name in ("history", "covariates", *widths)},
+            output_names=["forecast"],
+            dynamic_axes={name: {0: "batch"} for name in ("history", "covariates", "forecast")},
         )
         exported = onnx.load(path)
     model = simplify(exported)
-    for output in model.graph.output:  # the exporter loses some widths, that of a horizon of one step among them
-        dims = output.type.tensor_type.shape.dim
-        for dim, width in zip(list(dims)[1:], widths[output.name], strict=True):
-            dim.dim_value = width
-    if len(model.graph.input) == 1:  # the exporter drops what the network does not read
-        shape = ["batch", len(meta.covariates)]
-        model.graph.input.append(onnx.helper.make_tensor_value_info("covariates", onnx.TensorProto.FLOAT, shape))
-    finished = finish(model, meta, network.family, hyperparameters, quantiles)
-    finished.metadata_props.add(key="fleetml.parameters", value=json.dumps(_places(network, finished)))
-    return finished
-
-
-def _places(network: "nn.Module", model: onnx.ModelProto) -> dict[str, tuple[str, bool]]:
-    """Return {parameter: (the initializer that holds it, whether transposed)}, found by value; folded ones are absent.
-
-    The exporter renames and transposes weights; equal ones may share an initializer.
-    """
-    held: dict[tuple[tuple[int, ...], bytes], str] = {}
-    for tensor in model.graph.initializer:
-        values = onnx.numpy_helper.to_array(tensor)
-        held.setdefault((values.shape, values.tobytes()), tensor.name)
-    found = {}
-    for name, parameter in network.named_parameters():
-        values = parameter.detach().numpy()
-        for transposed in (False, True):
-            turned = np.ascontiguousarray(values.T) if transposed else values
-            if place := held.get((turned.shape, turned.tobytes())):
-                found[name] = (place, transposed)
-                break
-    return found
+    # The exporter loses the width of a horizon of one step.
+    shape = model.graph.output[0].type.tensor_type.shape
+    shape.dim[1].dim_value = meta.horizon
+    finish(model, meta, network.family, hyperparameters)
+    parameters.write(network, model)
+    return model
 
 
 def from_estimator(

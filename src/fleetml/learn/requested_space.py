@@ -12,6 +12,7 @@ from fleetml.errors import InvalidParameter
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.distributions import BaseDistribution
 
 TYPES = ("integer", "float", "categorical")
 SCALES = ("linear", "log")
@@ -32,6 +33,21 @@ class Dimension:
         if self.type == "categorical":
             return self.values
         return (int(self.low), int(self.high)) if self.type == "integer" else (self.low, self.high)
+
+    def distribution(self) -> "BaseDistribution":
+        """Return it as Optuna's; a categorical one is drawn by the place in `values`, which may be of any type."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        match self.type:
+            case "integer":
+                return IntDistribution(int(self.low), int(self.high), log=self.log)
+            case "float":
+                return FloatDistribution(self.low, self.high, log=self.log)
+        return CategoricalDistribution(list(range(len(self.values))))
+
+    def value(self, drawn: Any) -> Any:
+        """Return the value that was drawn from `distribution`."""
+        return self.values[drawn] if self.type == "categorical" else drawn
 
     def suggest(self, trial: "optuna.Trial", name: str) -> Any:
         """Return a trial's value."""

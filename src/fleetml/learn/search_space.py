@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.distributions import BaseDistribution
 
 Number = int | float
 Hyperparameters = dict[str, Number]
@@ -25,6 +26,14 @@ class Range:
         if isinstance(self.default, int):
             return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(name, float(self.low), float(self.high), log=self.log)
+
+    def distribution(self) -> "BaseDistribution":
+        """Return it as Optuna's."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        if isinstance(self.default, int):
+            return IntDistribution(int(self.low), int(self.high), log=self.log)
+        return FloatDistribution(float(self.low), float(self.high), log=self.log)
 
     def around(self, value: Number) -> "Range":
         """Return the middle third of the range's width (in its logarithm where `log`) around a value inside it."""

@@ -1,0 +1,138 @@
+"""The loop of a study: ask, try, tell, until the budget is spent.
+
+result = run(objective, {"x": FloatDistribution(0, 1)}, StudySettings(trials=20))
+result.best.params
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fleetml import frozen
+from fleetml.learn.study import stopping
+from fleetml.learn.study.ledger import Ledger, seed_of
+from fleetml.learn.study.settings import StudySettings
+from fleetml.learn.study.space import Space
+from fleetml.learn.study.trial import Outcome, Trial, Values, attempt
+
+if TYPE_CHECKING:
+    import optuna
+
+log = logging.getLogger(__name__)
+Objective = Callable[[Trial], Values]
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study found, over all of its processes and of its resumptions.
+
+    `best`: the feasible trial with the best first objective; None where no trial is complete and feasible. `front`: the
+    feasible ones that no other one beats in all objectives, the best first objective first. `kept`: by number, what a trial
+    gave to `Trial.keep`; files in a study without storage live as long as this object.
+    """
+
+    best: Outcome | None
+    front: tuple[Outcome, ...]
+    outcomes: tuple[Outcome, ...]
+    kept: Mapping[int, Path]
+    seconds: float
+    reason_to_stop: str
+
+    @property
+    def nearest(self) -> Outcome | None:
+        """The complete trial that breaks the constraints least: `best`, where there is one."""
+        complete = [each for each in self.outcomes if each.values]
+        return self.best or min(complete, key=lambda each: each.violation, default=None)
+
+
+def run(
+    objective: Objective, space: Space, settings: StudySettings, starts: Sequence[Mapping[str, Any]] = ()
+) -> StudyResult:
+    """Try `starts` (whole or partial points), then what the sampler proposes; return what was found.
+
+    A trial that raises, prunes or returns NaN is an outcome and the study goes on; in a process of its own
+    (`settings.isolated`) one that crashes, hangs or takes too much memory too. The objective is then run in a fork: what it
+    closes over is there, what it changes is not here. A study with a storage goes on where it was left.
+    """
+    clock = stopping.Clock.start(settings)
+    ledger = Ledger(space, settings, starts)
+    folder = _folder(settings)
+    reason = _serial(objective, ledger, clock, folder)
+    result = _result(ledger, folder, clock, reason)
+    if not settings.storage:
+        weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
+    return result
+
+
+def _serial(objective: Objective, ledger: Ledger, clock: stopping.Clock, folder: Path) -> str:
+    while not (reason := stopping.reason(clock, ledger.outcomes())):
+        asked = ledger.ask()
+        if asked is None:
+            return f"{ledger.trials} trials are done"
+        try:
+            trial, begun = prepared(asked, ledger, clock, folder), time.monotonic()
+            outcome = attempt(objective, trial, len(ledger.settings.directions))
+        except BaseException:  # an interrupt ends the study; the trial is done again when it goes on
+            ledger.give_up(asked)
+            raise
+        finish(ledger, asked, outcome, time.monotonic() - begun)
+    return reason
+
+
+def prepared(asked: optuna.Trial, ledger: Ledger, clock: stopping.Clock, folder: Path) -> Trial:
+    """Return a trial for the objective, in this process."""
+    seed = seed_of(ledger.settings.seed, asked.number)
+    return Trial(asked.number, asked.params, seed, clock.deadline(), folder / str(asked.number), pruner(asked))
+
+
+def pruner(asked: optuna.Trial) -> Callable[[int, float], str]:
+    """Return what asks the study's pruner about a trial, once for a report."""
+
+    def ask(step: int, value: float) -> str:
+        if len(asked.study.directions) > 1:  # Optuna prunes by one figure only
+            return ""
+        asked.report(value, step)
+        return f"{value:.6g} at step {step} is worse than others were" if asked.should_prune() else ""
+
+    return ask
+
+
+def finish(ledger: Ledger, asked: optuna.Trial, outcome: Outcome, seconds: float) -> None:
+    """Tell an outcome to the study and to the log."""
+    ledger.tell(asked, frozen.replace(outcome, seconds=round(seconds, 3)))
+    said = ", ".join(f"{value:.6g}" for value in outcome.values) or f"{outcome.state}: {outcome.reason}"
+    log.info("trial %d: %.1f s, %s; %s", outcome.number, seconds, said, dict(outcome.params))
+
+
+def _folder(settings: StudySettings) -> Path:
+    """Return where what trials keep lies: beside the journal, else in a folder that goes with the result."""
+    if settings.storage and "://" not in settings.storage:
+        return Path(f"{settings.storage}.kept") / settings.name
+    return Path(tempfile.mkdtemp(prefix="fleetml-study-"))
+
+
+def _result(ledger: Ledger, folder: Path, clock: stopping.Clock, reason: str) -> StudyResult:
+    outcomes = tuple(ledger.outcomes())
+    front = _front([each for each in outcomes if each.values and not each.violation], ledger.settings.directions)
+    kept = {each.number: folder / str(each.number) for each in outcomes if (folder / str(each.number)).exists()}
+    return StudyResult(front[0] if front else None, front, outcomes, kept, clock.seconds, reason)
+
+
+def _front(feasible: list[Outcome], directions: Sequence[str]) -> tuple[Outcome, ...]:
+    signs = [1 if direction == "minimize" else -1 for direction in directions]
+    points = {each.number: tuple(s * v for s, v in zip(signs, each.values, strict=True)) for each in feasible}
+    ordered = sorted(feasible, key=lambda each: (points[each.number], each.number))
+    front: list[Outcome] = []
+    for each in ordered:  # whoever beats it comes before it
+        mine = points[each.number]
+        if not any(all(a <= b for a, b in zip(points[other.number], mine, strict=True)) for other in front):
+            front.append(each)
+    return tuple(front)

@@ -26,7 +26,11 @@ from fleetml.learn.study.trial import Outcome, Trial, Values, attempt
 if TYPE_CHECKING:
     import optuna
 
+    from fleetml.learn.study.worker import Crew
+
 log = logging.getLogger(__name__)
+# How often [s] a process without work looks whether another's trial is lost
+_POLL = 0.2
 Objective = Callable[[Trial], Values]
 
 
@@ -65,7 +69,7 @@ def run(
     clock = stopping.Clock.start(settings)
     ledger = Ledger(space, settings, starts)
     folder = _folder(settings)
-    reason = _serial(objective, ledger, clock, folder)
+    reason = (_isolated if settings.isolated else _serial)(objective, ledger, clock, folder)
     result = _result(ledger, folder, clock, reason)
     if not settings.storage:
         weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
@@ -76,7 +80,10 @@ def _serial(objective: Objective, ledger: Ledger, clock: stopping.Clock, folder:
     while not (reason := stopping.reason(clock, ledger.outcomes())):
         asked = ledger.ask()
         if asked is None:
-            return f"{ledger.trials} trials are done"
+            if not ledger.waits():
+                return f"{ledger.trials} trials are done"
+            time.sleep(_POLL)
+            continue
         try:
             trial, begun = prepared(asked, ledger, clock, folder), time.monotonic()
             outcome = attempt(objective, trial, len(ledger.settings.directions))
@@ -85,6 +92,35 @@ def _serial(objective: Objective, ledger: Ledger, clock: stopping.Clock, folder:
             raise
         finish(ledger, asked, outcome, time.monotonic() - begun)
     return reason
+
+
+def _isolated(objective: Objective, ledger: Ledger, clock: stopping.Clock, folder: Path) -> str:
+    from fleetml.learn.study.worker import Crew
+
+    crew = Crew(objective, ledger, clock, folder)
+    try:
+        while True:
+            reason = _fill(crew, ledger, clock)
+            if crew.running:
+                crew.attend()
+            elif reason:
+                return reason
+            else:
+                time.sleep(_POLL)
+    finally:
+        crew.leave()
+
+
+def _fill(crew: Crew, ledger: Ledger, clock: stopping.Clock) -> str:
+    """Begin trials while there is a free worker; return why no more begin, "" where one may yet."""
+    while len(crew.running) < ledger.settings.workers:
+        if reason := stopping.reason(clock, ledger.outcomes(), len(crew.running)):
+            return reason
+        asked = ledger.ask()
+        if asked is None:
+            return "" if ledger.waits() else f"{ledger.trials} trials are done"
+        crew.begin(asked)
+    return ""
 
 
 def prepared(asked: optuna.Trial, ledger: Ledger, clock: stopping.Clock, folder: Path) -> Trial:

@@ -48,7 +48,7 @@ def tpe(space: Space, settings: StudySettings, seed: int) -> BaseSampler:
         seed=seed,
         multivariate=True,
         group=conditional(space),
-        constant_liar=settings.workers > 1,
+        constant_liar=settings.workers > 1 or bool(settings.storage),
         n_startup_trials=startup(space, settings),
         warn_independent_sampling=False,
     )

@@ -38,11 +38,11 @@ class Clock:
         return min(time.monotonic() + self.settings.trial_seconds, self.end)
 
 
-def reason(clock: Clock, outcomes: Sequence[Outcome]) -> str:
+def reason(clock: Clock, outcomes: Sequence[Outcome], running: int = 0) -> str:
     """Return why no further trial may begin, or "". One always begins."""
     settings = clock.settings
     left = clock.end - time.monotonic()
-    if outcomes and left <= _LEAST * max(each.seconds for each in outcomes):
+    if (outcomes or running) and left <= _LEAST * max((each.seconds for each in outcomes), default=0.0):
         return f"the budget of {settings.seconds:g} s is spent"
     if settings.patience and stagnant(outcomes, settings.directions[0]) >= settings.patience:
         return f"{settings.patience} trials brought nothing better (patience)"

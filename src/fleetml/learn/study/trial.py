@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -44,7 +45,8 @@ class Trial:
         self.constraints[name] = float(value)
 
     def note(self, name: str, value: Any) -> None:
-        """Keep a figure or a text with the outcome (`Outcome.notes`); JSON must be able to say it."""
+        """Keep a figure or a text with the outcome (`Outcome.notes`). Raises TypeError for what JSON cannot say."""
+        json.dumps(value)
         self.notes[name] = value
 
     def keep(self, content: bytes) -> None:

@@ -30,6 +30,25 @@ PIPELINES = Path(__file__).parents[1] / "pipelines"
 Lines = Callable[..., list[str]]
 PARENT = "import os; print(os.getppid())"
 # What a step can see of how it was started, but for the folders of its own.
+ENDS = """
+import atexit, logging.handlers, sys, weakref, threading
+import ends_too
+class Told:
+    def __init__(self, name): self.name = name
+    def __del__(self): print("gone", self.name, file=sys.__stdout__, flush=True)
+held, ends_too.held = Told("main"), Told("module")
+ring = [Told("ring")]; ring.append(ring)
+atexit.register(print, "left")
+weakref.finalize(held, print, "finalized")
+kept, logging.kept = open("kept.txt", "w"), open("library.txt", "w")
+kept.write("kept"); logging.kept.write("library")
+memory = logging.handlers.MemoryHandler(10, target=logging.FileHandler("log.txt"))
+logging.getLogger().addHandler(memory); logging.warning("last words")
+def last():
+    threading.main_thread().join(); print("thread")
+threading.Thread(target=last).start() if len(sys.argv) > 1 else None
+sys.stdout.write("no line end")
+"""
 SEEN = """
 import json, os, resource, signal, sys, threading
 main = sys.modules["__main__"]
@@ -120,6 +139,23 @@ def test_an_error_is_told_alike(warm: WarmRunner, image: Image) -> None:
     for argv in (("-m", "fails"), ("-m", "missing"), ("-c", "1 / 0"), ("-c", "1 +"), ("-c", "raise SystemExit('why')")):
         plain, forked = (run(it, image, "python", *argv) for it in (SubprocessRunner(), warm))
         assert (forked[0].status, forked[1]) == (plain[0].status, plain[1])
+
+
+@pytest.mark.parametrize("more", [(), ("threads",)])
+@pytest.mark.parametrize("last", ["", "sys.exit()", "sys.exit(0)", "sys.exit(3)", "raise KeyError(1)"])
+def test_a_step_ends_as_python_does(
+    warm: WarmRunner, image: Image, tmp_path: Path, last: str, more: tuple[str, ...]
+) -> None:
+    (image.project / "ends_too.py").write_text("")
+    told = []
+    for runner in (SubprocessRunner(), warm):
+        folder = tmp_path / type(runner).__name__
+        folder.mkdir()
+        exit, lines = run(runner, image, "python", "-c", f"import os; os.chdir({str(folder)!r}){ENDS}{last}", *more)
+        files = {path.name: path.read_text() for path in folder.iterdir()}
+        told.append((exit.status, sorted(line for line in lines if not line.startswith("  File")), files))
+    assert told[1] == told[0]
+    assert told[0][2]["kept.txt"] == "kept"
 
 
 def test_random_numbers_are_a_step_s_own(python: Lines) -> None:

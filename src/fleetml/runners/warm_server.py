@@ -14,6 +14,7 @@ import ctypes
 import errno  # noqa: F401 (as pathlib: what `fleetml.component` needs)
 import gc
 import importlib.util
+import io
 import json
 import os
 import pathlib  # noqa: F401
@@ -25,7 +26,8 @@ import socket
 import sys
 import time
 import types
-from collections.abc import Callable, Iterable
+import weakref
+from collections.abc import Callable, Iterable, Set
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -36,6 +38,7 @@ _INSTALLED = ("/site-packages/", "/dist-packages/")
 _OURS = "fleetml"  # installed like a library where somebody wants it so
 _FORK_SAFE = "jemalloc_bg_thd"  # of an allocator that takes care of forks itself
 _LONGEST = 1 << 20  # bytes of a list of modules
+_FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
 
 class Step:
@@ -165,11 +168,11 @@ class Server:
         raise Forked(told)
 
     def _report(self, pid: int, known: set[str]) -> None:
-        """At the end of a step: tell the server what it imported of the environment."""
+        """At the end of a step: tell the server what it imported of the environment and of the standard library."""
         if os.getpid() != pid:  # a fork of the step
             return
         found = [
-            name for name, module in list(sys.modules.items()) if name not in known and _is_installed(_file(module))
+            name for name, module in list(sys.modules.items()) if name not in known and _is_python_s(_file(module))
         ]
         if found:
             with suppress(OSError):
@@ -272,9 +275,9 @@ def _file(module: object) -> str:
 
 
 def _import(names: Iterable[str], refused: set[str]) -> str:
-    """Import what is the environment's; return the package that makes a server unfit, "" if there is none."""
+    """Import what is the environment's or Python's; return the package that makes a server unfit, "" if there is none."""
     for name in names:
-        if name in sys.modules or _top(name) in refused or not _is_third_party(_top(name)):
+        if name in sys.modules or _top(name) in refused or not _is_no_project_s(_top(name)):
             continue
         known = set(sys.modules)
         with suppress(Exception):  # a step may have prepared for it
@@ -290,13 +293,13 @@ def _is_project_s(name: str) -> bool:
     return file.startswith("/") and file != __file__ and not _is_python_s(file)
 
 
-def _is_third_party(top: str) -> bool:
+def _is_no_project_s(top: str) -> bool:
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return False
     places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec else []
-    return any(map(_is_installed, places))
+    return any(map(_is_python_s, places))
 
 
 def _has_threads() -> bool:
@@ -335,6 +338,7 @@ def _run(document: dict[str, Any]) -> None:
     sys.orig_argv[:] = [sys.executable, *document["orig_argv"]]
     if not sys.flags.safe_path:
         sys.path.insert(0, os.getcwd() if document["module"] else "")  # noqa: PTH109
+    known = {id(module) for name, module in sys.modules.items() if name != "__main__"}
     try:
         if document["module"]:
             main.__dict__["__builtins__"] = __builtins__
@@ -342,12 +346,59 @@ def _run(document: dict[str, Any]) -> None:
             runpy._run_module_as_main(document["module"])  # type: ignore[attr-defined]
         else:
             exec(compile(document["code"], "<string>", "exec"), main.__dict__)  # noqa: S102
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            raise
     except Exception as error:
         trace = error.__traceback__
         while trace and trace.tb_frame.f_code.co_filename == __file__:
             trace = trace.tb_next
         sys.excepthook(type(error), error.with_traceback(trace), trace)
         sys.exit(1)
+    del main
+    _end(known)
+
+
+def _end(known: Set[int]) -> None:
+    """End a step that went well as Python would, but for the modules that were there before it (`known`, their ids).
+
+    Python takes all of it apart, and so copies each page that is shared with the server: several times the work of a small
+    step. What the step made ends here as it does there: callbacks, its modules, its files. Returns where Python had better
+    do it: another thread runs, or what was printed cannot be written.
+    """
+    if len(sys._current_frames()) > 1:
+        return
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+    _write_out()  # the collector may end what a file writes to before the file
+    _take_apart(known)
+    _write_out()
+    ctypes.PyDLL(None).exit(0)
+
+
+def _write_out() -> None:
+    """Flush each file, also those that a library holds; of what is frozen none is the step's."""
+    for file in gc.get_objects():
+        if type(file) in _FILES:
+            with suppress(OSError, ValueError):
+                file.flush()
+
+
+def _take_apart(known: Set[int]) -> None:
+    """Forget the modules that are not `known`, then clear those that live on: the last first, private names first, as Python does."""
+    names = [name for name, module in sys.modules.items() if id(module) not in known]
+    left = [weakref.ref(found) for name in names if isinstance(found := sys.modules.pop(name), types.ModuleType)]
+    found = None
+    gc.collect()
+    for module in filter(None, (reference() for reference in reversed(left))):
+        for name in sorted(vars(module), key=lambda name: not name.startswith("_")):
+            if name != "__builtins__":
+                vars(module)[name] = None
+    gc.collect()
 
 
 def _renew() -> None:
@@ -371,7 +422,7 @@ def main(descriptor: str, *modules: str) -> None:
         control.set_inheritable(False)
         server = Server(control)
         try:
-            if any(_is_third_party(_top(name)) for name in modules):
+            if any(_is_no_project_s(_top(name)) for name in modules):
                 server.grow(list(modules), wait=True)
             server.serve()
         except Forked as forked:

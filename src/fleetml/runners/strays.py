@@ -80,7 +80,7 @@ def sweep(place: Path) -> None:
 def _swept(place: Path, pid: int) -> None:
     import shutil
 
-    for left in os.listdir(place) if sys.platform == "linux" else ():  # noqa: PTH208 - of thousands that are others'
+    for left in os.listdir(place) if sys.platform == "linux" and place.is_dir() else ():  # noqa: PTH208 - of thousands that are others'
         name = _NAME.match(left)
         if name and not _is_alive(name["engine"]):
             kill(place / left, thorough=True)

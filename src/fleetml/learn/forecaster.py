@@ -14,7 +14,7 @@ _CHUNK = 512  # windows per call: bounds the memory of graphs that expand a wind
 
 
 class Forecaster:
-    """One forecaster graph, loaded: history [N, context], covariates [N, C] → forecast [N, horizon].
+    """One forecaster graph, loaded: history [N, context], covariates [N, C] → forecast [N, horizon] and quantiles.
 
     Raises InvalidGraph for a graph that ONNX Runtime does not load or that lacks its metadata.
     """
@@ -35,6 +35,16 @@ class Forecaster:
         ]
         return np.concatenate(parts) if parts else np.empty((0, self.meta.horizon), np.float32)
 
+    def quantiles(self, history: Floats, covariates: Floats) -> Floats:
+        """Return the quantiles [N, horizon, Q] at the levels of `description.quantiles`; Q is 0 for a graph without."""
+        levels = self.description.quantiles
+        if not levels or not len(history):
+            return np.empty((len(history), self.meta.horizon, len(levels)), np.float32)
+        starts = range(0, len(history), _CHUNK)
+        return np.concatenate(
+            [self._run(history[at : at + _CHUNK], covariates[at : at + _CHUNK], "quantiles") for at in starts]
+        )
+
     def forecast(self, windows: Windows) -> Floats:
         """Return the forecast [N, horizon] of windows. Raises InvalidGraph when they are not what it was trained on."""
         mine, theirs = self.meta, windows.meta
@@ -51,9 +61,9 @@ class Forecaster:
             )
         return self.predict(windows.history, windows.covariates)
 
-    def _run(self, history: Floats, covariates: Floats) -> Floats:
+    def _run(self, history: Floats, covariates: Floats, output: str = "forecast") -> Floats:
         feeds = {"history": np.ascontiguousarray(history), "covariates": np.ascontiguousarray(covariates)}
-        return self.session.run(["forecast"], feeds)[0]
+        return self.session.run([output], feeds)[0]
 
 
 def session(
@@ -77,6 +87,19 @@ def smoke(graph: bytes, meta: Meta) -> None:
     """Run a graph on one and on several awkward windows. Raises InvalidGraph for a wrong shape or value."""
     forecaster = Forecaster(graph)
     try_out(forecaster.predict, meta, forecaster.description.family)
+    if forecaster.description.quantiles:
+        _smoke_quantiles(forecaster)
+
+
+def _smoke_quantiles(forecaster: Forecaster) -> None:
+    history, covariates = awkward(forecaster.meta)
+    said, forecast = forecaster.quantiles(history, covariates), forecaster.predict(history, covariates)
+    middle = said[..., forecaster.description.quantiles.index(0.5)]
+    if not (np.isfinite(said).all() and (np.diff(said, axis=-1) >= 0).all() and np.array_equal(middle, forecast)):
+        raise InvalidGraph(
+            "quantiles must be finite, rise along their last axis and be the forecast at 0.5, those of flat and bursting "
+            f"histories are not; fix the graph of family {forecaster.description.family!r}"
+        )
 
 
 def try_out(predict: Callable[[Floats, Floats], Floats], meta: Meta, family: str) -> None:

@@ -1,8 +1,9 @@
 """A forecaster is one ONNX graph: its inputs, output and metadata are made and checked here (docs/adr/0002)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ class InvalidGraph(FleetMLError):
 
 @dataclass(frozen=True)
 class Description:
-    """What a forecaster graph says about itself in its ``metadata_props``."""
+    """What a forecaster graph says about itself in its ``metadata_props``; `quantiles` are the levels of its second output."""
 
     meta: Meta
     family: str
     hyperparameters: dict[str, Any]
+    quantiles: tuple[float, ...] = ()
 
 
 def describe(model: onnx.ModelProto) -> Description:
@@ -42,8 +44,10 @@ def describe(model: onnx.ModelProto) -> Description:
 def decode(entries: Mapping[str, str]) -> Description:
     """Return the description held in metadata entries, keys without ``fleetml.``; raises InvalidGraph."""
     try:
-        return Description(Meta.decode(dict(entries)), entries["family"], json.loads(entries["hyperparameters"]))
-    except (KeyError, ValueError) as error:
+        levels = tuple(float(level) for level in json.loads(entries.get("quantiles", "[]")))
+        hyperparameters = json.loads(entries["hyperparameters"])
+        return Description(Meta.decode(dict(entries)), entries["family"], hyperparameters, levels)
+    except (KeyError, TypeError, ValueError) as error:
         raise InvalidGraph(
             f"a forecaster graph must carry fleetml.* metadata, got {sorted(entries)} ({error}); "
             "pass the model through fleetml.learn.graph.finish"
@@ -51,9 +55,13 @@ def decode(entries: Mapping[str, str]) -> Description:
 
 
 def finish(
-    model: onnx.ModelProto, meta: Meta, family: str, hyperparameters: Mapping[str, Any] | None = None
+    model: onnx.ModelProto,
+    meta: Meta,
+    family: str,
+    hyperparameters: Mapping[str, Any] | None = None,
+    quantiles: Sequence[float] = (),
 ) -> onnx.ModelProto:
-    """Stamp, check and try a forecaster graph; return it.
+    """Stamp, check and try a forecaster graph; return it. `quantiles` are the levels of its second output, if it has one.
 
     Sets the ``metadata_props``, checks inputs, output, opset and IR version against the contract, runs onnx's checker
     and a smoke test through ONNX Runtime (zeros, a burst, absent covariates). Raises InvalidGraph.
@@ -62,6 +70,8 @@ def finish(
 
     model.ir_version = min(model.ir_version, IR_VERSION)
     entries = {**meta.encode(), "family": family, "hyperparameters": json.dumps(dict(hyperparameters or {}))}
+    if quantiles:
+        entries["quantiles"] = json.dumps(list(quantiles))
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {_PREFIX + key: value for key, value in entries.items()})
     check(model)
@@ -73,9 +83,12 @@ def check(model: onnx.ModelProto) -> Description:
     """Check a graph against the contract without running it; return its description. Raises InvalidGraph."""
     found = describe(model)
     meta = found.meta
-    wanted_inputs = {"history": meta.context, "covariates": len(meta.covariates)}
-    _check_tensors("inputs", model.graph.input, wanted_inputs)
-    _check_tensors("output", model.graph.output, {"forecast": meta.horizon})
+    _check_tensors("inputs", model.graph.input, {"history": (meta.context,), "covariates": (len(meta.covariates),)})
+    wanted: dict[str, tuple[int, ...]] = {"forecast": (meta.horizon,)}
+    if levels := found.quantiles:
+        _check_levels(levels, found.family)
+        wanted["quantiles"] = (meta.horizon, len(levels))
+    _check_tensors("output", model.graph.output, wanted)
     for opset in model.opset_import:
         newest = _NEWEST.get(opset.domain or "")
         if newest is not None and opset.version > newest:
@@ -90,20 +103,29 @@ def check(model: onnx.ModelProto) -> Description:
     return found
 
 
-def _check_tensors(what: str, infos: Any, wanted: Mapping[str, int]) -> None:
-    """Each tensor must be float32 [batch, width] under its own name, batch being free."""
+def _check_levels(levels: Sequence[float], family: str) -> None:
+    rising = all(low < high for low, high in pairwise(levels))
+    if not (rising and levels[0] > 0 and levels[-1] < 1 and 0.5 in levels):
+        raise InvalidGraph(
+            f"fleetml.quantiles must rise between 0 and 1 and hold 0.5, got {list(levels)} in family {family!r}; "
+            "give such levels to fleetml.learn.graph.finish"
+        )
+
+
+def _check_tensors(what: str, infos: Any, wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Each tensor must be float32 [batch, ...] under its own name, batch being free."""
     found = {info.name: info.type.tensor_type for info in infos}
     right = list(found) == list(wanted) and all(
         tensor.elem_type == TensorProto.FLOAT
-        and len(tensor.shape.dim) == 2
+        and bool(tensor.shape.dim)
         and not tensor.shape.dim[0].HasField("dim_value")
-        and tensor.shape.dim[1].dim_value == wanted[name]
+        and tuple(dim.dim_value for dim in list(tensor.shape.dim)[1:]) == wanted[name]
         for name, tensor in found.items()
     )
     if not right:
         got = {name: [dim.dim_param or dim.dim_value for dim in tensor.shape.dim] for name, tensor in found.items()}
         raise InvalidGraph(
-            f"{what} of a forecaster graph must be float32 { ({k: ['batch', v] for k, v in wanted.items()}) }, got {got}; "
+            f"{what} of a forecaster graph must be float32 { ({k: ['batch', *v] for k, v in wanted.items()}) }, got {got}; "
             "name and shape them so at export"
         )
 

@@ -1,0 +1,158 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from fleetml.errors import InvalidParameter
+from fleetml.learn import export, graph
+from fleetml.learn.experts import Experts, Memory, Trials, fill
+from fleetml.learn.forecaster import Forecaster
+from fleetml.learn.graph import InvalidGraph
+from fleetml.learn.mixture import Mixture, weighted_median
+from fleetml.learn.quantiles import LEVELS
+from fleetml.learn.windows import Meta
+from fleetml.serving import deployment
+from fleetml.serving.client import Client
+from fleetml.serving.deployment import Card
+
+MEMORY = Memory(past=3, stride=4, reach=4)
+META = Meta("cpu", 1200, context=MEMORY.context(24), horizon=4, season=24)
+WEEK = 7 * 24
+
+
+def histories(count: int = 6) -> np.ndarray:
+    random = np.random.default_rng(0)
+    day = 50 + 30 * np.sin(2 * np.pi * np.arange(META.context) / META.season)
+    return (day + random.normal(0, 3, (count, META.context))).astype(np.float32).clip(0)
+
+
+def made(meta: Meta = META, memory: Memory = MEMORY):
+    return export.from_torch(Mixture(meta, memory), meta, {}, LEVELS)
+
+
+def nothing(rows: int) -> np.ndarray:
+    return np.empty((rows, 0), np.float32)
+
+
+def test_gaps_are_filled_with_what_was_before_them_else_after_them():
+    nan = float("nan")
+    history = torch.tensor([[nan, nan, 3, nan, nan, nan, 7, nan], [nan] * 8])
+    assert fill(history).tolist() == [[3, 3, 3, 3, 3, 3, 7, 7], [0] * 8]
+
+
+def test_the_experts_are_what_their_names_say():
+    week = np.random.default_rng(1).uniform(0, 9, WEEK)
+    experts = Experts(META)
+    said = experts(torch.from_numpy(week)).numpy()
+    found = {name: said[:, place] for place, name in enumerate(experts.names)}
+    days, hours = week.reshape(7, 24), week.reshape(-1, 3)
+    expected = {
+        "last": week[-1],
+        "day before": days[-1][:4],
+        "week before": days[0][:4],
+        "median of 6 steps": np.median(week[-6:]),
+        "median of 168 steps": np.median(week),
+        "quantile 0.9 of a day": np.quantile(days[-1], 0.9),
+        "median of 3 days": np.median(days[-3:], axis=0)[:4],
+        "median of 6 hours": np.tile(np.median(hours[-6:], axis=0), 2)[:4],
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], np.broadcast_to(values, 4), rtol=1e-6, err_msg=name)
+
+
+def test_a_horizon_beyond_a_season_repeats_it():
+    experts = Experts(dataclasses.replace(META, horizon=60))
+    said = experts(torch.from_numpy(histories(1)[:, -WEEK:])).numpy()[0]
+    daily = [place for place, name in enumerate(experts.names) if "week" not in name]
+    np.testing.assert_array_equal(said[24:48, daily], said[:24, daily])
+    assert (said[24:48] != said[:24]).any()
+    assert said.shape == (60, experts.count)
+
+
+def test_a_context_that_is_too_short_is_refused():
+    with pytest.raises(InvalidParameter, match="180 steps, got 100"):
+        Mixture(dataclasses.replace(META, context=100), MEMORY)
+
+
+def test_a_step_that_is_missing_is_not_scored():
+    history = histories(1)
+    clean = Trials(META, MEMORY)(torch.from_numpy(history))
+    gap = history.copy()
+    gap[0, -4:] = np.nan
+    errors, known = (part.numpy() for part in Trials(META, MEMORY)(torch.from_numpy(gap))[2:])
+    assert known[0, :, 0].tolist() == [1, 1, 0]
+    np.testing.assert_array_equal(errors[0, :2], clean[2].numpy()[0, :2])
+
+
+def test_the_weighted_median_is_where_half_of_the_weight_is_reached():
+    values = torch.tensor([[5.0, 1.0, 9.0, 3.0]])
+    assert weighted_median(values, torch.tensor([[1.0, 1.0, 1.0, 1.0]])).tolist() == [3]
+    assert weighted_median(values, torch.tensor([[1.0, 0.1, 9.0, 0.1]])).tolist() == [9]
+
+
+def test_the_expert_that_was_right_lately_decides():
+    history = np.tile(np.arange(24, dtype=np.float32), META.context // 24 + 1)[None, -META.context :]
+    forecast, quantiles = Mixture(META, MEMORY)(torch.from_numpy(history), torch.empty(1, 0))
+    np.testing.assert_allclose(forecast.numpy()[0], history[0, -24:-20])
+    np.testing.assert_allclose(quantiles.numpy()[0], forecast.numpy()[0][:, None].repeat(9, 1), atol=1e-5)
+
+
+def test_the_graph_forecasts_what_torch_does_with_gaps_and_for_any_batch():
+    model = made()
+    assert graph.check(model).quantiles == LEVELS
+    history = histories()
+    history[1, 50:90] = np.nan
+    history[2, -7:] = np.nan
+    history[3] = np.nan
+    with torch.no_grad():
+        said = [part.numpy() for part in Mixture(META, MEMORY).eval()(torch.from_numpy(history), torch.empty(6, 0))]
+    forecaster = Forecaster(model.SerializeToString())
+    for rows in (1, 6):
+        np.testing.assert_allclose(forecaster.predict(history[:rows], nothing(rows)), said[0][:rows], rtol=1e-5)
+        found = forecaster.quantiles(history[:rows], nothing(rows))
+        np.testing.assert_allclose(found, said[1][:rows], rtol=1e-4, atol=1e-4)
+    assert (np.diff(said[1], axis=-1) >= 0).all()
+    np.testing.assert_array_equal(said[1][..., LEVELS.index(0.5)], said[0])
+
+
+def test_about_as_many_values_lie_below_a_quantile_as_it_says():
+    """History and future are noise around a day's wave: .1 to .9 must hold about eight in ten."""
+    memory = Memory(past=6, stride=8, reach=8)
+    meta = dataclasses.replace(META, context=memory.context(24), horizon=8)
+    random = np.random.default_rng(0)
+    values = (50 + random.normal(0, 5, (400, meta.context + 8))).astype(np.float32)
+    said = Mixture(meta, memory)(torch.from_numpy(values[:, : meta.context]), torch.empty(400, 0))[1].numpy()
+    inside = (values[:, meta.context :] >= said[..., 0]) & (values[:, meta.context :] <= said[..., -1])
+    assert 0.65 < inside.mean() < 0.9
+
+
+def test_quantiles_that_do_not_fit_the_contract_are_refused():
+    model = made()
+    for levels, message in (((0.1, 0.5), "quantiles"), ((0.5, 0.1), "must rise"), ((0.1, 0.9), "hold 0.5")):
+        with pytest.raises(InvalidGraph, match=message):
+            graph.finish(model, META, "mixture", {}, levels)
+    with pytest.raises(InvalidGraph, match="output"):
+        graph.finish(model, META, "mixture", {})
+
+
+def test_quantiles_that_fall_are_refused():
+    class Falling(Mixture):
+        def forward(self, history, covariates):
+            forecast, quantiles = super().forward(history, covariates)
+            return forecast, torch.flip(quantiles, [2])
+
+    with pytest.raises(InvalidGraph, match="rise along their last axis"):
+        export.from_torch(Falling(META, MEMORY), META, {}, LEVELS)
+
+
+def test_the_server_serves_it(tmp_path, serve):
+    path = tmp_path / "mixture.onnx"
+    path.write_bytes(made().SerializeToString())
+    root = tmp_path / "serving"
+    deployment.install(root, Card("cpu", "1", deployment.digest(path), mase=0.7), {deployment.GRAPH: path})
+    deployment.point(root, "cpu", "1")
+    history = histories(1)
+    answer = Client(serve(root)).forecast("cpu", "vm-1", history[0].tolist(), 80)
+    expected = Forecaster(path).predict(history, nothing(1))[0]
+    np.testing.assert_allclose(answer.values, expected, rtol=1e-5)

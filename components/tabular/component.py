@@ -58,7 +58,7 @@ def train(
     seed: int = 0,
     threads: int = 1,
 ) -> dsl.ContainerSpec:
-    """Fit one algorithm (linear, random_forest, xgboost, lightgbm, mlp) as ONE ONNX graph from raw columns."""
+    """Fit one algorithm (linear, random_forest, extra_trees, xgboost, lightgbm, mlp) as ONE ONNX graph from raw columns."""
     return step("components.tabular.train:train")
 
 

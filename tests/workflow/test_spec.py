@@ -107,7 +107,7 @@ def test_the_example_becomes_two_steps_and_the_data_flow() -> None:
         (example(tasks__1__parameters__learning_rate=0.1), "tasks[1].parameters.learning_rate: random_forest has no"),
         (
             example(tasks__1__parameters__algorithm="random_forrest"),
-            "tasks[1].parameters.algorithm: must be one of linear, random_forest, xgboost, lightgbm, mlp, got",
+            "tasks[1].parameters.algorithm: must be one of linear, random_forest, extra_trees, xgboost, lightgbm, mlp, got",
         ),
         (
             example(tasks__1__resources={"cpu": 1}),

@@ -45,6 +45,14 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             "min_samples_leaf": Range(1, 50, 1, log=True),
         },
     ),
+    "extra_trees": Algorithm(
+        ("n_estimators", "max_iterations", "max_depth", "min_samples_leaf", "max_features"),
+        {
+            "n_estimators": Range(20, 200, 100, log=True),
+            "max_depth": Range(3, 20, 14),
+            "min_samples_leaf": Range(1, 50, 1, log=True),
+        },
+    ),
     "xgboost": Algorithm(
         (
             "n_estimators",

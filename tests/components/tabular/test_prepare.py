@@ -153,12 +153,12 @@ def test_shares_that_leave_no_training_rows_are_refused(csv: Path, new: Any) -> 
 def test_rows_without_a_target_and_columns_that_are_no_feature_are_left_out(tmp_path: Path, new: Any) -> None:
     days = [datetime.date(2026, 1, 1 + i % 28) for i in range(40)]
     target = [None if i == 3 else float("nan") if i == 4 else i / 7 for i in range(40)]
-    frame = pl.DataFrame({"day": days, "same": [1] * 40, "x": range(40), "target": target})
+    frame = pl.DataFrame({"day": days, "same": [1] * 40, "list": [[1]] * 40, "x": range(40), "target": target})
     frame.write_parquet(tmp_path / "t.parquet")
     made, metrics = new("made"), new("m")
     prepare(str(tmp_path / "t.parquet"), made, metrics)
     found = table.read(made.path)
-    assert [feature.name for feature in found.recipe.features] == ["x"]
+    assert [(feature.name, feature.type) for feature in found.recipe.features] == [("day", "date"), ("x", "numeric")]
     assert (len(found.frame), metrics.metadata["without_target"]) == (38, 2)
 
 

@@ -12,6 +12,7 @@ from components.tabular.tune import tune
 from fleetml.errors import InvalidParameter
 from fleetml.learn.algorithms import ALGORITHMS
 from fleetml.learn.search import SearchFailed
+from fleetml.learn.tables import equality
 from fleetml.learn.tables.model import TabularModel
 from tests.components.tabular.conftest import FEATURES
 
@@ -33,7 +34,7 @@ def test_tuning_finds_the_best_of_its_trials(dataset: Any, new: Any) -> None:
 def test_tuning_tries_every_algorithm_and_goes_the_metrics_way(dataset: Any, new: Any) -> None:
     model, board, metrics = new("model"), new("board"), new("m")
     given = dataset(["age", "income"], target="spend")
-    tune(given, model, board, metrics, max_trials=5, objective_metric="mae")
+    tune(given, model, board, metrics, max_trials=len(ALGORITHMS), objective_metric="mae")
     trials = pl.read_parquet(board.path)
     assert set(trials["algorithm"]) == set(ALGORITHMS)
     assert metrics.metadata["mae"] == round(trials["mae"].min(), 4)
@@ -42,9 +43,7 @@ def test_tuning_tries_every_algorithm_and_goes_the_metrics_way(dataset: Any, new
 def test_a_trial_whose_graph_is_wrong_does_not_end_the_search(
     dataset: Any, new: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.tabular import train
-
-    monkeypatch.setattr(train, "TOLERANCE", -1.0)  # no graph is good enough
+    monkeypatch.setattr(equality, "MOST_MEAN", -1.0)  # no graph is good enough
     board = new("board")
     with pytest.raises(SearchFailed, match="every trial failed, the last: InvalidGraph: a graph must predict what"):
         tune(dataset(), new("model"), board, new("m"), "linear", max_trials=2)

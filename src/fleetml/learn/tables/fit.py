@@ -11,7 +11,7 @@ import onnx
 
 from fleetml.errors import InvalidParameter
 from fleetml.learn.algorithms import CLASSIFICATION, OPTIMIZERS, fault
-from fleetml.learn.builder import IR_VERSION, OPSET
+from fleetml.learn.builder import IR_VERSION, OPSET, Builder
 from fleetml.learn.tables.transformations import ML_OPSET
 from fleetml.learn.tabular import of_float32
 
@@ -72,7 +72,16 @@ def _linear(task: Task, chosen: Chosen) -> Any:
 def _random_forest(task: Task, chosen: Chosen) -> Any:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-    kind = RandomForestClassifier if task.classifies else RandomForestRegressor
+    return _trees(RandomForestClassifier if task.classifies else RandomForestRegressor, task, chosen)
+
+
+def _extra_trees(task: Task, chosen: Chosen) -> Any:
+    from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+    return _trees(ExtraTreesClassifier if task.classifies else ExtraTreesRegressor, task, chosen)
+
+
+def _trees(kind: Any, task: Task, chosen: Chosen) -> Any:
     model = kind(
         n_estimators=_rounds(chosen, 100),
         max_depth=int(chosen["max_depth"]) if "max_depth" in chosen else None,
@@ -162,9 +171,30 @@ def _mlp(task: Task, chosen: Chosen) -> Any:
     return make_pipeline(scaler, best)
 
 
+class Constant:
+    """What is said of every row: the classes' shares [C], or the mean; what a search falls back on."""
+
+    def __init__(self, said: Floats) -> None:
+        self.said = np.asarray(said, np.float32).reshape(1, -1)
+
+    def predict_proba(self, rows: Floats) -> Floats:
+        return np.repeat(self.said, len(rows), axis=0)
+
+    predict = predict_proba
+
+
+def _constant(task: Task, chosen: Chosen) -> Constant:
+    if task.classifies:
+        counts = np.bincount(task.target, minlength=int(task.target.max()) + 1)
+        return Constant((counts / counts.sum()).astype(np.float32))
+    return Constant(np.array([task.target.mean(dtype=np.float64)], np.float32))
+
+
 _FITS: Mapping[str, Callable[[Task, Chosen], Any]] = {
+    "constant": _constant,
     "linear": _linear,
     "random_forest": _random_forest,
+    "extra_trees": _extra_trees,
     "xgboost": _xgboost,
     "lightgbm": _lightgbm,
     "mlp": _mlp,
@@ -173,31 +203,57 @@ _FITS: Mapping[str, Callable[[Task, Chosen], Any]] = {
 
 def convert(algorithm: str, estimator: Any, features: int, classifies: bool) -> onnx.ModelProto:
     """Return a fitted estimator as a graph rows [R, F] → its last output: probabilities [R, C] or values [R, 1]."""
-    if algorithm in ("lightgbm", "xgboost"):
-        import onnxmltools
-        from onnxmltools.convert.common.data_types import FloatTensorType
-
-        types = [("rows", FloatTensorType([None, features]))]
-        if algorithm == "lightgbm":
-            booster = of_float32(estimator.booster_)
-            model = onnxmltools.convert_lightgbm(booster, initial_types=types, target_opset=15, zipmap=False)
-        else:
-            model = onnxmltools.convert_xgboost(estimator, initial_types=types, target_opset=15)
-    else:
-        from skl2onnx import convert_sklearn
-        from skl2onnx.common.data_types import FloatTensorType
-
-        types = [("rows", FloatTensorType([None, features]))]
-        options = {id(estimator): {"zipmap": False}} if classifies else None
-        model = convert_sklearn(
-            estimator, initial_types=types, options=options, target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET}
-        )
+    model = _CONVERSIONS.get(algorithm, _sklearn)(estimator, features, classifies)
     # The operators used (tree ensembles, matrix products) mean the same in every opset since 13.
     del model.opset_import[:]
     model.opset_import.extend([onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET)])
     model.ir_version = IR_VERSION
     model.graph.name = algorithm  # the converters draw one: the same model would be another file each time
     return model
+
+
+def _lightgbm_graph(estimator: Any, features: int, classifies: bool) -> onnx.ModelProto:
+    import onnxmltools
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    types = [("rows", FloatTensorType([None, features]))]
+    booster = of_float32(estimator.booster_)
+    return onnxmltools.convert_lightgbm(booster, initial_types=types, target_opset=15, zipmap=False)
+
+
+def _xgboost_graph(estimator: Any, features: int, classifies: bool) -> onnx.ModelProto:
+    import onnxmltools
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    types = [("rows", FloatTensorType([None, features]))]
+    return onnxmltools.convert_xgboost(estimator, initial_types=types, target_opset=15)
+
+
+def _sklearn(estimator: Any, features: int, classifies: bool) -> onnx.ModelProto:
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType
+
+    types = [("rows", FloatTensorType([None, features]))]
+    options = {id(estimator): {"zipmap": False}} if classifies else None
+    return convert_sklearn(
+        estimator, initial_types=types, options=options, target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET}
+    )
+
+
+def _constant_graph(estimator: Constant, features: int, classifies: bool) -> onnx.ModelProto:
+    made = Builder()
+    width = estimator.said.shape[1]
+    rows = made.op("Shape", "rows", start=0, end=1)
+    shape = made.op("Concat", rows, made.integers(width), axis=0)
+    made.op("Expand", made.constant(estimator.said), shape, name="said")
+    return made.model({"rows": ["batch", features]}, {"said": ["batch", width]}, "constant")
+
+
+_CONVERSIONS: Mapping[str, Callable[[Any, int, bool], onnx.ModelProto]] = {
+    "lightgbm": _lightgbm_graph,
+    "xgboost": _xgboost_graph,
+    "constant": _constant_graph,
+}
 
 
 def outputs(estimator: Any, rows: Floats, classifies: bool) -> Floats:

@@ -15,17 +15,18 @@ from fleetml.learn.algorithms import TRANSFORMATIONS
 
 SPLIT = "fleetml_split"
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-NUMERIC, CATEGORICAL = "numeric", "categorical"
+NUMERIC, CATEGORICAL, DATE = "numeric", "categorical", "date"
 _TYPES = {
     **dict.fromkeys(("numeric", "number", "float", "double", "integer", "int", "boolean", "bool"), NUMERIC),
     **dict.fromkeys(("categorical", "category", "string", "text"), CATEGORICAL),
+    **dict.fromkeys(("date", "datetime", "timestamp"), DATE),
 }
 _KEY = b"fleetml.recipe"
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A column that a model reads; `type` is numeric or categorical, the transformations are applied in order."""
+    """A column that a model reads; `type` is numeric, categorical or date, the transformations are applied in order."""
 
     name: str
     type: str
@@ -110,8 +111,10 @@ def feature(entry: Any, columns: Sequence[str], place: str) -> Feature:
 
 
 def infer(frame: pl.DataFrame, name: str) -> str:
-    """Return the type a column has by itself; "" for one that is no feature (a date, a list, nothing at all)."""
+    """Return the type a column has by itself; "" for one that is no feature (a list, a time of day, nothing at all)."""
     dtype = frame.schema[name]
     if dtype.is_numeric() or dtype == pl.Boolean:
         return NUMERIC
+    if dtype in (pl.Date, pl.Datetime):
+        return DATE
     return CATEGORICAL if dtype in (pl.String, pl.Categorical, pl.Enum) else ""

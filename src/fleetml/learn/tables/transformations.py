@@ -10,7 +10,8 @@ from onnx import TensorProto, helper
 
 from fleetml.errors import InvalidData
 from fleetml.learn.builder import IR_VERSION, OPSET, Builder
-from fleetml.learn.tables.table import CATEGORICAL, Feature
+from fleetml.learn.tables import dates
+from fleetml.learn.tables.table import CATEGORICAL, DATE, NUMERIC, Feature
 
 Floats = npt.NDArray[np.float32]
 Columns = Mapping[str, npt.NDArray[np.generic]]
@@ -25,25 +26,43 @@ _LEAST = 1e-6
 def graph(frame: pl.DataFrame, features: tuple[Feature, ...]) -> onnx.ModelProto:
     """Return the graph columns → rows [batch, F]: missing numbers are the median's, then the transformations.
 
-    One input a feature: float32 [batch, 1] of a number (NaN: missing), string [batch, 1] of a category ("": missing).
+    One input a feature: float32 [batch, 1] of a number (NaN: missing), string [batch, 1] of a category ("": missing),
+    int64 [batch, 1] of a date (UTC seconds; `dates.MISSING`).
     Raises InvalidData for values that a transformation cannot take.
     """
     made = Builder()
-    parts, width, inputs = [], 0, []
     columns = arrays(frame, features)
+    parts, widths = [], []
     for at, feature in enumerate(features):
-        kind = TensorProto.STRING if feature.type == CATEGORICAL else TensorProto.FLOAT
-        inputs.append(helper.make_tensor_value_info(f"column_{at}", kind, ["batch", 1]))
-        add = _categorical if feature.type == CATEGORICAL else _numeric
-        name, count = add(made, feature, f"column_{at}", columns[feature.name])
+        name, width = column(made, feature, f"column_{at}", columns[feature.name])
         parts.append(name)
-        width += count
+        widths.append(width)
     made.op("Concat", *parts, axis=1, name="rows")
-    output = helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["batch", width])
-    body = helper.make_graph(made.nodes, "features", inputs, [output], initializer=list(made.constants.values()))
+    return model(made, features, {"rows": sum(widths)})
+
+
+def column(made: Builder, feature: Feature, name: str, values: npt.NDArray[np.generic]) -> tuple[str, int]:
+    """Add what a feature's transformations make of its input `name`; return the result [batch, W] and W."""
+    return _TYPES[feature.type](made, feature, name, values)
+
+
+def model(made: Builder, features: tuple[Feature, ...], outputs: Mapping[str, int | None]) -> onnx.ModelProto:
+    """Return the nodes so far as a graph; its inputs are `column_0` … renamed to the features, outputs name -> width."""
+    inputs = [
+        helper.make_tensor_value_info(f"column_{at}", _KINDS[feature.type], ["batch", 1])
+        for at, feature in enumerate(features)
+    ]
+    infos = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width]) for name, width in outputs.items()
+    ]
+    body = helper.make_graph(made.nodes, "features", inputs, infos, initializer=list(made.constants.values()))
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(_ML, ML_OPSET)]
-    model = helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fleetml")
-    return _named(model, features)
+    return _named(
+        helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fleetml"), features
+    )
+
+
+_KINDS = {NUMERIC: TensorProto.FLOAT, CATEGORICAL: TensorProto.STRING, DATE: TensorProto.INT64}
 
 
 def _named(model: onnx.ModelProto, features: tuple[Feature, ...]) -> onnx.ModelProto:
@@ -66,6 +85,8 @@ def arrays(frame: pl.DataFrame, features: tuple[Feature, ...]) -> dict[str, npt.
         column = frame[feature.name]
         if feature.type == CATEGORICAL:
             values = np.array(column.cast(pl.String).fill_null("").to_list(), dtype=object)
+        elif feature.type == DATE:
+            values = dates.seconds(column).to_numpy()
         else:
             try:
                 values = column.cast(pl.Float32).fill_null(np.nan).to_numpy()
@@ -98,6 +119,13 @@ def _numeric(made: Builder, feature: Feature, column: str, values: npt.NDArray[n
             return _coded(made, name, now, kind)
         name, now = _NUMERIC[kind](made, feature.name, name, now)
     return name, 1
+
+
+def _date(made: Builder, feature: Feature, column: str, values: npt.NDArray[np.generic]) -> tuple[str, int]:
+    """What the calendar says, and whether the date is missing."""
+    missing, found = dates.calendar(made, column, [dates.typical(values)])
+    flag = made.op("Cast", missing, to=TensorProto.FLOAT)
+    return made.op("Concat", *found.values(), flag, axis=1), len(found) + 1
 
 
 def _shifted(made: Builder, name: str, now: Floats, centre: float, width: float) -> tuple[str, Floats]:
@@ -150,3 +178,10 @@ def _coded(made: Builder, name: str, now: Floats, kind: str) -> tuple[str, int]:
     # The place of the one in a row, from 0; -1 where there is none.
     places = made.op("MatMul", flat, made.constant(np.arange(1, len(kept) + 1).reshape(-1, 1)))
     return made.op("Sub", places, made.constant([[1.0]])), 1
+
+
+_TYPES: Mapping[str, Callable[[Builder, Feature, str, npt.NDArray[np.generic]], tuple[str, int]]] = {
+    NUMERIC: _numeric,
+    CATEGORICAL: _categorical,
+    DATE: _date,
+}

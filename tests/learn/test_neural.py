@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from fleetml.errors import InvalidParameter
-from fleetml.learn.architectures import Architecture
+from fleetml.learn.architectures import FAMILIES, Architecture
 from fleetml.learn.forecaster import awkward
 from fleetml.learn.neural import Network
 from fleetml.learn.neural_bodies import BODIES
-from fleetml.learn.neural_trainer import FAMILIES
 
 
 def test_the_search_and_the_bodies_know_the_same_families():

@@ -290,7 +290,7 @@ def test_axes_must_be_constants(operator: str) -> None:
     assert fault == f"{operator} over axes that are computed; write them into the graph"
 
 
-NETWORKS = {"mlp", "tcn", "gru"}
+NETWORKS = {"mlp", "tcn", "gru", "nbeats", "patch_transformer"}
 
 
 def test_what_trainings_make_passes_or_is_named(windows: Callable[..., Windows], meta: Meta) -> None:

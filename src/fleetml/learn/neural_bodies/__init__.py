@@ -6,6 +6,14 @@ from fleetml.learn.architectures import Architecture
 from fleetml.learn.neural_bodies.body import Body
 from fleetml.learn.neural_bodies.gru import GRU
 from fleetml.learn.neural_bodies.mlp import MLP
+from fleetml.learn.neural_bodies.nbeats import NBeats
+from fleetml.learn.neural_bodies.patch_transformer import PatchTransformer
 from fleetml.learn.neural_bodies.tcn import TCN
 
-BODIES: Mapping[str, Callable[[int, Architecture], Body]] = {"mlp": MLP, "tcn": TCN, "gru": GRU}
+BODIES: Mapping[str, Callable[[int, Architecture], Body]] = {
+    "mlp": MLP,
+    "gru": GRU,
+    "tcn": TCN,
+    "nbeats": NBeats,
+    "patch_transformer": PatchTransformer,
+}

@@ -5,15 +5,13 @@ from torch import Tensor, nn
 from fleetml.learn.architectures import Architecture
 from fleetml.learn.neural_bodies.body import Body
 
-PATCH = 24  # steps: two hours
-
 
 class GRU(Body):
-    """A gated recurrent network that reads the history two hours at a time."""
+    """A gated recurrent network that reads the history a patch at a time."""
 
     def __init__(self, context: int, architecture: Architecture) -> None:
         super().__init__()
-        self.patch = min(PATCH, context)
+        self.patch = min(architecture.patch, context)
         self.trim = context % self.patch
         self.patches = context // self.patch
         self.gru = nn.GRU(self.patch, architecture.width, batch_first=True)

@@ -11,7 +11,6 @@ class TCN(Body):
     """Residual causal convolutions, dilated by powers of two, over patches of half an hour."""
 
     STRIDE = 6
-    KERNEL = 3
 
     def __init__(self, context: int, architecture: Architecture) -> None:
         super().__init__()
@@ -20,13 +19,14 @@ class TCN(Body):
         self.stem = nn.Conv1d(1, width, stride, stride=stride)
         self.trim = context % stride
         self.dilations = [2**i for i in range(architecture.depth)]
-        self.convolutions = nn.ModuleList(nn.Conv1d(width, width, self.KERNEL, dilation=d) for d in self.dilations)
+        self.kernel = architecture.kernel
+        self.convolutions = nn.ModuleList(nn.Conv1d(width, width, self.kernel, dilation=d) for d in self.dilations)
         self.dropout = nn.Dropout(architecture.dropout)
         self.width = 2 * width
 
     def forward(self, series: Tensor) -> Tensor:
         hidden = self.stem(series[:, self.trim :].unsqueeze(1))
         for dilation, convolution in zip(self.dilations, self.convolutions, strict=True):
-            past = nn.functional.pad(hidden, (dilation * (self.KERNEL - 1), 0))
+            past = nn.functional.pad(hidden, (dilation * (self.kernel - 1), 0))
             hidden = hidden + self.dropout(torch.relu(convolution(past)))
         return torch.cat([hidden[:, :, -1], hidden.mean(dim=2)], dim=1)

@@ -46,6 +46,14 @@ def test_the_crps_of_what_is_known_is_zero_and_of_one_point_its_error():
     assert gift_eval.crps(windows, sure + 3, [0.9]) == pytest.approx(2 * 0.1 * 9 / 60)
 
 
+def test_the_worst_five_series_are_told_apart():
+    windows = gift_eval.cut(np.arange(1.0, 31)[None].repeat(8, 0), [18, 21], TINY, context=5)
+    quantiles = windows.target[..., None].repeat(9, 2)
+    quantiles[windows.vm_id < "5"] += 40
+    figures = gift_eval.figures(windows, quantiles)
+    assert (figures["mase"], figures["mase_without_5"]) == (10 * 5 / 8, 0)
+
+
 def test_an_unknown_task_and_a_wrong_file_are_refused(tmp_path):
     with pytest.raises(InvalidParameter, match="5T/short"):
         gift_eval.task("5T")

@@ -20,12 +20,14 @@ import numpy.typing as npt
 
 from fleetml.data import STEP_SECONDS
 from fleetml.errors import InvalidData, InvalidParameter
+from fleetml.learn import metrics
 from fleetml.learn.windows import Floats, Meta, Windows
 
 Values = npt.NDArray[np.float64]
 VARIATES = ("cpu_mhz", "cpu_pct")
 VMS, STEPS = 500, 8_640
 LEVELS = tuple(round(0.1 * place, 1) for place in range(1, 10))
+_WORST = 5
 # The windows know no calendar; the grid begins here (UTC).
 _START = np.datetime64("2013-06-30T22:00", "us")
 
@@ -160,6 +162,21 @@ def crps(windows: Windows, quantiles: Floats, levels: Sequence[float] = LEVELS) 
     actual = target[measured]
     losses = [pinball(actual, quantiles[..., place][measured], level).sum() for place, level in enumerate(levels)]
     return float(2 * np.mean(losses) / np.abs(actual).sum())
+
+
+def figures(windows: Windows, quantiles: Floats, levels: Sequence[float] = LEVELS) -> dict[str, float]:
+    """Return MASE and CRPS of quantiles [N, horizon, Q], and the MASE without the five series whose mean is greatest.
+
+    A few series that all but stood still before the window decide the mean; both figures together show it.
+    """
+    errors = metrics.window_mase(windows, quantiles[..., list(levels).index(0.5)])
+    means = {name: metrics.mean(errors[windows.vm_id == name]) for name in np.unique(windows.vm_id)}
+    worst = sorted(means, key=lambda name: np.nan_to_num(means[name]))[-_WORST:]
+    return {
+        "mase": metrics.mean(errors),
+        "mase_without_5": metrics.mean(errors[~np.isin(windows.vm_id, worst)]),
+        "crps": crps(windows, quantiles, levels),
+    }
 
 
 def pinball(actual: Values, said: npt.ArrayLike, level: float) -> Values:

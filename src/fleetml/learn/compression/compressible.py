@@ -1,0 +1,102 @@
+"""A model on its way through compression, and what the techniques may ask of the data it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+GENTLY = 0.25
+"""Times the usual learning rate, for a network that is nearly right."""
+Feeds = Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Compressible:
+    """A graph and the network that it is, None once it is quantised or where it never was one; `steps` tells what was done."""
+
+    graph: onnx.ModelProto
+    network: nn.Module | None
+    steps: tuple[str, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the graph's file."""
+        return int(self.graph.ByteSize())
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """The learnt part of a network, inputs to trace it with, and the layers whose outputs must stay as many."""
+
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+    kept: Sequence[nn.Module]
+
+
+class Data(Protocol):
+    """What a model was made for: rows to calibrate, to tune and to judge with. The last are used for nothing else.
+
+    `measure` names the figure that `figure` gives; `larger_is_better` says which way it goes.
+    """
+
+    measure: str
+    larger_is_better: bool
+
+    def original(self) -> Compressible:
+        """Return the model as it came, with its network where it can be built again."""
+        ...
+
+    def finished(self, graph: onnx.ModelProto) -> onnx.ModelProto:
+        """Return a graph stamped like the original, checked and tried. Raises InvalidGraph."""
+        ...
+
+    def exported(self, network: nn.Module) -> onnx.ModelProto:
+        """Return the finished graph of a network."""
+        ...
+
+    def feeds(self) -> Sequence[Feeds]:
+        """Return batches to calibrate with, as ONNX Runtime takes them."""
+        ...
+
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Return the same rows as one batch for the network."""
+        ...
+
+    def prunable(self, network: nn.Module) -> Prunable:
+        """Return the part of a network that can be pruned."""
+        ...
+
+    def student(self, share: float) -> nn.Module:
+        """Return an untrained network like the original's with that share of its width."""
+        ...
+
+    def tune(self, network: nn.Module, taught: bool, rate: float = 1.0) -> None:
+        """Train a network in place, from its weights, which stay if tuning made it no better.
+
+        `taught`: by the original's answers too, not by the truth alone; `rate`: times the usual learning rate.
+        """
+        ...
+
+    def figure(self, graph: onnx.ModelProto) -> float:
+        """Return how good a graph is on the rows to judge with, by ONNX Runtime."""
+        ...
+
+    def latency_ms(self, graph: onnx.ModelProto) -> float:
+        """Return the median latency of one row on one thread: the best of several medians."""
+        ...
+
+
+def loss(figure: float, before: float, larger_is_better: bool) -> float:
+    """Return by which share of itself a figure got worse; below 0 it got better. Never wrong before: worse is infinitely so."""
+    worse = before - figure if larger_is_better else figure - before
+    if before == 0:
+        return 0.0 if worse <= 0 else float("inf")
+    return worse / before

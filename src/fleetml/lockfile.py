@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,3 +24,15 @@ def opened(place: Path) -> Iterator[int]:
         yield file
     finally:
         os.close(file)
+
+
+@contextmanager
+def held(place: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[int]:
+    """Be the only one who holds this lock, and give its descriptor; `waiting` is called once where another does. Raises OSError as `opened`."""
+    with opened(place) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,23 @@ def test_a_lock_is_made_where_it_is_missing_and_keeps_what_is_in_it(tmp_path: Pa
     with lockfile.opened(place):
         pass
     assert place.read_text() == "x"
+
+
+@pytest.mark.timeout(60)
+def test_who_comes_second_is_told_and_waits(tmp_path: Path) -> None:
+    place, told, order = tmp_path / "a.lock", threading.Event(), []
+
+    def second() -> None:
+        with lockfile.held(place, told.set):
+            order.append("second")
+
+    with lockfile.held(place, lambda: order.append("waited")):
+        other = threading.Thread(target=second)
+        other.start()
+        assert told.wait(60)
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]
 
 
 @pytest.mark.timeout(60)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleetml import lockfile
 from fleetml.deploy import output, smoke, versions
 from fleetml.deploy.configure import configure
 from fleetml.deploy.spec import Deployment
@@ -96,10 +96,5 @@ def _serve(place: Place, deployment_name: str, found: Candidate, trials: ExitSta
 def _alone(home: Path, tell: Callable[[str, str], None]) -> Iterator[None]:
     """Let one deployment at a time change what is served here."""
     (home / output.FOLDER).mkdir(parents=True, exist_ok=True)
-    with (home / output.FOLDER / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            tell("deploy", "waiting for another deployment")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with lockfile.held(home / output.FOLDER / ".lock", lambda: tell("deploy", "waiting for another deployment")):
         yield

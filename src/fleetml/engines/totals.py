@@ -5,7 +5,6 @@ They are kept, and not made of the records each time, because a counter must nev
 
 from __future__ import annotations
 
-import fcntl
 import json
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
@@ -102,8 +101,7 @@ def changing(folder: Path) -> Iterator[Totals]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / "runs.json"
-    with lockfile.opened(folder / ".runs.lock") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lockfile.held(folder / ".runs.lock"):
         try:
             totals = Totals(json.loads(place.read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, LookupError, TypeError):

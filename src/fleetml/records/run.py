@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import time
@@ -129,8 +128,7 @@ class Run:
     def _changing(self) -> Iterator[dict[str, Any]]:
         """Yield run.json, and write what became of it; who else would change it waits. Raises as `read` does, OSError."""
         self.read()  # of a run that is not there no lock is made
-        with lockfile.opened(self.folder / ".json.lock") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with lockfile.held(self.folder / ".json.lock"):
             before = self.read()
             document = {**before}
             yield document

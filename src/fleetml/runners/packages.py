@@ -130,8 +130,7 @@ def _ran(exit: Exit) -> bool:
 def _alone(place: Path) -> Iterator[None]:
     """Keep an environment for this process while the context lasts; when its file was last touched tells when it was used."""
     while True:
-        with lockfile.opened(place) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with lockfile.held(place) as lock:
             os.utime(lock)
             if place.exists() and os.path.samestat(os.fstat(lock), place.stat()):
                 yield

@@ -12,7 +12,6 @@ once do not lose each other.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import re
@@ -24,7 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from fleetml import atomic
+from fleetml import atomic, lockfile
 from fleetml.errors import ConfigurationError, InvalidParameter
 
 POINTER = "deployment.json"
@@ -299,8 +298,7 @@ def _under_way(models: Mapping[str, Deployed], name: str, rollout: str) -> tuple
 @contextlib.contextmanager
 def _writing(root: Path) -> Iterator[dict[str, Deployed]]:
     root.mkdir(parents=True, exist_ok=True)
-    with (root / ".deployment.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lockfile.held(root / ".deployment.lock"):
         models = read(root)
         yield models
         document = {"format": _FORMAT, "models": {name: asdict(models[name]) for name in sorted(models)}}

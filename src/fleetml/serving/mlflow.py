@@ -1,7 +1,6 @@
 """MLflow's client: made when it is needed, patient with SQLite's lock, its silence told in our words."""
 
 import contextlib
-import fcntl
 import os
 import re
 import time
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fleetml import lockfile
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.serving.registry_http import breaker
 
@@ -90,6 +90,5 @@ class Mlflow:
             yield
             return
         self._database.parent.mkdir(parents=True, exist_ok=True)
-        with self._database.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with lockfile.held(self._database.with_suffix(".lock")):
             yield

@@ -11,6 +11,8 @@ from fleetml.errors import ConfigurationError, FleetMLError
 from fleetml.serving.registry_http import call
 
 _TAGS = {
+    "imported": "fleetml.imported",
+    "original SHA-256": "fleetml.original_sha256",
     "data": "fleetml.data_uri",
     "data SHA-256": "fleetml.data_sha256",
     "data rows": "fleetml.data_rows",

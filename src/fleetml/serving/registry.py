@@ -267,10 +267,15 @@ class Registry(Mlflow):
 
 def _write(folder: Path, entry: Entry) -> None:
     """Write the folder of a version: MLflow's own description, the graph's very bytes, the lineage."""
+    import logging
+
     import mlflow.onnx
     import onnx
     import onnxruntime
 
+    logging.getLogger("mlflow.utils.environment").setLevel(
+        logging.ERROR
+    )  # an environment built by uv has no pip to name
     needs = [f"onnx=={onnx.__version__}", f"onnxruntime=={onnxruntime.__version__}"]
     mlflow.onnx.save_model(
         onnx.load(entry.graph), folder, pip_requirements=needs, onnx_execution_providers=["CPUExecutionProvider"]

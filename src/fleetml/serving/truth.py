@@ -6,12 +6,12 @@ A value is what the VM did in the step that its timestamp begins, as in the feat
 comes late is merged into it, what comes again replaces what was there.
 """
 
-import fcntl
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
+from fleetml import lockfile
 from fleetml.atomic import aside
 from fleetml.errors import InvalidData
 from fleetml.serving.deployment import PREDICTIONS
@@ -118,8 +118,7 @@ def _folder(root: Path, model: str) -> Path:
 
 def _merge(folder: Path, rows: pl.DataFrame) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:  # two writers of a day must not lose each other's rows
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lockfile.held(folder / ".lock"):  # two writers of a day must not lose each other's rows
         path = folder / "truth.parquet"
         parts = [pl.read_parquet(path), rows] if path.exists() else [rows]
         merged = pl.concat(parts).unique(["vm_id", "timestamp"], keep="last").sort("vm_id", "timestamp")

@@ -1,4 +1,4 @@
-"""Build the embedded environments from their locks: ``python3.11 -m fleetml.stack.environments [--dev]``.
+"""Build the embedded environments from their locks: ``python3.11 -m fleetml.stack.environments [--dev] [IMAGE …]``.
 
 Runs before anything is installed: standard library only. Each environment is what ``images/images.toml`` names:
 a virtual environment that holds exactly its locks (and, with ``--dev``, the tools of ``dev.txt`` beside them).
@@ -7,7 +7,6 @@ A stamp inside it, written last, tells a finished environment from an interrupte
 
 import argparse
 import contextlib
-import fcntl
 import functools
 import json
 import os
@@ -20,7 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleetml.errors import FleetMLError, Unavailable
+from fleetml import lockfile
+from fleetml.errors import ConfigurationError, FleetMLError, Unavailable
 from fleetml.images import STAMP, TABLE, lock_digest
 
 UV = "uv==0.13.8"
@@ -36,6 +36,7 @@ class Environment:
     name: str
     venv: Path
     locks: tuple[Path, ...]
+    optional: bool = False
 
     @property
     def python(self) -> Path:
@@ -49,7 +50,18 @@ class Environment:
 def environments(project: Path) -> list[Environment]:
     """Read the table of images."""
     table = tomllib.loads((project / TABLE).read_text())["images"]
-    return [Environment(name, Path(row["venv"]), tuple(map(Path, row["locks"]))) for name, row in table.items()]
+    return [
+        Environment(name, Path(row["venv"]), tuple(map(Path, row["locks"])), bool(row.get("optional")))
+        for name, row in table.items()
+    ]
+
+
+def chosen(project: Path, names: Sequence[str]) -> list[Environment]:
+    """Return the environments of these images; without names all but the optional ones. Raises ConfigurationError."""
+    known = {environment.name: environment for environment in environments(project)}
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigurationError(f"{TABLE} has the images {', '.join(known)}, got {unknown[0]!r}; name one of those")
+    return [known[name] for name in names] or [each for each in known.values() if not each.optional]
 
 
 def stamp(project: Path, environment: Environment) -> dict[str, str]:
@@ -185,12 +197,7 @@ def _alone(project: Path) -> Iterator[None]:
     """Let one set-up at a time work on this checkout."""
     folder = project / ".venv"
     folder.mkdir(exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            _say("waiting for another set-up of this checkout")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with lockfile.held(folder / ".lock", lambda: _say("waiting for another set-up of this checkout")):
         yield
 
 
@@ -208,13 +215,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Build what is missing; return the exit status."""
     parser = argparse.ArgumentParser(prog="fleetml.stack.environments", description=__doc__.splitlines()[0])
     parser.add_argument("--dev", action="store_true", help="add the tools of the tests")
-    chosen = parser.parse_args(argv)
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="default: all that are not optional in images.toml")
+    args = parser.parse_args(argv)
     project = Path.cwd()
     try:
         with _alone(project):
-            wanted = environments(project)
-            uv = find_uv(project) if any(_stale(project, e, chosen.dev) for e in wanted) else Path("uv")
-            built = [build(project, environment, uv, chosen.dev) for environment in wanted]
+            wanted = chosen(project, args.images)
+            uv = find_uv(project) if any(_stale(project, e, args.dev) for e in wanted) else Path("uv")
+            built = [build(project, environment, uv, args.dev) for environment in wanted]
     except FleetMLError as error:
         _say(f"error: {error}")
         return error.exit_code

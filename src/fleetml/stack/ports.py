@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from fleetml import lockfile
+
 HOST = "127.0.0.1"
 _TRIES = 20
 
@@ -33,7 +35,7 @@ def reserving() -> Iterator[Callable[[int | None], int]]:
         def reserve(preferred: int | None = None) -> int:
             for attempt in range(_TRIES):
                 port = free(preferred if attempt == 0 else None)
-                lock = held.enter_context((folder / str(port)).open("w"))
+                lock = held.enter_context(lockfile.opened(folder / str(port)))
                 with contextlib.suppress(OSError):
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if _bind(port):  # its last holder may listen by now

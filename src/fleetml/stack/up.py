@@ -1,7 +1,6 @@
 """Start the embedded stack, or find it running; end it."""
 
 import contextlib
-import fcntl
 import importlib
 import time
 from collections.abc import Callable, Iterator
@@ -226,10 +225,7 @@ def _module(name: str) -> ModuleType:
 def _alone(home: Path, tell: Tell) -> Iterator[None]:
     """Let one command at a time start or stop the stack of this home."""
     home.mkdir(parents=True, exist_ok=True)
-    with lockfile.opened(home / "stack.lock") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            tell("stack", "waiting for another command that starts or stops it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with lockfile.held(
+        home / "stack.lock", lambda: tell("stack", "waiting for another command that starts or stops it")
+    ):
         yield

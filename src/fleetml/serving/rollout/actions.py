@@ -4,7 +4,6 @@ Registry and audit trail follow. A registry that does not answer never holds up 
 in ``rollouts/mend/<model>`` before the change, and the controller mends them (`mend`).
 """
 
-import fcntl
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fleetml import lockfile
 from fleetml.errors import ConfigurationError, InvalidParameter, Unavailable, nearest
 from fleetml.serving import aliases, audit, deployment, horizon
 from fleetml.serving.deployment import Deployed, Rollout
@@ -263,8 +263,7 @@ def _alone(root: Path) -> Iterator[Path]:
     """Let one at a time change and tell: the last to read what is served must be the last to tell it."""
     folder = root / ROLLOUTS
     (folder / "mend").mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lockfile.held(folder / ".lock"):
         yield folder
 
 

@@ -191,9 +191,10 @@ def test_what_does_not_fit_is_refused_with_the_rule(ask: Http, change: dict[str,
         ("POST", "/v2/models/bandwidth/infer", b"\xff\xfe", 400),
         ("POST", "/v2/models/bandwidth/infer", b"[" * 100_000, 400),
         ("POST", "/v2/models/bandwidth/infer", as_json(outputs=[{"name": "past"}]), 400),
-        ("GET", "/v2/models/bandwidth/infer", None, 404),
+        ("GET", "/v2/models/bandwidth/infer", None, 405),
+        ("GET", "/api/v1/predict", None, 405),
         ("GET", "/", None, 404),
-        ("DELETE", "/v2/models/bandwidth", None, 404),
+        ("DELETE", "/v2/models/bandwidth", None, 405),
         ("POST", "/api/v1/predict", b"{}", 400),
     ],
 )
@@ -201,6 +202,12 @@ def test_what_is_not_there_or_no_request(ask: Http, method: str, path: str, body
     found, answer, _ = ask(method, path, body)
     assert found == status
     assert answer["error"]
+
+
+def test_a_path_tells_the_method_it_takes(ask: Http) -> None:
+    _, told, headers = ask("GET", "/api/v1/predict")
+    assert headers["allow"] == "POST"
+    assert told["error"] == "/api/v1/predict takes POST, got GET; see docs/serving.md"
 
 
 def test_grpc_refuses_by_the_same_rules(stub: GRPCInferenceServiceStub) -> None:

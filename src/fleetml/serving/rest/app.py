@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -27,20 +27,26 @@ log = logging.getLogger(__name__)
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 _JSON = b"application/json"
+_METHODS = ("GET", "POST")
 
 
 class NoRoute(FleetMLError):
-    """There is nothing at this path, or not for this method."""
+    """There is nothing at this path, or only for the method `allow`."""
+
+    def __init__(self, message: str, allow: str = "") -> None:
+        super().__init__(message)
+        self.allow = allow
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What is sent back. `header`: length of the JSON, where raw tensors follow."""
+    """What is sent back. `header`: length of the JSON, where raw tensors follow; `allow`: the method that the path takes."""
 
     body: bytes = b""
     status: int = 200
     content_type: bytes = _JSON
     header: int | None = None
+    allow: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,9 @@ class Call:
             raise Expired("the request did not come to its end in time; send it faster") from None
 
 
+Route = tuple[str, Callable[[Call], Awaitable[Response]]]
+
+
 class App:
     """Answers HTTP requests from `inference`; those that take longer than `seconds` have expired."""
 
@@ -97,7 +106,8 @@ class App:
                 self._admission.admit(headers.get(b"authorization", b"").decode("latin-1"), address)
             response = await handler(call)
         except NoRoute as error:
-            response = _told(errors.told(error), 404)
+            told = _told(errors.told(error), 405 if error.allow else 404)
+            response = replace(told, allow=error.allow.encode())
         except FleetMLError as error:
             response = _told(errors.told(error), errors.http_status(error))
         except Exception:
@@ -106,9 +116,18 @@ class App:
         metrics.http(route, response.status).inc()
         await _send(send, response)
 
-    def _find(self, call: Call) -> tuple[str, Callable[[Call], Awaitable[Response]]]:
-        match call.method, call.parts:
-            case "POST", ["v2", "models", _, *_, "infer"] if len(call.parts) in (4, 6):
+    def _find(self, call: Call) -> Route:
+        path = f"/{'/'.join(call.parts)[:200]}"
+        if found := self._route(call.method, call.parts):
+            return found
+        for method in _METHODS:
+            if self._route(method, call.parts):
+                raise NoRoute(f"{path} takes {method}, got {call.method}; see docs/serving.md", allow=method)
+        raise NoRoute(f"there is no {call.method} {path}; see docs/serving.md")
+
+    def _route(self, method: str, parts: list[str]) -> Route | None:
+        match method, parts:
+            case "POST", ["v2", "models", _, *_, "infer"] if len(parts) in (4, 6):
                 return "infer", self._infer
             case "POST", ["api", "v1", "predict"]:
                 return "predict", self._predict
@@ -116,7 +135,7 @@ class App:
                 return "predict_batch", self._predict_batch
             case "GET", ["v2", "health", "live" | "ready"]:
                 return "health", self._health
-            case "GET", ["v2", "models", _, *_, "ready"] if len(call.parts) in (4, 6):
+            case "GET", ["v2", "models", _, *_, "ready"] if len(parts) in (4, 6):
                 return "health", self._model_ready
             case "GET", ["v2", "models", _] | ["v2", "models", _, "versions", _]:
                 return "model", self._model
@@ -124,7 +143,7 @@ class App:
                 return "server", self._server
             case "GET", ["metrics"]:
                 return "metrics", self._metrics
-        raise NoRoute(f"there is no {call.method} /{'/'.join(call.parts)[:200]}; see docs/serving.md")
+        return None
 
     async def _infer(self, call: Call) -> Response:
         name, version = _model(call.parts)
@@ -215,6 +234,8 @@ async def _send(send: Send, response: Response) -> None:
         headers.append((LENGTH, b"%d" % response.header))
     if response.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if response.allow:
+        headers.append((b"allow", response.allow))
     if response.status in (429, 503):
         headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})

@@ -77,6 +77,7 @@ lock: ## resolve images/*/*.in anew (needs uv on PATH)
 	@$(UV_COMPILE) -c images/ml/requirements.txt images/ml/torch.in -o images/ml/torch.txt
 	@$(UV_COMPILE) -c images/ml/requirements.txt images/ml/dev.in -o images/ml/dev.txt
 	@$(UV_COMPILE) -c images/ml/requirements.txt --overrides images/serving/overrides.in images/serving/requirements.in -o images/serving/requirements.txt
+	@$(UV_COMPILE) images/keras/requirements.in -o images/keras/requirements.txt
 	@$(UV_COMPILE) images/orchestrator/requirements.in -o images/orchestrator/requirements.txt
 	@$(UV_COMPILE) -c images/orchestrator/requirements.txt images/orchestrator/dev.in -o images/orchestrator/dev.txt
 

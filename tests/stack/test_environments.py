@@ -173,3 +173,21 @@ def test_a_long_installation_says_that_it_goes_on(project, tmp_path, monkeypatch
     assert main([]) == 0
     assert go.exists()
     assert said[-1].startswith("environment .venv/ml: ready after ")
+
+
+def test_an_optional_environment_is_built_only_where_it_is_named(project, tmp_path, capsys):
+    table = project / "images" / "images.toml"
+    table.write_text(
+        table.read_text()
+        + '[images."fleetml/keras"]\nvenv = ".venv/keras"\nlocks = ["images/keras/requirements.txt"]\noptional = true\n'
+    )
+    (project / "images" / "keras").mkdir()
+    (project / "images" / "keras" / "requirements.txt").write_text("keras==3\n")
+    assert main([]) == 0
+    assert not any(".venv/keras" in call for call in _calls(tmp_path))
+    assert main(["fleetml/keras"]) == 0
+    made = _calls(tmp_path)
+    assert "images/keras/requirements.txt" in made[1]
+    assert len(made) == 3
+    assert main(["fleetml/other"]) == 2
+    assert "has the images fleetml/ml, fleetml/keras, got 'fleetml/other'" in capsys.readouterr().err

@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "split": ("fleetml.cli.split", "have a version answer a fixed share of the VMs"),
     "monitor": ("fleetml.cli.monitor", "look for drift and bad forecasts of a served model now, retrain if it is due"),
     "observe": ("fleetml.cli.observe", "take in what became true, for forecasts to be judged by"),
+    "import": ("fleetml.cli.import_", "take in a model from elsewhere: one graph, proven equal, registered"),
     "submit": ("fleetml.cli.submit", "submit a pipeline to a Kubeflow Pipelines cluster"),
 }
 INTERRUPTED, INTERNAL = 130, 70

@@ -42,8 +42,8 @@ def say_done(done: Done) -> None:
         complain(f"the registry's aliases will follow once it answers: {done.registry}")
 
 
-def say_served(settings: Settings, name: str) -> None:
-    """Wait for the server to serve what is deployed, and say so. Raises StepFailed where it refuses it."""
+def say_served(settings: Settings, name: str) -> bool:
+    """Wait for the server to serve what is deployed, and say so; return whether it does. Raises StepFailed where it refuses it."""
     from fleetml.cli.output import say
     from fleetml.serving import deployment
     from fleetml.serving.rollout import confirm
@@ -59,3 +59,4 @@ def say_served(settings: Settings, name: str) -> None:
             "silent": f"the server has not loaded version {version} after {confirm.SECONDS:.0f} s; see its log",
         }[found.state]
     )
+    return found.state == "serving"

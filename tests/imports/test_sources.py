@@ -1,0 +1,174 @@
+"""Each format: the graph answers as the original; the running server answers as the graph; what cannot be is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import onnx
+import pytest
+import skops.io
+import xgboost
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
+
+from fleetml.errors import InvalidData
+from fleetml.imports import arrays, child, equality
+from fleetml.imports.conversion import convert
+from fleetml.imports.equality import Equality
+from fleetml.serving import deployment
+from fleetml.serving.deployment import Card
+from fleetml.serving.proto import open_inference_pb2 as messages
+from fleetml.serving.proto.open_inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.imports.models import CLASS, NUMBER, ROWS, WRITTEN
+
+
+def converted(path: Path, module: str, given: arrays.Arrays | None = None) -> Equality:
+    """Convert in this process, what the child does, and prove."""
+    arrays.write(path.parent / child.GIVEN, given or {})
+    child.convert(module, path, path.parent)
+    found = arrays.read(path.parent / child.INPUTS), arrays.read(path.parent / child.ANSWERS)
+    return equality.prove(path.parent / child.GRAPH, *found)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "original"
+
+
+def test_every_format_is_equal_and_answered_by_the_running_server(tmp_path: Path, serve: Callable[..., str]) -> None:
+    root = tmp_path / "serving"
+    for kind, write in WRITTEN.items():
+        (folder := tmp_path / kind).mkdir()
+        write(folder / "original")
+        assert converted(folder / "original", kind).largest < 1e-5
+        graph = folder / child.GRAPH
+        deployment.install(root, Card(kind, "1", deployment.digest(graph)), {deployment.GRAPH: graph})
+        deployment.point(root, kind, "1")
+    serve(root)
+    with grpc.insecure_channel(deployment.status(root)["address"]) as channel:
+        for kind in WRITTEN:
+            inputs, answers = (arrays.read(tmp_path / kind / name) for name in (child.INPUTS, child.ANSWERS))
+            (rows,) = inputs.values()
+            request = messages.ModelInferRequest(model_name=kind, raw_input_contents=[rows[:5].tobytes()])
+            request.inputs.add(name=next(iter(inputs)), datatype="FP32", shape=[5, rows.shape[1]])
+            told = GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=60)
+            name, content = told.outputs[-1].name, told.raw_output_contents[-1]
+            said = np.frombuffer(content, np.float32).reshape(5, -1)
+            np.testing.assert_allclose(said, answers[name][:5], rtol=1e-4, atol=1e-6)
+
+
+def test_the_same_file_gives_the_same_graph(path: Path) -> None:
+    WRITTEN["skops"](path)
+    converted(path, "skops")
+    first = (path.parent / child.GRAPH).read_bytes()
+    converted(path, "skops")
+    assert (path.parent / child.GRAPH).read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    "model", [ExtraTreesRegressor(5), HistGradientBoostingClassifier(max_iter=5), SVC()], ids=lambda m: type(m).__name__
+)
+def test_more_of_scikit_learn(path: Path, model: Any) -> None:
+    skops.io.dump(make_pipeline(StandardScaler(), model.fit(ROWS, CLASS)).fit(ROWS, CLASS), path)
+    assert converted(path, "skops").largest < 1e-4
+
+
+def test_columns_by_name_text_among_them(path: Path) -> None:
+    import pandas
+
+    table = pandas.DataFrame({"load": ROWS[:, 0], "region": np.where(CLASS, "eu", "us")})
+    head = make_column_transformer((StandardScaler(), ["load"]), (OneHotEncoder(), ["region"]))
+    skops.io.dump(make_pipeline(head, ExtraTreesRegressor(3)).fit(table, NUMBER), path)
+    given = {"load": ROWS[:, 0], "region": table["region"].to_numpy(str)}
+    assert converted(path, "skops", given).rows == len(ROWS)
+    graph = onnx.load(path.parent / child.GRAPH)
+    assert [info.name for info in graph.graph.input] == ["load", "region"]
+
+
+def _double(rows: Any) -> Any:
+    return rows * 2
+
+
+def test_a_type_of_a_stranger_and_a_tree_that_points_elsewhere(path: Path) -> None:
+    skops.io.dump(make_pipeline(FunctionTransformer(_double), SVC()).fit(ROWS, CLASS), path)
+    with pytest.raises(InvalidData, match=r"this one holds .*_double"):
+        converted(path, "skops")
+    forest = ExtraTreesRegressor(1).fit(ROWS, NUMBER)
+    forest.estimators_[0].tree_.children_left[0] = 10**6
+    skops.io.dump(forest, path)
+    with pytest.raises(InvalidData, match="point forward"):
+        converted(path, "skops")
+    skops.io.dump(StandardScaler().fit(ROWS), path)
+    with pytest.raises(InvalidData, match="StandardScaler without predict"):
+        converted(path, "skops")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "target"),
+    [
+        ({"objective": "multi:softmax", "num_class": 3}, np.digitize(ROWS[:, 0], [-0.5, 0.5])),
+        ({"objective": "count:poisson"}, CLASS),
+        ({"objective": "reg:absoluteerror"}, NUMBER),
+    ],
+)
+def test_more_of_xgboost(path: Path, parameters: dict[str, Any], target: Any) -> None:
+    path.write_bytes(xgboost.train(parameters, xgboost.DMatrix(ROWS, target), 5).save_raw("json"))
+    assert converted(path, "xgboost").largest < 1e-4
+
+
+def test_boosters_that_are_no_numbers_trees(path: Path) -> None:
+    path.write_bytes(xgboost.train({"booster": "gblinear"}, xgboost.DMatrix(ROWS, NUMBER), 2).save_raw("ubj"))
+    with pytest.raises(InvalidData, match="got gblinear"):
+        converted(path, "xgboost")
+    codes = xgboost.DMatrix(np.round(np.abs(ROWS)), NUMBER, feature_types=["c"] * 4, enable_categorical=True)
+    path.write_bytes(xgboost.train({"tree_method": "hist"}, codes, 2).save_raw("ubj"))
+    with pytest.raises(InvalidData, match="no counterpart"):
+        converted(path, "xgboost")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("onnx", "valid ONNX"),
+        ("skops", "skops must read"),
+        ("xgboost", "XGBoost must load"),
+    ],
+)
+def test_half_a_file(path: Path, kind: str, said: str) -> None:
+    WRITTEN[kind](path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InvalidData, match=said):
+        converted(path, kind)
+
+
+def test_lightgbm_may_crash_at_half_a_file_which_is_why_it_runs_apart(path: Path) -> None:
+    WRITTEN["lightgbm"](path)
+    path.write_text(path.read_text()[:600])
+    (folder := path.parent / "folder").mkdir()
+    with pytest.raises(InvalidData, match=r"it ended by|LightGBM must load"):
+        convert(path, "lightgbm", {}, path.parent, folder)
+
+
+def test_a_graph_in_several_files_or_of_unknown_operators(path: Path) -> None:
+    WRITTEN["onnx"](path)
+    graph = onnx.load(path)
+    graph.graph.node[0].domain = "my.own"
+    graph.opset_import.add(domain="my.own", version=1)
+    path.write_bytes(graph.SerializeToString())
+    with pytest.raises(InvalidData, match="ONNX Runtime must run the graph"):
+        converted(path, "onnx")
+    WRITTEN["onnx"](path)
+    graph = onnx.load(path)
+    weights = graph.graph.initializer[0]
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="weights")
+    weights.ClearField("raw_data")
+    path.write_bytes(graph.SerializeToString())
+    with pytest.raises(InvalidData, match=r"valid ONNX|ONE file"):
+        converted(path, "onnx")

@@ -41,7 +41,7 @@ MEMORIES = {
     "H/short": Memory(6, 48, 48),
 }
 BUDGETS = {"5T/short": 240.0, "5T/medium": 120.0, "5T/long": 120.0, "H/short": 60.0}
-SYSTEM = "mixture, untrained"
+SYSTEM = "mixture of 26, untrained"
 GOALS = {"5T/short, test: MASE": 1.85}
 
 

@@ -47,6 +47,7 @@ def test_the_experts_are_what_their_names_say():
     said = experts(torch.from_numpy(week)).numpy()
     found = {name: said[:, place] for place, name in enumerate(experts.names)}
     days, hours = week.reshape(7, 24), week.reshape(-1, 3)
+    profile, present = np.median(days, axis=0), np.median(week[-12:])
     expected = {
         "last": week[-1],
         "day before": days[-1][:4],
@@ -55,6 +56,9 @@ def test_the_experts_are_what_their_names_say():
         "median of 168 steps": np.median(week),
         "quantile 0.9 of a day": np.quantile(days[-1], 0.9),
         "median of 3 days": np.median(days[-3:], axis=0)[:4],
+        "median of 7 days at the present level": profile[:4] + present - np.median(profile[-12:]),
+        "between the median of 7 days and the present level": (profile[:4] + present) / 2,
+        "lower quartile of 7 days": np.quantile(days, 0.25, axis=0)[:4],
         "median of 6 hours": np.tile(np.median(hours[-6:], axis=0), 2)[:4],
     }
     for name, values in expected.items():
@@ -64,7 +68,7 @@ def test_the_experts_are_what_their_names_say():
 def test_a_horizon_beyond_a_season_repeats_it():
     experts = Experts(dataclasses.replace(META, horizon=60))
     said = experts(torch.from_numpy(histories(1)[:, -WEEK:])).numpy()[0]
-    daily = [place for place, name in enumerate(experts.names) if "week" not in name]
+    daily = [place for place, name in enumerate(experts.names) if "week" not in name and "fading" not in name]
     np.testing.assert_array_equal(said[24:48, daily], said[:24, daily])
     assert (said[24:48] != said[:24]).any()
     assert said.shape == (60, experts.count)
@@ -85,17 +89,25 @@ def test_a_step_that_is_missing_is_not_scored():
     np.testing.assert_array_equal(errors[0, :2], clean[2].numpy()[0, :2])
 
 
-def test_the_weighted_median_is_where_half_of_the_weight_is_reached():
-    values = torch.tensor([[5.0, 1.0, 9.0, 3.0]])
-    assert weighted_median(values, torch.tensor([[1.0, 1.0, 1.0, 1.0]])).tolist() == [3]
-    assert weighted_median(values, torch.tensor([[1.0, 0.1, 9.0, 0.1]])).tolist() == [9]
+def test_the_weighted_median_follows_the_weight_and_ignores_outliers():
+    values = torch.tensor([[5.0, 1.0, 9.0, 3.0, 1e6]])
+    little = torch.tensor([[0.24, 0.24, 0.24, 0.24, 0.04]])
+    assert 3 < weighted_median(values, little).item() < 6, "the mean would be 40,000"
+    sure = torch.tensor([[0.01, 0.01, 0.96, 0.01, 0.01]])
+    assert weighted_median(values, sure).item() == pytest.approx(9, abs=1e-4)
+
+
+def test_the_order_among_equals_does_not_matter():
+    values, weights = torch.tensor([[2.0, 2.0, 5.0, 1.0]]), torch.tensor([[0.1, 0.5, 0.2, 0.2]])
+    turned = [1, 0, 2, 3]
+    assert weighted_median(values, weights).item() == pytest.approx(weighted_median(values, weights[:, turned]).item())
 
 
 def test_the_expert_that_was_right_lately_decides():
     history = np.tile(np.arange(24, dtype=np.float32), META.context // 24 + 1)[None, -META.context :]
     forecast, quantiles = Mixture(META, MEMORY)(torch.from_numpy(history), torch.empty(1, 0))
-    np.testing.assert_allclose(forecast.numpy()[0], history[0, -24:-20])
-    np.testing.assert_allclose(quantiles.numpy()[0], forecast.numpy()[0][:, None].repeat(9, 1), atol=1e-5)
+    np.testing.assert_allclose(forecast.numpy()[0], history[0, -24:-20], atol=1e-4)
+    np.testing.assert_allclose(quantiles.numpy()[0], forecast.numpy()[0][:, None].repeat(9, 1), atol=1e-4)
 
 
 def test_the_graph_forecasts_what_torch_does_with_gaps_and_for_any_batch():

@@ -21,7 +21,21 @@ DAYS = (3, 5, 7)  # how many days before, whose median at that time of day
 HOURS = (6, 24)  # how many hours before, whose median at that minute of the hour
 SHORT = (3, 6, 12)  # steps whose median is a forecast, and in seasons:
 LONG = (1 / 8, 1 / 4, 1, 7)
+PRESENT = 12  # steps whose median is the present level
+FADE = 0.97  # a step: how much of what the present level differs by stays
+SMOOTHING = 0.3  # of the exponential moving average of a day
 _WEEK = 7  # seasons
+
+
+_LEVELLED = (
+    "median of 7 days at the present level",
+    "median of 7 days, the present level fading",
+    "between the median of 7 days and the present level",
+    "day before at the present level",
+    "lower quartile of 7 days",
+    "median of 7 days, smoothed",
+    "moving average of a day",
+)
 
 
 @dataclass(frozen=True)
@@ -56,18 +70,25 @@ class Experts(nn.Module):
         self.register_buffer("day_steps", torch.arange(meta.horizon) % meta.season, persistent=False)
         self.register_buffer("week_steps", torch.arange(meta.horizon) % self.week, persistent=False)
         self.register_buffer("hour_steps", torch.arange(meta.horizon) % max(self.hour, 1), persistent=False)
+        self.register_buffer("fade", FADE ** torch.arange(1.0, meta.horizon + 1), persistent=False)
+        recent = SMOOTHING * (1 - SMOOTHING) ** torch.arange(meta.season - 1.0, -1, -1)
+        self.register_buffer("recent", recent / recent.sum(), persistent=False)
+        self.edge = meta.season // 48  # steps on each side of the moving average of the seasons
         self.names = (
             ["last", "day before", "week before"]
             + [f"median of {n} steps" for n in self.medians]
             + [f"quantile {q} of a day" for q in QUANTILES]
             + [f"median of {n} days" for n in DAYS]
             + [f"median of {n} hours" for n in self.hours]
+            + list(_LEVELLED)
         )
         self.count = len(self.names)
 
     day_steps: Tensor
     week_steps: Tensor
     hour_steps: Tensor
+    fade: Tensor
+    recent: Tensor
 
     def forward(self, week: Tensor) -> Tensor:
         day = torch.sort(week[..., -self.season :], dim=-1).values
@@ -80,7 +101,35 @@ class Experts(nn.Module):
         level = torch.cat(flat, dim=-1).unsqueeze(-2)
         level = level.expand([-1] * (level.dim() - 2) + [self.horizon, -1])
         shaped = torch.stack(seasonal, dim=-1)
-        return torch.cat([level[..., :1], shaped[..., :2], level[..., 1:], shaped[..., 2:]], dim=-1)
+        levelled = self._levelled(week)
+        return torch.cat([level[..., :1], shaped[..., :2], level[..., 1:], shaped[..., 2:], levelled], dim=-1)
+
+    def _levelled(self, week: Tensor) -> Tensor:
+        """The shape of a season at the level of the present, and what lies between them: [..., horizon, 7]."""
+        days = week.unflatten(-1, (_WEEK, self.season)).transpose(-1, -2)
+        ordered = torch.sort(days, dim=-1).values
+        profile, quarter = ordered[..., _WEEK // 2], rank(ordered, 0.25 * (_WEEK - 1)).squeeze(-1)
+        present = median(week[..., -PRESENT:])
+        lift = present - median(profile[..., -PRESENT:])
+        before = median(week[..., -self.season - PRESENT : -self.season])
+        shape = profile.index_select(-1, self.day_steps)
+        day = week[..., -self.season :]
+        made = [
+            shape + lift,
+            shape + lift * self.fade,
+            (shape + present) / 2,
+            day.index_select(-1, self.day_steps) + present - before,
+            quarter.index_select(-1, self.day_steps),
+            self._smooth(week).index_select(-1, self.day_steps),
+            (day * self.recent).sum(dim=-1, keepdim=True).expand_as(shape),
+        ]
+        return torch.stack(made, dim=-1)
+
+    def _smooth(self, week: Tensor) -> Tensor:
+        """The median over the days of the moving average, [..., season]."""
+        padded = nn.functional.pad(week.reshape(-1, 1, self.week), (self.edge, self.edge), mode="replicate")
+        smooth = nn.functional.avg_pool1d(padded, 2 * self.edge + 1, stride=1).reshape(week.shape)
+        return self._pattern(smooth, self.season, _WEEK)
 
     @staticmethod
     def _pattern(week: Tensor, period: int, count: int) -> Tensor:

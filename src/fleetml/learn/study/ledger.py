@@ -45,8 +45,8 @@ class Ledger:
         self.space, self.settings = space, settings
         self.trials = samplers.most_trials(space, settings, len(starts))
         sampler = samplers.made(space, settings, settings.seed)
-        self.study = storage.opened(settings, sampler, pruners.made(settings.pruner))
         with storage.lock(settings):
+            self.study = storage.opened(settings, sampler, pruners.made(settings.pruner))
             self._join(starts)
 
     def _join(self, starts: Sequence[Mapping[str, Any]]) -> None:

@@ -72,6 +72,12 @@ class StudySettings:
             raise InvalidParameter(
                 f"a study of {len(self.directions)} objectives has no pruner (what is reported is one figure), got {self.pruner!r}; use none"
             )
+        self._check_storage()
+
+    def _check_storage(self) -> None:
+        scheme, found, _ = self.storage.partition("://")
+        if found and scheme != "postgresql":
+            raise InvalidParameter(f"storage of a study must be a path or postgresql://…, got {scheme}://…; correct it")
         if "@" in self.storage and ":" in self.storage.split("://")[-1].split("@")[0]:
             raise InvalidParameter(
                 "storage of a study must hold no password, got one; leave it out and set PGPASSWORD or ~/.pgpass"

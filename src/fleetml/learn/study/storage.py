@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,11 @@ from fleetml.learn.study.settings import StudySettings
 if TYPE_CHECKING:
     import optuna
 
-POSTGRES = ("postgresql://", "postgresql+psycopg2://")
+POSTGRES = "postgresql://"
 
 
 def opened(settings: StudySettings, sampler: Any, pruner: Any) -> optuna.Study:
-    """Return the study, a new one or the one of that name. Raises InvalidParameter, ConfigurationError, Unavailable."""
+    """Return the study, a new one or the one of that name; under `lock`. Raises InvalidParameter."""
     import optuna
 
     made = optuna.create_study(
@@ -45,45 +44,45 @@ def _storage(place: str) -> Any:
         return None
     if place.startswith(POSTGRES):
         return _postgres(place)
-    if "://" in place:
-        raise InvalidParameter(f"storage of a study must be a path or postgresql://…, got {place!r}; correct it")
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    try:
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(place))
-    except OSError as error:
-        raise ConfigurationError(
-            f"storage of a study must be a file that can be written, got {place!r}: {error}; correct the path"
-        ) from None
+    return JournalStorage(JournalFileBackend(place))
 
 
 def _postgres(url: str) -> Any:
     from optuna.storages import RDBStorage
 
-    try:
-        return RDBStorage(url)
-    except ImportError as error:
-        raise ConfigurationError(f"a study in Postgres needs psycopg2, which this Python lacks: {error}") from None
-    except Exception as error:  # SQLAlchemy's, of which there are many
-        raise Unavailable(
-            f"storage of a study must answer, got {url}: {str(error).splitlines()[0]}; start it, or correct the address"
-        ) from None
+    return RDBStorage(_driven(url))
 
 
-def lock(settings: StudySettings) -> AbstractContextManager[Any]:
-    """Return the lock that one process at a time holds while it begins a trial."""
-    if not settings.storage:
-        return contextlib.nullcontext()
-    if settings.storage.startswith(POSTGRES):
-        return _advisory(settings)
-    return _flock(Path(f"{settings.storage}.asks"))
+def _driven(url: str) -> str:
+    """Return the address with the driver that our environments have; SQLAlchemy 2.1 would take another one."""
+    return url.replace(POSTGRES, "postgresql+psycopg2://", 1)
 
 
 @contextlib.contextmanager
-def _flock(path: Path) -> Iterator[None]:
-    with path.open("ab") as file:  # closing it gives the lock back, and so does a death
+def lock(settings: StudySettings) -> Iterator[None]:
+    """Hold what one process at a time has while it opens the study or begins a trial. Raises ConfigurationError, Unavailable."""
+    if not settings.storage:
+        yield
+        return
+    held = _advisory if settings.storage.startswith(POSTGRES) else _flock
+    with held(settings):
+        yield
+
+
+@contextlib.contextmanager
+def _flock(settings: StudySettings) -> Iterator[None]:
+    path = Path(f"{settings.storage}.asks")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        raise ConfigurationError(
+            f"storage of a study must be a file that can be written, got {settings.storage!r}: {error}; correct the path"
+        ) from None
+    with file:  # closing it gives the lock back, and so does a death
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -92,11 +91,15 @@ def _flock(path: Path) -> Iterator[None]:
 def _advisory(settings: StudySettings) -> Iterator[None]:
     import sqlalchemy
 
-    engine = sqlalchemy.create_engine(settings.storage)
+    key = {"key": zlib.crc32(settings.name.encode())}
     try:
-        with engine.begin() as connection:
-            key = {"key": zlib.crc32(settings.name.encode())}
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), key)
-            yield
-    finally:
-        engine.dispose()
+        connection = sqlalchemy.create_engine(_driven(settings.storage), poolclass=sqlalchemy.NullPool).connect()
+    except ImportError as error:
+        raise ConfigurationError(f"a study in Postgres needs psycopg2, which this Python lacks: {error}") from None
+    except sqlalchemy.exc.OperationalError as error:
+        raise Unavailable(
+            f"storage of a study must answer, got {settings.storage}: {str(error.orig).strip()}; start it, or correct the address"
+        ) from None
+    with connection, connection.begin():  # its end gives the lock back
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), key)
+        yield

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetml import __version__
@@ -34,9 +33,10 @@ def configured() -> bool:
     if os.environ.get("OPENLINEAGE_DISABLED", "").strip().lower() == "true":
         return False
     wanted = ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT")
-    named = any(name.startswith(wanted) for name in os.environ)
-    folders = (Path(), Path(os.environ.get("HOME", ""), ".openlineage"))
-    return named or any((folder / "openlineage.yml").is_file() for folder in folders)
+    if any(name.startswith(wanted) for name in os.environ):
+        return True
+    places = ("openlineage.yml", f"{os.environ.get('HOME', '')}/.openlineage/openlineage.yml")
+    return any(map(os.path.isfile, places))
 
 
 def run_started(run: Run) -> None:

@@ -77,8 +77,9 @@ def _waits(run: Run, begun: float, known: Mapping[str, list[Attempt]], fresh: It
     from fleetml.pipeline import load
 
     ran = [a for a in fresh if a.number == 1 and a.state in ("succeeded", "failed") and not a.cached]
+    ran = [a for a in ran if a.step == _name(a.step)]
     if not ran:
-        return  # a run of reused results is over sooner than its plan is read
+        return  # a run of reused results, or of a loop's steps, is over sooner than its plan is read
     try:
         steps = load(run.pipeline, _home(run) / "ir", fold=True).steps
     except (FleetMLError, OSError):

@@ -36,6 +36,7 @@ class Run:
             )
         self.run_id = run_id
         self.folder = home / "runs" / run_id
+        self._stop = str(self.folder / ".stop")  # looked for twice a step
 
     def start(self, document: Mapping[str, Any], pipeline: Path | None = None) -> None:
         """Write run.json, state "running", and a copy of the IR at `pipeline` (`engines.record.begin`). Raises OSError.
@@ -45,7 +46,7 @@ class Run:
         """
         if pipeline == self.pipeline and not self.exists():
             raise self._removed()
-        (self.folder / ".stop").unlink(missing_ok=True)
+        Path(self._stop).unlink(missing_ok=True)
         before = self.read() if self.exists() else {"started": time.time()}
         if pipeline is not None and pipeline != self.pipeline:
             atomic.write_text(self.pipeline, pipeline.read_text(encoding="utf-8"))
@@ -54,11 +55,11 @@ class Run:
 
     def ask_to_stop(self) -> None:
         """Ask the engine that runs it to stop it; asked before it began, it does not hear."""
-        (self.folder / ".stop").touch()
+        Path(self._stop).touch()
 
     def stop_asked(self) -> bool:
         """Say whether somebody wants the run to stop."""
-        return (self.folder / ".stop").exists()
+        return os.path.exists(self._stop)  # noqa: PTH110
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 from fleetml.frozen import field, frozen
@@ -36,21 +38,24 @@ class RunContext:
 
     def names(self, step: str) -> dict[str, str]:
         """Return the values of the run placeholders for `step`; `Plan.resolve` wants them too."""
-        return {
-            "pipeline_job_name": self.pipeline,
-            "pipeline_job_uuid": self.run_id,
-            "pipeline_job_resource_name": self._resource_name(),
-            "pipeline_job_create_time_utc": _rfc3339(self.created),
-            "pipeline_job_schedule_time_utc": _rfc3339(self.scheduled or self.created),
-            "pipeline_task_name": step.rsplit("/", 1)[-1],
-            "pipeline_task_uuid": f"{self.run_id}/{step}",
-            "pipeline_root": str(self.settings.home / "results"),
-            "workspace_path": str(Run(self.settings.home, self.run_id).workspace),
-        }
+        known = _of_run(self.pipeline, self.run_id, self.settings.home, self.created, self.scheduled or self.created)
+        task, uuid = step.rsplit("/", 1)[-1], f"{self.run_id}/{step}"
+        return {**known, "pipeline_task_name": task, "pipeline_task_uuid": uuid}
 
-    def _resource_name(self) -> str:
-        """The run's id with the pipeline's name before it, which is where a cluster's begins."""
-        return self.run_id if self.run_id.startswith(f"{self.pipeline}-") else f"{self.pipeline}-{self.run_id}"
+
+@lru_cache(maxsize=1)
+def _of_run(pipeline: str, run_id: str, home: Path, created: float, scheduled: float) -> Mapping[str, str]:
+    # The run's id with the pipeline's name before it, which is where a cluster's begins
+    resource = run_id if run_id.startswith(f"{pipeline}-") else f"{pipeline}-{run_id}"
+    return {
+        "pipeline_job_name": pipeline,
+        "pipeline_job_uuid": run_id,
+        "pipeline_job_resource_name": resource,
+        "pipeline_job_create_time_utc": _rfc3339(created),
+        "pipeline_job_schedule_time_utc": _rfc3339(scheduled),
+        "pipeline_root": str(home / "results"),
+        "workspace_path": str(Run(home, run_id).workspace),
+    }
 
 
 def _rfc3339(seconds: float) -> str:

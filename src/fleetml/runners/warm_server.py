@@ -1,7 +1,7 @@
 """The warm server of an environment: imports third-party code once and forks a process for each step (docs/adr/0009).
 
-A script that the environment's own Python runs for `fleetml.runners.warm`. Standard library only: none of our code may be
-loaded before the process of a step loads it. It ends, and its steps with it, when the connection of its engine does.
+A script that the environment's own Python runs for `fleetml.runners.warm`. Standard library only, and one file for that reason:
+none of our code may be loaded before the process of a step loads it. It ends, and its steps with it, when the connection of its engine does.
 
 A step comes as three descriptors: where its output goes, a channel of its own, and a file with the rest. On the channel
 its PID is told, then that it ended (b"e"); it is reaped when the runner asks for it (b"r"), which gives status and usage.

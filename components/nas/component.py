@@ -16,6 +16,13 @@ def nas(
     timeout_seconds: int = 40,
     latency_limit_ms: float = 5.0,
     seed: int = 0,
+    sampler: str = "auto",
+    second_objective: str = "",
+    max_parameters: int = 0,
+    max_operations: int = 0,
+    counted: bool = False,
+    workers: int = 1,
+    storage: str = "",
 ) -> dsl.ContainerSpec:
-    """Search the architecture of a neural forecaster (MLP, GRU, TCN) within a latency limit."""
+    """Search the architecture of a neural forecaster inside limits of latency, parameters and operations."""
     return step("components.nas.nas:nas")

@@ -1,7 +1,25 @@
-"""The architecture search: MLP, GRU and TCN under a budget of trials, seconds and latency."""
+"""The architecture search: networks under a budget of trials and seconds, inside limits of latency, parameters and operations."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from fleetml.component import Artifact
-from fleetml.learn import search, windows
+from fleetml.errors import InvalidParameter
+from fleetml.learn import flat_space, search, windows
+from fleetml.learn.architectures import FAMILIES
+from fleetml.learn.limits import Limits
+from fleetml.learn.search import Candidate, Outcome, Result
+from fleetml.learn.study.settings import StudySettings
+
+if TYPE_CHECKING:
+    from fleetml.learn.study.loop import StudyResult
+    from fleetml.learn.study.trial import Outcome as TrialOutcome
+
+# What a second objective may be called -> the field of a price that it is
+SECOND = {"": "", "latency": "latency_ms", "operations": "operations"}
+NAME = "nas"
 
 
 def nas(
@@ -14,15 +32,141 @@ def nas(
     model: Artifact,
     leaderboard: Artifact,
     metrics: Artifact,
+    sampler: str = "auto",
+    second_objective: str = "",
+    max_parameters: int = 0,
+    max_operations: int = 0,
+    counted: bool = False,
+    workers: int = 1,
+    storage: str = "",
 ) -> None:
-    """Search a neural forecaster; write the best graph and the leaderboard.
+    """Search a neural forecaster; write the best graph inside the limits, and the leaderboard with the front.
 
-    An architecture whose untrained graph is slower than `latency_limit_ms` (median of one forecast on one thread) is
-    never trained. Raises InvalidParameter for an empty budget, SearchFailed when nothing could be trained.
+    A network whose untrained graph is over a limit is never trained: `latency_limit_ms` (median of one forecast on one thread),
+    `max_parameters`, `max_operations` (FLOPs of one forecast); 0 of the latter two: none. `second_objective`, latency or operations,
+    makes the search one for the front of error and that; the model is its end with the least error. `counted`: no clock decides, so
+    the same seed and trials give the same result (with one worker); latency is then told, not limited, and `timeout_seconds` ends
+    the study between trials. `sampler` is one of `fleetml.learn.study.settings.SAMPLERS`; `storage` an Optuna journal or
+    postgresql:// that a study which was killed goes on from. Raises InvalidParameter for an empty budget or a contradiction,
+    SearchFailed when nothing could be trained.
     """
     search.check_budget(trials, timeout_seconds, latency_limit_ms)
+    settings = _settings(trials, timeout_seconds, seed, sampler, second_objective, counted, workers, storage)
+    limits = _limits(latency_limit_ms, max_parameters, max_operations, counted)
+    from components.nas.objective import Objective
     from fleetml.learn.neural_trainer import NeuralTrainer
+    from fleetml.learn.study.loop import run
 
-    trainer = NeuralTrainer(windows.load(train.path), windows.load(val.path), seed, latency_limit_ms)
-    result = search.search(trainer, trainer.families, trials, timeout_seconds, seed)
-    search.publish(result, model, leaderboard, metrics)
+    trainer = NeuralTrainer(windows.load(train.path), windows.load(val.path), seed)
+    turns = min(len(FAMILIES), trials)
+    objective = Objective(trainer, limits, SECOND[second_objective], counted, turns, workers)
+    found = run(objective, flat_space.flat(FAMILIES), settings, flat_space.starts(FAMILIES))
+    _publish(found, model, leaderboard, metrics)
+
+
+def _settings(
+    trials: int,
+    seconds: float,
+    seed: int,
+    sampler: str,
+    second_objective: str,
+    counted: bool,
+    workers: int,
+    storage: str,
+) -> StudySettings:
+    if second_objective not in SECOND:
+        raise InvalidParameter(
+            f"second_objective must be latency, operations or empty, got {second_objective!r}; correct it"
+        )
+    if counted and second_objective == "latency":
+        raise InvalidParameter(
+            "a counted search measures no latency, got second_objective 'latency' with counted; use operations, or leave counted out"
+        )
+    objectives = 2 if second_objective else 1
+    return StudySettings(
+        trials=trials,
+        seconds=seconds,
+        sampler=sampler,
+        pruner="none" if second_objective else "median",
+        directions=("minimize",) * objectives,
+        workers=workers,
+        seed=seed,
+        storage=storage,
+        name=NAME,
+    )
+
+
+def _limits(latency_limit_ms: float, max_parameters: int, max_operations: int, counted: bool) -> Limits:
+    for name, value in (("max_parameters", max_parameters), ("max_operations", max_operations)):
+        if value < 0:
+            raise InvalidParameter(f"{name} of a search must be 0 (no limit) or positive, got {value}; correct it")
+    latency_ms = math.inf if counted else latency_limit_ms
+    return Limits(latency_ms, max_parameters or math.inf, max_operations or math.inf)
+
+
+def _publish(found: "StudyResult", model: Artifact, leaderboard: Artifact, metrics: Artifact) -> None:
+    """Write the graph with the least error inside the limits, the trials and the figures."""
+    lines = [_line(each) for each in found.outcomes]
+    result = Result(_candidate(found), lines, found.seconds)
+    on_front = {each.number for each in found.front}
+    search.publish(result, model, leaderboard, metrics, front=len(on_front), stopped=found.reason_to_stop)
+    columns = {each.number: {**_counts(each.notes), "front": each.number in on_front} for each in found.outcomes}
+    _add(leaderboard, columns)
+
+
+def _candidate(found: "StudyResult") -> Candidate | None:
+    if found.best is None:
+        return None
+    import onnx
+
+    from fleetml.learn.graph import describe
+
+    content, notes = found.kept[found.best.number].read_bytes(), found.best.notes
+    graph = onnx.load_from_string(content)
+    said = describe(graph)
+    return Candidate(
+        graph, said.family, said.hyperparameters, found.best.value, float(notes["latency_ms"]), len(content)
+    )
+
+
+def _line(outcome: "TrialOutcome") -> Outcome:
+    """Return the line of the leaderboard; what was not trained has no error there."""
+    family, hyperparameters = flat_space.point(outcome.params, FAMILIES)
+    state, notes = _state(outcome), outcome.notes
+    return Outcome(
+        trial=outcome.number,
+        family=family,
+        hyperparameters=json.dumps(hyperparameters),
+        state=state,
+        validation_mase=outcome.value if state == "trained" else math.nan,
+        seconds=outcome.seconds,
+        size_bytes=int(notes.get("size_bytes", 0)),
+        latency_ms=float(notes.get("latency_ms", math.nan)),
+        reason=outcome.reason or str(notes.get("reason", "")),
+    )
+
+
+def _state(outcome: "TrialOutcome") -> str:
+    if outcome.state == "complete":
+        return "infeasible" if outcome.violation else "trained"
+    return outcome.state if outcome.state == "pruned" else "failed"
+
+
+def _counts(notes: Mapping[str, Any]) -> dict[str, int | None]:
+    return {name: notes.get(name) for name in ("parameters", "operations")}
+
+
+def _add(leaderboard: Artifact, columns: Mapping[int, Mapping[str, Any]]) -> None:
+    """Add columns, given by trial, to the leaderboard."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from fleetml.atomic import aside
+
+    table = pq.read_table(leaderboard.path)
+    kinds = {"parameters": pa.int64(), "operations": pa.int64(), "front": pa.bool_()}
+    for name, kind in kinds.items():
+        values = [columns[number][name] for number in table.column("trial").to_pylist()]
+        table = table.append_column(name, pa.array(values, kind))
+    with aside(leaderboard.path) as temporary:
+        pq.write_table(table, temporary)

@@ -31,9 +31,17 @@ class NeuralTrainer:
 
     def train(self, family: str, hyperparameters: Hyperparameters, deadline: float, report: Report) -> Candidate:
         """Train one architecture. Raises TooSlow before training when its untrained graph exceeds the limit."""
-        torch.manual_seed(self.seed)
-        network = Network(self.meta, architecture(family, hyperparameters))
+        network = self.untrained(family, hyperparameters)
         search.check_latency(export.from_torch(network, self.meta, hyperparameters), self.limit)
+        return self.trained(network, hyperparameters, deadline, report)
+
+    def untrained(self, family: str, hyperparameters: Hyperparameters) -> Network:
+        """Return the network of a point of the space, with the weights that its training begins with."""
+        torch.manual_seed(self.seed)
+        return Network(self.meta, architecture(family, hyperparameters))
+
+    def trained(self, network: Network, hyperparameters: Hyperparameters, deadline: float, report: Report) -> Candidate:
+        """Train a network by the recipe among its hyperparameters, prove its graph equal, judge that. Raises TooSlow."""
         recipe = training.Recipe(
             learning_rate=float(hyperparameters["learning_rate"]), weight_decay=float(hyperparameters["weight_decay"])
         )

@@ -1,4 +1,6 @@
+import contextlib
 import json
+import math
 import subprocess
 import sys
 
@@ -7,7 +9,10 @@ import pytest
 
 from components.nas.nas import nas
 from fleetml.component import Artifact
+from fleetml.errors import InvalidParameter
+from fleetml.learn import flops
 from fleetml.learn import graph as graphs
+from fleetml.learn.architectures import FAMILIES
 from fleetml.learn.search import SearchFailed
 
 
@@ -54,6 +59,105 @@ def test_it_runs_as_a_step_and_says_how_far_it_is(made, tmp_path):
     command = [sys.executable, "-m", "fleetml.component", "components.nas.nas:nas", json.dumps(executor_input)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "trial 0: mlp" in done.stdout
+    assert "trial 0: " in done.stdout
+    assert "'family': 'mlp'" in done.stdout
     output = json.loads((tmp_path / "executor_output.json").read_text())
     assert output["artifacts"]["model"]["artifacts"][0]["metadata"]["family"] == "mlp"
+
+
+def search(made, trials=7, **settings):
+    """Run nas on few windows; return the leaderboard by trial."""
+    given = {"timeout_seconds": 300, "latency_limit_ms": 100.0, "seed": 0, **settings}
+    nas(**made, trials=trials, **given)
+    return pq.read_table(made["leaderboard"].path).sort_by("trial").to_pylist()
+
+
+@pytest.fixture
+def small(made, windows):
+    """The same with windows so few that training takes no time."""
+    windows(40).save(made["train"].path)
+    windows(20, seed=1).save(made["val"].path)
+    return made
+
+
+def test_no_model_is_over_a_limit_and_none_over_it_is_trained(small):
+    free = search(small, trials=3)
+    for limit in ("parameters", "operations"):
+        most = sorted(row[limit] for row in free)[1]
+        rows = search(small, trials=3, **{f"max_{limit}": most})
+        for row in rows:
+            assert (row["state"] == "infeasible") == (row[limit] > most), row
+            if row[limit] > most:
+                assert row["validation_mase"] is None
+                assert row["reason"] == f"{row[limit]} {limit} exceed the limit of {most:g}"
+        assert sum(row["state"] == "infeasible" for row in rows) == 1
+        assert getattr(flops.count(graphs.load(small["model"].path)), limit) <= most
+
+
+def test_no_model_is_slower_than_the_limit(small):
+    """A clock says another thing each time, so what is inside is not known before; what was said is kept to."""
+    most = sorted(row["latency_ms"] for row in search(small, trials=3))[1]
+    with contextlib.suppress(SearchFailed):  # on a busy machine all may be slower now
+        search(small, trials=3, latency_limit_ms=most)
+        assert small["model"].metadata["latency_ms"] <= most
+    for row in pq.read_table(small["leaderboard"].path).to_pylist():
+        assert (row["state"] == "infeasible") == (row["latency_ms"] > most), row
+
+
+def test_the_front_of_error_and_operations_is_told_and_its_most_accurate_end_is_the_model(small):
+    rows = search(small, trials=6, second_objective="operations", counted=True, sampler="evolution")
+    trained = [row for row in rows if row["state"] == "trained"]
+    for row in trained:
+        beaten = any(
+            other["validation_mase"] <= row["validation_mase"]
+            and other["operations"] <= row["operations"]
+            and (other["validation_mase"], other["operations"]) != (row["validation_mase"], row["operations"])
+            for other in trained
+        )
+        assert not (row["front"] and beaten)
+        assert row["front"] or beaten or "the same network" in row["reason"]
+    front = [row for row in rows if row["front"]]
+    assert small["metrics"].metadata["front"] == len(front)
+    assert small["model"].metadata["validation_mase"] == min(row["validation_mase"] for row in front)
+
+
+def test_a_counted_search_gives_the_same_model_twice(small):
+    def once():
+        rows = search(small, trials=4, counted=True, sampler="reinforce", max_operations=150_000)
+        kept = ("trial", "family", "hyperparameters", "state", "validation_mase", "operations", "front")
+        return small["model"].path.read_bytes(), [[row[name] for name in kept] for row in rows]
+
+    assert once() == once()
+
+
+def test_a_search_that_was_ended_goes_on_where_it_was(small, tmp_path):
+    storage = str(tmp_path / "study.journal")
+    before = search(small, trials=2, storage=storage)
+    after = search(small, trials=4, storage=storage)
+    assert [row["hyperparameters"] for row in after[:2]] == [row["hyperparameters"] for row in before]
+    assert len(after) == 4
+    assert [row["family"] for row in after] == list(FAMILIES)[:4]
+
+
+def test_trials_run_side_by_side(small):
+    rows = search(small, trials=3, workers=2)
+    assert [row["family"] for row in rows] == list(FAMILIES)[:3]
+    assert all(row["state"] in ("trained", "pruned") for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"second_objective": "size"}, "second_objective must be latency, operations or empty, got 'size'"),
+        ({"second_objective": "latency", "counted": True}, "a counted search measures no latency"),
+        ({"max_parameters": -1}, "max_parameters of a search must be 0"),
+        ({"sampler": "annealing"}, "sampler of a study must be one of"),
+        ({"latency_limit_ms": -1.0}, "must be positive"),
+        ({"latency_limit_ms": math.nan}, "must be positive"),
+        ({"workers": 0}, "workers of a study"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_data_is_read(made, settings, said):
+    made["train"].path.unlink()
+    with pytest.raises(InvalidParameter, match=said):
+        search(made, **settings)

@@ -18,3 +18,21 @@ def train_anomaly(
 ) -> dsl.ContainerSpec:
     """Train a small network that tells true rows of metrics from ones with metrics replaced, and calibrate it."""
     return step("components.train.anomaly:train_anomaly")
+
+
+@dsl.container_component
+def train_network(
+    train: dsl.Input[dsl.Dataset],
+    val: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    family: str = "tcn",
+    hyperparameters: dict[str, float] = {},  # noqa: B006 - kfp reads the default, nothing changes it
+    processes: int = 1,
+    epochs: int = 12,
+    batch_size: int = 128,
+    checkpoint_dir: str = "",
+    seed: int = 0,
+) -> dsl.ContainerSpec:
+    """Train a forecasting network of given shape, over several processes where asked (torchrun, DDP), resumed from its checkpoint."""
+    return step("components.train.network:train_network")

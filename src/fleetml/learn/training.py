@@ -4,11 +4,13 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from fleetml.learn.distributed import ALONE, Checkpoint, World
 from fleetml.learn.neural import Network
 from fleetml.learn.windows import Floats, Windows
 
@@ -50,6 +52,10 @@ class Examples:
             torch.from_numpy(scored.scale),
         )
 
+    def to(self, device: str) -> "Examples":
+        """Return them on a device."""
+        return Examples(*(getattr(self, part.name).to(device) for part in fields(self)))
+
     def errors(self, forecast: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
         """MAE of each window [N], in the target's unit, over the steps that were given."""
         mask = self.mask[rows]
@@ -64,22 +70,30 @@ def fit(
     seed: int,
     deadline: float = math.inf,
     report: Callable[[int, float], None] = lambda epoch, score: None,
+    world: World = ALONE,
+    checkpoint: Checkpoint | None = None,
 ) -> float:
     """Train in place, leave the weights of the best epoch, return its validation MASE.
 
-    Stops at `deadline` (`time.monotonic()`, s), but never before one epoch; `report(epoch, score)` may raise to stop.
+    Stops at `deadline` (`time.monotonic()`, s), but never before one epoch; `report(epoch, score)` may raise to stop. As one of
+    several processes (`world`) each trains its part of every batch. A `checkpoint` is written after each epoch, and where there is
+    one the training goes on after it: alone, bit for bit as if it had never stopped.
     """
-    torch.manual_seed(seed)
-    weights = _weights(network, train)
+    torch.manual_seed(seed + world.rank)
+    order = torch.Generator().manual_seed(seed)  # the same for all processes, whatever their dropout draws
+    weights, model = _weights(network, train), world.parallel(network)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay)
     schedule = _Schedule(recipe, math.ceil(len(train.scale) / recipe.batch_size))
-    best, kept = math.inf, copy.deepcopy(network.state_dict())
-    for epoch in range(recipe.epochs):
+    begin, best, kept = 0, math.inf, copy.deepcopy(network.state_dict())
+    if checkpoint and (found := checkpoint.read(world.device)):
+        begin, best, kept = _resume(found, network, optimizer, schedule, order)
+    for epoch in range(begin, recipe.epochs):
         begun = time.monotonic()
         network.train()
-        for rows in torch.randperm(len(train.scale)).split(recipe.batch_size):
+        for rows in torch.randperm(len(train.scale), generator=order).split(recipe.batch_size):
+            own, count = world.share(rows)
             optimizer.param_groups[0]["lr"] = schedule.step()
-            loss = (train.errors(network(train.history[rows], train.covariates[rows]), rows) * weights[rows]).mean()
+            loss = (train.errors(model(train.history[own], train.covariates[own]), own) * weights[own]).sum() / count
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -89,11 +103,52 @@ def fit(
             best, kept = score, copy.deepcopy(network.state_dict())
         report(epoch, score)
         now = time.monotonic()
-        if schedule.shorten((deadline - now) / (now - begun)) < 1:
+        left = schedule.shorten(world.agreed((deadline - now) / (now - begun)))
+        if checkpoint and world.first:
+            checkpoint.write(_state(epoch + 1, best, kept, network, optimizer, schedule, order))
+        if left < 1:
             break
     network.load_state_dict(kept)
     network.eval()
     return best
+
+
+def _state(
+    epoch: int,
+    best: float,
+    kept: dict[str, Any],
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    schedule: "_Schedule",
+    order: torch.Generator,
+) -> dict[str, Any]:
+    """Return all that the next epoch depends on, as plain values and tensors."""
+    return {
+        "epoch": epoch,
+        "best": best,
+        "kept": kept,
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": {"place": schedule.place, "left": schedule.left},
+        "order": order.get_state(),
+        "random": torch.get_rng_state(),
+    }
+
+
+def _resume(
+    found: dict[str, Any],
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    schedule: "_Schedule",
+    order: torch.Generator,
+) -> tuple[int, float, dict[str, Any]]:
+    """Set everything as it was after the last epoch; return the next one, the best score and its weights."""
+    network.load_state_dict(found["network"])
+    optimizer.load_state_dict(found["optimizer"])
+    schedule.place, schedule.left = found["schedule"]["place"], found["schedule"]["left"]
+    order.set_state(found["order"].cpu())
+    torch.set_rng_state(found["random"].cpu())
+    return found["epoch"], found["best"], found["kept"]
 
 
 class _Schedule:

@@ -59,7 +59,7 @@ def smoke(loaded: ort.InferenceSession) -> None:
     for rows in (1, 3):
         for value in (0.0, 1e6):
             try:
-                score = loaded.run(["score"], {taken.name: np.full((rows, taken.shape[1]), value, np.float32)})[0]
+                score = loaded.run(["score"], {taken.name: np.full((rows, *taken.shape[1:]), value, np.float32)})[0]
             except Exception as error:  # ONNX Runtime's errors share no public base
                 raise InvalidGraph(f"a graph that scores must run, got {error}; fix its export") from error
             if score.shape != (rows, 1) or not np.isfinite(score).all():
@@ -108,7 +108,7 @@ def latency(graph: Path | bytes, runs: int = 200, warmup: int = 20) -> tuple[flo
 
     loaded = session(graph)
     taken = loaded.get_inputs()[0]
-    row = {taken.name: np.ones((1, taken.shape[1]), np.float32)}
+    row = {taken.name: np.ones((1, *taken.shape[1:]), np.float32)}
     spent = np.empty(runs)
     for run in range(-warmup, runs):
         start = time.perf_counter()

@@ -1,0 +1,137 @@
+"""Many metrics of one machine: how far its last steps are from those it was fitted on, by the Mahalanobis distance of windows.
+
+A window is `steps` consecutive rows, scaled, as one vector; its covariance, shrunk as Ledoit and Wolf (2004) do, knows which metrics
+move together, and how they follow each other in time. The score is the mean distance of the last `smooth` windows, in multiples of
+the threshold: the distance that the fraction `ALARMS` of the fitted rows exceeded. No labels are needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from fleetml.errors import InvalidData
+from fleetml.learn import scorer
+from fleetml.learn.builder import Builder
+
+KIND = "window_anomaly"
+FAMILY = "mahalanobis"
+ALARMS = 0.001
+Numbers = npt.NDArray[np.float64]
+_READ = 3000
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Rows of a window, windows of a mean, least width [units], bound [widths], variance added to each metric's [widths^2]."""
+
+    steps: int = 10
+    smooth: int = 10
+    least: float = 0.01
+    clip: float = 5.0
+    ridge: float = 0.02
+
+    @property
+    def rows(self) -> int:
+        """How many rows a score takes."""
+        return self.steps + self.smooth - 1
+
+
+@dataclass(frozen=True)
+class Detector:
+    """centre, width [C] of a row; middle [steps * C] of a window, whitener [steps * C, steps * C]; distance of the threshold."""
+
+    settings: Settings
+    centre: Numbers
+    width: Numbers
+    middle: Numbers
+    whitener: Numbers
+    threshold: float = 1.0
+
+    def score(self, rows: npt.ArrayLike) -> Numbers:
+        """Return the score of each step of rows [N, C] from the first that has enough of them: [N - rows + 1]."""
+        distance = self._distance(np.asarray(rows, np.float64))
+        total = np.concatenate([[0.0], np.cumsum(distance)])
+        smooth = self.settings.smooth
+        return (total[smooth:] - total[:-smooth]) / smooth / self.threshold
+
+    def _distance(self, rows: Numbers) -> Numbers:
+        windows = _windows(_scaled(rows, self.centre, self.width, self.settings.clip), self.settings.steps)
+        parts = [windows[at : at + _CHUNK] - self.middle for at in range(0, len(windows), _CHUNK)]
+        return np.concatenate([((part @ self.whitener) ** 2).sum(axis=1) for part in parts])
+
+    def graph(self) -> onnx.ModelProto:
+        """Return it as metrics [batch, rows, C] -> score [batch, 1], contribution [batch, C], which adds up to 1.
+
+        A metric that is absent (NaN) counts as usual. At a score of 1 and above it is an anomaly. Raises InvalidGraph.
+        """
+        graph, (settings, count) = Builder(), (self.settings, len(self.centre))
+        moved = _in_graph(graph, self)
+        windows = [_slice(graph, moved, at, settings.steps) for at in range(settings.smooth)]
+        flat = [graph.op("Reshape", one, graph.integers(-1, 1, settings.steps * count)) for one in windows]
+        away = graph.op("Sub", graph.op("Concat", *flat, axis=1), graph.constant(self.middle))
+        white = graph.op("MatMul", away, graph.constant(self.whitener))
+        slope = graph.op("MatMul", white, graph.op("Transpose", graph.constant(self.whitener), perm=[1, 0]))
+        square = graph.op("ReduceSum", graph.op("Mul", white, white), graph.integers(2), keepdims=0)
+        graph.op("Div", graph.mean(square), graph.constant(self.threshold), name="score")
+        _contribution(graph, graph.op("Mul", away, slope), settings, count)
+        model = graph.model(
+            {"metrics": ["batch", settings.rows, count]},
+            {"score": ["batch", 1], "contribution": ["batch", count]},
+            FAMILY,
+        )
+        return scorer.finish(model, KIND, FAMILY, {"threshold": 1.0, "rows": settings.rows}, vars(settings))
+
+
+def fit(rows: npt.ArrayLike, settings: Settings | None = None) -> Detector:
+    """Return the detector of a machine from rows [N, C], the oldest first. Raises InvalidData."""
+    from sklearn.covariance import ledoit_wolf
+
+    settings, values = settings or Settings(), np.asarray(rows, np.float64)
+    if values.ndim != 2 or len(values) < 2 * settings.rows or not np.isfinite(values).all():
+        raise InvalidData(
+            f"rows must be finite, [N, metrics], with N of at least {2 * settings.rows}, got {values.shape}; give more history"
+        )
+    centre, width = values.mean(axis=0), np.maximum(values.std(axis=0), settings.least)
+    windows = _windows(_scaled(values, centre, width, settings.clip), settings.steps)
+    windows = windows[:: len(windows) // _READ + 1]
+    covariance, _ = ledoit_wolf(windows)
+    whitener = np.linalg.cholesky(np.linalg.inv(covariance + settings.ridge * np.eye(len(covariance))))
+    raw = Detector(settings, centre, width, windows.mean(axis=0), whitener)
+    usual = float(np.quantile(raw.score(values), 1 - ALARMS))
+    return Detector(settings, centre, width, raw.middle, whitener, max(usual, 1e-6))
+
+
+def _scaled(rows: Numbers, centre: Numbers, width: Numbers, clip: float) -> Numbers:
+    return np.nan_to_num(np.clip((rows - centre) / width, -clip, clip))
+
+
+def _windows(rows: Numbers, steps: int) -> Numbers:
+    """Return each run of `steps` rows as one vector, row after row."""
+    view = np.lib.stride_tricks.sliding_window_view(rows, steps, axis=0)
+    return view.transpose(0, 2, 1).reshape(len(view), -1)
+
+
+def _in_graph(graph: Builder, detector: Detector) -> str:
+    clip = detector.settings.clip
+    scaled = graph.op(
+        "Div", graph.op("Sub", "metrics", graph.constant(detector.centre)), graph.constant(detector.width)
+    )
+    known = graph.op("Where", graph.op("IsNaN", scaled), graph.constant(0.0), scaled)
+    return graph.op("Clip", known, graph.constant(-clip), graph.constant(clip))
+
+
+def _slice(graph: Builder, rows: str, start: int, steps: int) -> str:
+    return graph.op("Slice", rows, graph.integers(start), graph.integers(start + steps), graph.integers(1))
+
+
+def _contribution(graph: Builder, parts: str, settings: Settings, count: int) -> None:
+    """Add what each metric adds to the distance, in all windows and steps; what would lower it counts as nothing."""
+    shaped = graph.op("Reshape", parts, graph.integers(-1, settings.smooth * settings.steps, count))
+    each = graph.op("Relu", graph.op("ReduceSum", shaped, graph.integers(1), keepdims=0))
+    least = graph.op("Add", each, graph.constant(1e-12))
+    graph.op("Div", least, graph.op("ReduceSum", least, graph.integers(1), keepdims=1), name="contribution")

@@ -1,0 +1,62 @@
+"""The window detector: its graph says what Python says, finds what breaks the habit, and names the metric."""
+
+import numpy as np
+import pytest
+
+from fleetml.errors import InvalidData
+from fleetml.learn import scorer
+from fleetml.learn.forecaster import session
+from fleetml.learn.window_anomaly import mahalanobis
+from fleetml.learn.window_anomaly.mahalanobis import Settings
+
+SETTINGS = Settings(steps=5, smooth=3)
+
+
+def machine(rows: int, seed: int) -> np.ndarray:
+    """Three metrics that follow one load, and one that never moves."""
+    drawn = np.random.default_rng(seed)
+    load = 0.5 + 0.3 * np.sin(np.arange(rows) / 9) + drawn.normal(0, 0.02, rows)
+    return np.stack([load, 1 - load + drawn.normal(0, 0.02, rows), load**2, np.full(rows, 0.25)], axis=1)
+
+
+def windows(rows: np.ndarray) -> np.ndarray:
+    view = np.lib.stride_tricks.sliding_window_view(rows, SETTINGS.rows, axis=0)
+    return np.ascontiguousarray(view.transpose(0, 2, 1), np.float32)
+
+
+def test_the_graph_says_what_python_says() -> None:
+    detector, rows = mahalanobis.fit(machine(600, 0), SETTINGS), machine(200, 1)
+    rows[100:110, 1] = 3.0
+    rows[50, 0] = np.nan
+    score, contribution = session(detector.graph().SerializeToString()).run(None, {"metrics": windows(rows)})
+    np.testing.assert_allclose(score[:, 0], detector.score(rows), rtol=1e-4)
+    np.testing.assert_allclose(contribution.sum(axis=1), 1, rtol=1e-5)
+    assert (contribution >= 0).all()
+
+
+def test_a_metric_that_leaves_the_others_is_found_and_named_though_its_value_is_usual() -> None:
+    detector, rows = mahalanobis.fit(machine(600, 0), SETTINGS), machine(200, 1)
+    rows[100:110, 1] = 1 - rows[100:110, 1]
+    score, contribution = session(detector.graph().SerializeToString()).run(None, {"metrics": windows(rows)})
+    at = 105 - SETTINGS.rows + 1
+    assert score[at, 0] > 1 > np.median(score)
+    assert contribution[at].argmax() == 1
+
+
+def test_the_threshold_is_seldom_passed_by_what_it_was_fitted_on() -> None:
+    rows = machine(3000, 0)
+    assert (mahalanobis.fit(rows, SETTINGS).score(rows) > 1).mean() == pytest.approx(mahalanobis.ALARMS, abs=1e-3)
+
+
+def test_the_graph_says_what_it_is() -> None:
+    graph = mahalanobis.fit(machine(100, 0), SETTINGS).graph().SerializeToString()
+    said = scorer.described(session(graph))
+    assert (said.kind, said.family, said.about["rows"]) == ("window_anomaly", "mahalanobis", SETTINGS.rows)
+    assert said.hyperparameters == vars(SETTINGS)
+    assert scorer.latency(graph, runs=3, warmup=1)[0] > 0
+
+
+@pytest.mark.parametrize("rows", [np.zeros((5, 3)), np.full((100, 3), np.nan), np.zeros(100)])
+def test_what_it_cannot_be_fitted_on_is_refused(rows: np.ndarray) -> None:
+    with pytest.raises(InvalidData, match="give more history"):
+        mahalanobis.fit(rows, SETTINGS)

@@ -18,7 +18,6 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from components.compress import quantize
 from components.compress.edge import int8
 from fleetml.data import cluster as table
 from fleetml.errors import ConfigurationError, FleetMLError
@@ -26,6 +25,8 @@ from fleetml.learn import baselines, export, search_space
 from fleetml.learn.anomaly import graphs
 from fleetml.learn.anomaly.graphs import Calibration, Layer, Scaling
 from fleetml.learn.architectures import Architecture
+from fleetml.learn.compression import half, quantise
+from fleetml.learn.compression.forecasters import ForecasterData
 from fleetml.learn.graph import InvalidGraph
 from fleetml.learn.neural import Network
 from fleetml.learn.neural_bodies import BODIES
@@ -304,8 +305,12 @@ def test_what_trainings_make_passes_or_is_named(windows: Callable[..., Windows],
     for family in BODIES:
         made = export.from_torch(Network(meta, Architecture(family, 128, 2)), meta, {})
         assert faults(made) == [], family
-        assert faults(quantize.static(made, windows(40))) == [], family
-        assert any("MatMulInteger" in fault for fault in faults(quantize.dynamic(made, windows(40)))), family
+        data = ForecasterData(made, windows(40), windows(40), 0, 0)
+        assert faults(quantise.static(data.original(), 1.0, data).graph) == [], family
+        assert faults(half.fp16(data.original(), 1.0, data).graph) == [], family
+        assert any("MatMulInteger" in fault for fault in faults(quantise.dynamic(data.original(), 1.0, data).graph)), (
+            family
+        )
     for baseline in (baselines.last_value, baselines.seasonal_naive):
         assert faults(baseline(meta)) == []
 

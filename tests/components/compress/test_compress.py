@@ -1,18 +1,19 @@
+import json
+
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from components.compress import quantize
 from components.compress.compress import compress
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 from fleetml.learn import export, training
 from fleetml.learn import graph as graphs
 from fleetml.learn.architectures import Architecture
+from fleetml.learn.compression.forecasters import ForecasterData
 from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.neural import Network
-from fleetml.learn.neural_bodies import BODIES
 
 NAMES = ("model", "train", "val", "compressed", "metrics")
 
@@ -40,12 +41,11 @@ def network(made, meta, windows):
     return write
 
 
-@pytest.mark.parametrize("family", BODIES)
+@pytest.mark.parametrize("family", ["mlp", "tcn", "gru"])
 def test_a_network_becomes_a_smaller_graph_with_nearly_the_same_forecasts(made, network, windows, family):
     network(family)
     compress(**made, max_loss=0.02)
     small, figures = made["compressed"], made["compressed"].metadata
-    assert figures["method"] in quantize.METHODS
     assert figures["ratio"] == pytest.approx(made["model"].path.stat().st_size / small.path.stat().st_size, abs=1e-3)
     assert figures["ratio"] > (1.2 if family == "gru" else 2)  # ONNX Runtime quantises no GRU, only what follows it
     assert figures["loss"] <= 0.02
@@ -54,16 +54,27 @@ def test_a_network_becomes_a_smaller_graph_with_nearly_the_same_forecasts(made, 
     forecasts = [Forecaster(made[name].path).forecast(some) for name in ("model", "compressed")]
     assert (np.abs(forecasts[0] - forecasts[1]).mean(1) / some.scale).mean() < 0.1
     assert list(made["metrics"].metadata)[:3] == ["method", "ratio", "loss"]
+    assert "met" not in figures, "there was no target"
 
 
-def test_static_quantisation_is_symmetric_as_tensorrt_wants_it(made, network, windows):
+def test_a_target_cuts_channels_too_and_the_metadata_say_it_was_met(made, network):
     network()
-    model = quantize.static(graphs.load(made["model"].path), windows(100))
-    kinds = [node.op_type for node in model.graph.node]
-    assert kinds.count("DequantizeLinear") >= 6
-    zeros = [t for t in model.graph.initializer if t.name.endswith("zero_point")]
-    assert zeros
-    assert all((np.frombuffer(t.raw_data, np.int8) == 0).all() for t in zeros if t.raw_data)
+    compress(**made, max_loss=0.1, target_ratio=4.0, seconds=6)
+    figures = made["compressed"].metadata
+    assert figures["met"], figures["reason"]
+    assert figures["ratio"] >= 4
+    assert figures["loss"] <= 0.1
+    assert made["metrics"].metadata["met"]
+    json.dumps(figures)
+
+
+def test_a_target_out_of_reach_is_best_effort_and_named(made, network):
+    network("mlp", 16)
+    compress(**made, max_loss=0.02, target_ratio=500.0, seconds=1)
+    figures = made["compressed"].metadata
+    assert figures["met"] is False
+    assert "best effort" in figures["reason"] or "none of" in figures["reason"]
+    assert figures["loss"] <= 0.02
 
 
 def test_a_graph_with_nothing_to_quantise_is_kept_and_said_so(made, graph):
@@ -77,21 +88,31 @@ def test_a_graph_with_nothing_to_quantise_is_kept_and_said_so(made, graph):
 
 def test_a_loss_beyond_the_limit_keeps_the_graph_and_names_it(made, network, monkeypatch):
     network()
+    finished = ForecasterData.finished
 
-    def ruin(model, train):
-        worse = quantize.dynamic(model, train)
-        for tensor in worse.graph.initializer:
-            if tensor.name == "residual.bias":
+    def ruined(self, graph):
+        for tensor in graph.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.FLOAT and list(tensor.dims) == [4]:
                 tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(4, 9, np.float32), tensor.name))
-        return worse
+        return finished(self, graph)
 
-    monkeypatch.setattr(quantize, "METHODS", {"ruin": ruin})
+    monkeypatch.setattr(ForecasterData, "finished", ruined)
     compress(**made, max_loss=0.02)
     assert made["compressed"].path.read_bytes() == made["model"].path.read_bytes()
     assert made["compressed"].metadata["method"] == "none"
-    assert "ruin loses" in made["compressed"].metadata["reason"]
+    assert "within a loss of 2.0%; the least loss is" in made["compressed"].metadata["reason"]
 
 
-def test_a_negative_limit_is_refused_by_name(made):
-    with pytest.raises(InvalidParameter, match=r"'max_loss'.*-0\.1"):
-        compress(**made, max_loss=-0.1)
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"max_loss": -0.1}, r"'max_loss'.*-0\.1"),
+        ({"max_loss": 0.02, "target_ratio": -1.0}, "'target_ratio'"),
+        ({"max_loss": 0.02, "seconds": 0}, "'seconds'"),
+        ({"max_loss": 0.02, "precision": "int3"}, "int8, fp16, got 'int3'"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_by_name(made, network, wrong, told):
+    network("mlp", 16)
+    with pytest.raises(InvalidParameter, match=told):
+        compress(**made, **wrong)

@@ -55,7 +55,7 @@ def test_the_same_seed_and_trials_find_the_same_graph(forecaster, monkeypatch):
 
 def test_without_a_network_each_way_to_quantise_is_tried_once(forecaster):
     found = search.search(forecaster("mlp", seconds=0), Target(0.02))
-    assert {point["params"]["numbers"] for point in found.points} == {"static", "static_per_tensor", "mixed", "dynamic"}
+    assert {point["params"]["numbers"] for point in found.points} == {"static", "static_smallest", "mixed", "dynamic"}
     assert found.met
 
 

@@ -7,14 +7,14 @@ study (NSGA-II, size against loss) chooses; each chain is judged as its finished
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
 from fleetml.errors import InvalidParameter
-from fleetml.learn.compression import graphs, half, networks, prune, qat, quantise
+from fleetml.learn.compression import graphs, half, networks, prune, qat, quantise, trees
 from fleetml.learn.compression.compressible import Compressible, Data, loss
 from fleetml.learn.study import loop
 from fleetml.learn.study.settings import StudySettings
@@ -26,22 +26,27 @@ if TYPE_CHECKING:
 TRIALS = 24
 PRECISIONS = ("int8", "fp16")
 SHAPES = ("whole", "pruned", "student")
-_INT8 = {
-    "static": (quantise.static, 1.0),
-    "static_per_tensor": (quantise.static, 0.0),
-    "mixed": (quantise.mixed, 0.34),
-    "dynamic": (quantise.dynamic, 1.0),
-    "aware": (qat.aware, 1.0),
+Step = tuple[Callable[[Compressible, float, Data], Compressible], float]
+_INT8: Mapping[str, Sequence[Step]] = {
+    "static": [(quantise.static, 1.0)],
+    "static_smallest": [(quantise.static, 0.0), (half.fp16_constants, 1.0)],
+    "mixed": [(quantise.mixed, 0.34)],
+    "dynamic": [(quantise.dynamic, 1.0)],
+    "aware": [(qat.aware, 1.0), (half.fp16_constants, 1.0)],
 }
-_FINAL = {"int8": _INT8, "fp16": {"fp16": (half.fp16, 1.0)}}
+_TREES: Mapping[str, Sequence[Step]] = {
+    "short": [(trees.fewer_leaves, 1.0)],
+    **{f"leaves_{share:g}": [(trees.int8_leaves, share)] for share in (1.0, 0.5, 0.35, 0.25, 0.15, 0.1)},
+}
+_FINAL = {"int8": _INT8, "fp16": {"fp16": [(half.fp16, 1.0)]}}
 _NEED_NETWORK = ("aware",)
 # What has paid before, on networks of other sizes: the study goes on from there
 _STARTS: tuple[dict[str, Any], ...] = (
     {"shape": "whole", "width": 1.0, "rank": 1.0, "numbers": "static"},
-    {"shape": "pruned", "width": 0.5, "rank": 0.5, "numbers": "static_per_tensor"},
-    {"shape": "pruned", "width": 0.25, "rank": 0.5, "numbers": "static_per_tensor"},
-    {"shape": "pruned", "width": 0.35, "rank": 0.35, "numbers": "static_per_tensor"},
-    {"shape": "student", "width": 0.5, "rank": 0.5, "numbers": "static_per_tensor"},
+    {"shape": "pruned", "width": 0.5, "rank": 0.5, "numbers": "static_smallest"},
+    {"shape": "pruned", "width": 0.25, "rank": 0.5, "numbers": "static_smallest"},
+    {"shape": "pruned", "width": 0.35, "rank": 0.35, "numbers": "static_smallest"},
+    {"shape": "student", "width": 0.5, "rank": 0.5, "numbers": "static_smallest"},
     {"shape": "pruned", "width": 0.25, "rank": 1.0, "numbers": "aware"},
 )
 
@@ -107,12 +112,23 @@ def search(
         )
     whole = data.original()
     judge = _Judge(data, target, whole)
-    space, starts = _space(whole.network is not None, _FINAL[precision])
+    chains = _FINAL[precision]
+    if trees.trees_of(whole.graph):
+        chains = _TREES
+    elif whole.network is None and not quantise.quantisable(whole.graph):
+        reason = (
+            f"a graph of family {_family(whole.graph)!r} has no matrix product, convolution or tree worth the bytes"
+        )
+        return _found(whole.graph, judge.point(whole.graph) | {"method": "none"}, False, reason, ())
+    space, starts = _space(whole.network is not None, chains)
     count = trials if whole.network is not None else min(trials, len(starts))
     settings = StudySettings(count, seconds=seconds, sampler="nsga2", directions=("minimize", "minimize"), seed=seed)
-    chains = _FINAL[precision]
     result = loop.run(lambda trial: judge(trial, chains), space, settings, starts)
     return _chosen(judge, target, result)
+
+
+def _family(graph: onnx.ModelProto) -> str:
+    return next((prop.value for prop in graph.metadata_props if prop.key == "fleetml.family"), "")
 
 
 class _Judge:
@@ -123,7 +139,7 @@ class _Judge:
     def __call__(self, trial: Trial, chains: Mapping[str, Any]) -> tuple[float, float]:
         made = self.chain(trial.params, chains)
         graph = self.data.finished(graphs.compact(made.graph))
-        point = {**self.point(graph), "method": " + ".join(made.steps)}
+        point = {**self.point(graph), "method": " + ".join(made.steps) or "compact"}
         for name, value in point.items():
             trial.note(name, value)
         trial.constrain("loss", point["loss"] - self.target.max_loss)
@@ -141,10 +157,12 @@ class _Judge:
             made = networks.low_rank(made, params["rank"], self.data)
         if shape == "pruned" or params.get("rank", 1.0) < 1:
             made = networks.tuned(made, 1.0, self.data)
-        technique, amount = chains[params["numbers"]]
-        if params["numbers"] not in _NEED_NETWORK and not quantise.quantisable(made.graph):
-            return made
-        return technique(made, amount, self.data)
+        small = chains is not _TREES and not quantise.quantisable(
+            made.graph
+        )  # no layer is worth the bytes of its scales
+        for technique, amount in () if small else chains[params["numbers"]]:
+            made = technique(made, amount, self.data)
+        return made
 
     def point(self, graph: onnx.ModelProto) -> dict[str, Any]:
         figure = self.data.figure(graph)

@@ -139,14 +139,14 @@ def split(frame: pl.DataFrame, classes: pl.Series | None, validation: float, tes
 
 def _features(frame: pl.DataFrame, target: str) -> tuple[Feature, ...]:
     found = []
-    for name in frame.columns:
-        if name == target:
+    for column in frame.get_columns():
+        if column.name == target:
             continue
-        kind = table.infer(frame, name)
-        if kind and frame[name].n_unique() > 1:
-            found.append(Feature(name, kind))
+        kind = table.type_of(column.dtype)
+        if kind and column.n_unique() > 1:
+            found.append(Feature(column.name, kind))
         else:
-            log.info("column %r is no feature: %s", name, "it does not vary" if kind else f"type {frame.schema[name]}")
+            log.info("column %r is no feature: %s", column.name, "it does not vary" if kind else f"type {column.dtype}")
     if not found:
         raise InvalidData("a dataset must hold a column beside the target that varies, got none; give more columns")
     return tuple(found)

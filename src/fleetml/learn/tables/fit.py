@@ -164,11 +164,19 @@ def _mlp(task: Task, chosen: Chosen) -> Any:
         model.partial_fit(rows, task.target, **first)
         first = {}
         if chosen.get("early_stopping"):
-            error = -model.score(held, task.validation_target)
+            error = _network_error(model, held, task.validation_target)
             best, least, since = (copy.deepcopy(model), error, 0) if error < least else (best, least, since + 1)
             if since >= PATIENCE:
                 break
     return make_pipeline(scaler, best)
+
+
+def _network_error(model: Any, rows: Floats, target: npt.NDArray[Any]) -> float:
+    """Return the log loss of classes, which tells an overfit network long before its accuracy does; else 1 - R²."""
+    if not hasattr(model, "predict_proba"):
+        return 1 - float(model.score(rows, target))
+    said = model.predict_proba(rows)[np.arange(len(target)), target]
+    return float(-np.log(np.clip(said, 1e-7, 1)).mean())
 
 
 class Constant:

@@ -10,6 +10,7 @@ Pairs = list[tuple[int, int]]
 _CANDIDATES = 12  # columns of which products are tried
 _MOST = 10  # products that are kept
 _SURE = 4.0  # standard errors of a correlation by chance that a kept one exceeds
+_EXPLAINED = 1e-3  # deviations a linear model leaves of what it explains wholly
 _MOST_ROWS = 20_000
 _WIDEST = 8.0  # a factor is taken at most so large: serving may send anything
 
@@ -26,8 +27,10 @@ def choose(rows: Floats, target: npt.NDArray[np.generic], classes: int) -> Pairs
     if len(now) < 10 * now.shape[1]:
         return []
     design = np.hstack([now, np.ones((len(now), 1))])
-    left = _standard(wanted - design @ np.linalg.lstsq(design, wanted, rcond=None)[0])
-    strength = np.abs(now.T @ _standard(wanted)).max(axis=1)
+    wanted = _standard(wanted)
+    left = wanted - design @ np.linalg.lstsq(design, wanted, rcond=None)[0]
+    left = _standard(np.where(left.std(axis=0) > _EXPLAINED, left, 0))
+    strength = np.abs(now.T @ wanted).max(axis=1)
     tried = np.sort(np.argsort(-strength, kind="stable")[:_CANDIDATES]).tolist()
     pairs = [(one, other) for place, one in enumerate(tried) for other in tried[place:]]
     products = _standard(np.stack([given[:, one] * given[:, other] for one, other in pairs], axis=1))

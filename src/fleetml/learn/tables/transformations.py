@@ -79,8 +79,9 @@ def _named(model: onnx.ModelProto, features: tuple[Feature, ...]) -> onnx.ModelP
 def arrays(frame: pl.DataFrame, features: tuple[Feature, ...]) -> dict[str, npt.NDArray[np.generic]]:
     """Return columns as a graph takes them, each [N, 1]. Raises InvalidData for a column that is missing or no number."""
     found: dict[str, npt.NDArray[np.generic]] = {}
+    there = set(frame.columns)
     for feature in features:
-        if feature.name not in frame.columns:
+        if feature.name not in there:
             raise InvalidData(f"the data must hold the feature {feature.name!r}; they have {', '.join(frame.columns)}")
         column = frame[feature.name]
         if feature.type == CATEGORICAL:

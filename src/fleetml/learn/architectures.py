@@ -29,6 +29,15 @@ FAMILIES: dict[str, Space] = {
         **_RECIPE,
     },
 }
+# Networks for the rows of a table (`fleetml.learn.table_net`), by their blocks.
+_TABLE: dict[str, Range] = {
+    "width": Range(16, 256, 128, log=True),
+    "depth": Range(1, 4, 2),
+    "dropout": Range(0.0, 0.5, 0.1),
+    "learning_rate": Range(2e-4, 2e-2, 2e-3, log=True),
+    "weight_decay": Range(1e-6, 1e-1, 1e-3, log=True),
+}
+TABLE_FAMILIES: dict[str, Space] = {"resnet": _TABLE, "gated": _TABLE, "mlp": _TABLE}
 # Widths are rounded to this many channels: what vector units and INT8 kernels like, and what any number of heads divides.
 _LANES = 8
 

@@ -13,8 +13,22 @@ def compress(
     compressed: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     max_loss: float = 0.02,
+    target_ratio: float = 0.0,
+    target_latency_ms: float = 0.0,
+    seconds: float = 60.0,
+    precision: str = "int8",
+    seed: int = 0,
 ) -> dsl.ContainerSpec:
-    """Quantise a graph to INT8 if its error grows by no more than a share of itself; else keep it, and say why."""
+    """Compress a graph as far as its error grows by no more than a share of itself; else keep it, and say why.
+
+    Args:
+        max_loss: Error the compressed graph may add, as a share of the original's.
+        target_ratio: How many times smaller it is to be; 0: as small as quantisation makes it.
+        target_latency_ms: Longest median latency of one answer, in milliseconds; 0: any.
+        seconds: How long a search for a target takes.
+        precision: int8, or fp16 for GPUs.
+        seed: Seed of every random choice.
+    """
     return step("components.compress.compress:compress")
 
 

@@ -24,14 +24,14 @@ def compress(
     compressed: Artifact,
     metrics: Artifact,
     target_ratio: float = 0.0,
-    latency_limit_ms: float = 0.0,
+    target_latency_ms: float = 0.0,
     seconds: float = 60.0,
     precision: str = "int8",
     seed: int = 0,
 ) -> None:
     """Write the compressed graph; its metadata say method, ratio, loss and, where nothing was gained, the reason.
 
-    Without a target the ways to quantise are tried. With one (`target_ratio` times smaller, or `latency_limit_ms`) channels and
+    Without a target the ways to quantise are tried. With one (`target_ratio` times smaller, or `target_latency_ms`) channels and
     ranks are cut too, and what is left is tuned, for about `seconds`; `met` says whether the target was reached, `reason` why not.
     The loss is kept in any case. Raises InvalidParameter for a limit below 0, InvalidGraph for a model that is none.
     """
@@ -39,11 +39,11 @@ def compress(
     from fleetml.learn.compression.forecasters import ForecasterData
     from fleetml.learn.compression.search import Target, search
 
-    target = Target(max_loss, target_ratio, latency_limit_ms)
+    target = Target(max_loss, target_ratio, target_latency_ms)
     if not seconds > 0:
         raise InvalidParameter(f"parameter 'seconds' of compression must be positive, got {seconds}; raise it")
     original = graph.load(model.path)
-    wanted = bool(target_ratio or latency_limit_ms)
+    wanted = bool(target_ratio or target_latency_ms)
     data = ForecasterData(original, windows.load(train.path), windows.load(val.path), _TUNING * seconds * wanted, seed)
     found = search(data, target, seconds=seconds, seed=seed, precision=precision)
     told = figures(found, wanted)

@@ -65,7 +65,7 @@ class Target:
         for name, value in (
             ("max_loss", self.max_loss),
             ("target_ratio", self.ratio),
-            ("latency_limit_ms", self.latency_ms),
+            ("target_latency_ms", self.latency_ms),
         ):
             if not 0 <= value < math.inf:
                 raise InvalidParameter(

@@ -17,7 +17,7 @@ from fleetml.learn.tables.equality import prove
 from fleetml.learn.tables.model import TabularModel
 from tests.learn.tables.conftest import learner
 
-QUICK = {"mlp": {"max_iterations": 15}, "linear": {}}
+QUICK = {"mlp": {"max_iterations": 15}, "net": {"max_iterations": 5, "width": 16}, "linear": {}, "constant": {}}
 TARGETS = ("label", "level", "price")
 
 
@@ -32,10 +32,10 @@ def layer(known: Any, count: int) -> Stacking:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("algorithm", [*ALGORITHMS, "constant"])
+@pytest.mark.parametrize("algorithm", [*ALGORITHMS, "net", "constant"])
 def test_each_algorithm_is_a_graph_that_equals_python(learners: Any, algorithm: str, target: str) -> None:
     known = learners(target)
-    one = known.member(algorithm, **QUICK.get(algorithm, {"n_estimators": 15} if algorithm != "constant" else {}))
+    one = known.member(algorithm, **QUICK.get(algorithm, {"n_estimators": 15}))
     made = Ensemble(known.heads, (one,), Weights((1.0,)), known.about)
     found = prove(made.graph(), made.predict, known.held)
     assert found.rows == len(known.held) + 200

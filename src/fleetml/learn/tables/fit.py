@@ -179,6 +179,20 @@ def _network_error(model: Any, rows: Floats, target: npt.NDArray[Any]) -> float:
     return float(-np.log(np.clip(said, 1e-7, 1)).mean())
 
 
+def _net(task: Task, chosen: Chosen) -> Any:
+    """A network of torch; early stopping by the validation rows."""
+    import torch
+
+    from fleetml.learn.table_net import Shape, TableNet
+
+    torch.set_num_threads(max(1, task.threads))
+    named = {"l2": "weight_decay", "max_iterations": "epochs"}
+    known = ("block", "width", "depth", "dropout", "learning_rate", "l2", "max_iterations", "batch_size")
+    shape = Shape(**{named.get(name, name): chosen[name] for name in known if name in chosen})
+    held = (task.validation_rows, task.validation_target) if chosen.get("early_stopping") else (None, None)
+    return TableNet(shape, task.classifies, task.seed).fit(task.rows, task.target, *held)
+
+
 class Constant:
     """What is said of every row: the classes' shares [C], or the mean; what a search falls back on."""
 
@@ -206,6 +220,7 @@ _FITS: Mapping[str, Callable[[Task, Chosen], Any]] = {
     "xgboost": _xgboost,
     "lightgbm": _lightgbm,
     "mlp": _mlp,
+    "net": _net,
 }
 
 
@@ -248,6 +263,10 @@ def _sklearn(estimator: Any, features: int, classifies: bool) -> onnx.ModelProto
     )
 
 
+def _net_graph(estimator: Any, features: int, classifies: bool) -> onnx.ModelProto:
+    return estimator.graph()
+
+
 def _constant_graph(estimator: Constant, features: int, classifies: bool) -> onnx.ModelProto:
     made = Builder()
     width = estimator.said.shape[1]
@@ -261,6 +280,7 @@ _CONVERSIONS: Mapping[str, Callable[[Any, int, bool], onnx.ModelProto]] = {
     "lightgbm": _lightgbm_graph,
     "xgboost": _xgboost_graph,
     "constant": _constant_graph,
+    "net": _net_graph,
 }
 
 

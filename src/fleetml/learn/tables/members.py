@@ -16,6 +16,7 @@ HEAD_OF = {
     "constant": DENSE,
     "linear": DENSE,
     "mlp": DENSE,
+    "net": DENSE,
     "random_forest": FOREST,
     "extra_trees": FOREST,
     "xgboost": TREE,

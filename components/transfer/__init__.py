@@ -1,0 +1,1 @@
+"""transfer: the fleet's model for a new region or class of VMs, of which there are few data."""

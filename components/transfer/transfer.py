@@ -1,0 +1,36 @@
+"""The fleet's model, warm-started on the windows of a new region or class of VMs."""
+
+from fleetml.component import Artifact
+from fleetml.errors import InvalidParameter
+
+
+def transfer(
+    model: Artifact,
+    train: Artifact,
+    val: Artifact,
+    modes: list[str],
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    transferred: Artifact,
+    metrics: Artifact,
+) -> None:
+    """Write the better of the fleet's graph and what it becomes, with what was tried in its metadata.
+
+    Raises InvalidParameter, InvalidData for what are no windows, InvalidGraph for a model that is no network of ours.
+    """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value < 1:
+            raise InvalidParameter(f"{name} must be at least 1, got {value}; raise it")
+    if not modes:
+        raise InvalidParameter("modes must name at least one way to transfer, got none; leave it out to try all")
+    from fleetml.learn import graph, windows
+    from fleetml.learn import transfer as learn
+
+    fleet = graph.load(model.path)
+    few, held = windows.load(train.path), windows.load(val.path)
+    found = learn.transfer(fleet, few, held, modes, epochs, batch_size, seed)
+    scores = {mode: round(score, 4) for mode, score in found.scores.items()}
+    known = {"validation_mase": found.scores[found.mode]} if found.scores else {}
+    graph.publish(found.graph, transferred, transfer=found.mode, reason=found.reason, scores=scores, **known)
+    metrics.log(mode=found.mode, windows=len(few), reason=found.reason, **{f"mase_{m}": s for m, s in scores.items()})

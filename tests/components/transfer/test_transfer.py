@@ -1,0 +1,106 @@
+"""The fleet's model for a new group of VMs: better where that can be shown, untouched where not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from components.transfer.transfer import transfer
+from fleetml.component import Artifact
+from fleetml.errors import InvalidParameter
+from fleetml.learn import export, graph, metrics, network_training, parameters
+from fleetml.learn import transfer as learn
+from fleetml.learn.architectures import architecture
+from fleetml.learn.forecaster import Forecaster
+from fleetml.learn.graph import InvalidGraph
+from fleetml.learn.neural import Network
+from fleetml.learn.windows import Meta, Windows
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, meta: Meta) -> Path:
+    """The graph of a network, its first weights."""
+    torch.manual_seed(0)
+    shape = network_training.complete("mlp", {"width": 32, "dropout": 0.0})
+    path = tmp_path / "fleet.onnx"
+    path.write_bytes(export.from_torch(Network(meta, architecture("mlp", shape)), meta, shape).SerializeToString())
+    return path
+
+
+def rising(windows: Windows) -> Windows:
+    """VMs whose future is twice their past, which no forecast of the fleet's says."""
+    level = np.median(windows.history, axis=1, keepdims=True)
+    windows.target[:] = 2 * level
+    return windows
+
+
+@pytest.mark.parametrize("mode", learn.MODES)
+def test_each_mode_moves_its_own_weights_and_is_better(fleet: Path, windows: Callable[..., Windows], mode: str) -> None:
+    few, held, test = (rising(windows(80, seed=seed)) for seed in (1, 2, 3))
+    before = graph.load(fleet)
+    found = learn.transfer(before, few, held, [mode], epochs=20, seed=0)
+    assert found.mode == mode
+    assert "better on the held-out windows" in found.reason
+    scores = [metrics.mase(test, Forecaster(g.SerializeToString()).forecast(test)) for g in (before, found.graph)]
+    assert scores[1] < scores[0]
+    old, new = (dict(parameters.rebuilt(each).named_parameters()) for each in (before, found.graph))
+    moved = {name for name in old if not torch.equal(old[name], new[name])}
+    assert moved
+    assert all(name.startswith(learn.MODES[mode].moves) for name in moved)
+
+
+def test_what_does_not_help_leaves_the_fleets_model(fleet: Path, windows: Callable[..., Windows]) -> None:
+    few, held = rising(windows(30, seed=1)), windows(40, seed=2)
+    held.target[:] = held.history[:, -1:]
+    found = learn.transfer(graph.load(fleet), few, held, ["all"], epochs=3)
+    assert found.mode == learn.NONE
+    assert found.scores["all"] > found.scores[learn.NONE]
+    assert found.graph.SerializeToString() == graph.load(fleet).SerializeToString()
+
+
+@pytest.fixture
+def step(fleet: Path, tmp_path: Path, windows: Callable[..., Windows]) -> Callable[..., tuple[Artifact, Artifact]]:
+    """Return a function that runs the step on `few` windows and returns its model and metrics."""
+
+    def run(few: int = 40, **changes: Any) -> tuple[Artifact, Artifact]:
+        rising(windows(40, seed=1))[:few].save(tmp_path / "train")
+        rising(windows(40, seed=2)).save(tmp_path / "val")
+        given = [
+            Artifact(n, str(tmp_path / f)) for n, f in (("model", "fleet.onnx"), ("train", "train"), ("val", "val"))
+        ]
+        made, told = Artifact("transferred", str(tmp_path / "made")), Artifact("metrics", str(tmp_path / "metrics"))
+        transfer(*given, **{"modes": ["adapter"], "epochs": 5, "batch_size": 16, "seed": 0, **changes}, transferred=made, metrics=told)  # fmt: skip
+        return made, told
+
+    return run
+
+
+def test_the_step(step: Callable[..., tuple[Artifact, Artifact]]) -> None:
+    made, told = step()
+    assert made.metadata["transfer"] == told.metadata["mode"] == "adapter"
+    assert made.metadata["validation_mase"] == pytest.approx(made.metadata["scores"]["adapter"], abs=1e-4)
+
+
+def test_without_data_it_is_the_fleets_model_and_says_so(
+    step: Callable[..., tuple[Artifact, Artifact]], fleet: Path
+) -> None:
+    made, told = step(few=0)
+    assert made.path.read_bytes() == graph.load(fleet).SerializeToString()
+    assert told.metadata["reason"] == "there are no windows to train on: the fleet's model as it is"
+
+
+@pytest.mark.parametrize("wrong", [{"modes": []}, {"modes": ["body"]}, {"epochs": 0}, {"batch_size": 0}])
+def test_what_cannot_be(step: Callable[..., tuple[Artifact, Artifact]], wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameter):
+        step(**wrong)
+
+
+def test_a_model_that_is_no_network(
+    step: Callable[..., tuple[Artifact, Artifact]], fleet: Path, graph: Callable[..., Path]
+) -> None:
+    fleet.write_bytes(graph().read_bytes())
+    with pytest.raises(InvalidGraph, match="to be trained further"):
+        step()

@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fleetml.learn.experts import Memory, Trials
+from fleetml.learn.experts import Memory, Trials, fill
+from fleetml.learn.mixture_head import Head, features, steps_of
 from fleetml.learn.quantiles import LEVELS, ResidualQuantiles
 from fleetml.learn.windows import Meta
 
@@ -20,28 +21,48 @@ SOFTNESS = 0.4  # of the median: how far from a half of all weight a value may l
 
 
 class Mixture(nn.Module):
-    """history [batch, context], NaN: missing; covariates unused → forecast [batch, horizon], quantiles [batch, horizon, Q]."""
+    """history [batch, context], NaN: missing; covariates unused → forecast [batch, horizon], quantiles [batch, horizon, Q].
+
+    With a head (`fleetml.learn.mixture_training` fits one) the weights and the forecast are what it makes of them.
+    """
 
     family = "mixture"
+    blocks: Tensor
 
-    def __init__(self, meta: Meta, memory: Memory, sharpness: float = SHARPNESS) -> None:
+    def __init__(self, meta: Meta, memory: Memory, head: Head | None = None) -> None:
         super().__init__()
+        self.season = meta.season
         self.trials = Trials(meta, memory)
         self.spread = ResidualQuantiles(LEVELS)
-        self.sharpness = sharpness
+        self.head = head
+        self.register_buffer("blocks", steps_of(meta), persistent=False)
 
     def forward(self, history: Tensor, covariates: Tensor) -> tuple[Tensor, Tensor]:
         said, past, errors, known = self.trials(history)
-        weights = torch.softmax(self.log_weights(errors, known), dim=-1)
-        forecast = torch.relu(weighted_median(said, weights.unsqueeze(1)))
-        before = weighted_median(past, weights[:, None, None, :])
-        return forecast, self.spread(history, self.trials.places[:-1], before, forecast)
+        logs = log_weights(errors, known).unsqueeze(1)
+        if self.head is None:
+            weights = torch.softmax(logs, dim=-1)
+            forecast = torch.relu(weighted_median(said, weights))
+            before = weighted_median(past, weights.unsqueeze(1))
+        else:
+            seen, unit = features(fill(history), said, errors, known, self.season)
+            more, shifts = self.head(seen)
+            weights = torch.softmax(logs + more, dim=-1).index_select(1, self.blocks)
+            shift = (shifts * unit).index_select(1, self.blocks)
+            forecast = torch.relu(weighted_median(said, weights) + shift)
+            reach = past.shape[2]
+            before = weighted_median(past, weights[:, :reach].unsqueeze(1)) + shift[:, :reach].unsqueeze(1)
+        return forecast, self.spread(history, self.trials.places[:-1], torch.relu(before), forecast)
 
-    def log_weights(self, errors: Tensor, known: Tensor) -> Tensor:
-        """The logarithm of the weight of each expert [batch, K], the best one's 0; they do not sum to 1."""
-        mean = (errors * known).sum(dim=1) / known.sum(dim=1).clamp(min=1)
-        least = mean.min(dim=-1, keepdim=True).values
-        return -self.sharpness * (mean - least) / mean.mean(dim=-1, keepdim=True).clamp(min=1e-9)
+
+def log_weights(errors: Tensor, known: Tensor) -> Tensor:
+    """The logarithm of the weight of each expert [batch, K], the best one's 0; they do not sum to 1.
+
+    errors [batch, past, K], known [batch, past, 1]: 0 for a place where nothing was measured.
+    """
+    mean = (errors * known).sum(dim=1) / known.sum(dim=1).clamp(min=1)
+    least = mean.min(dim=-1, keepdim=True).values
+    return -SHARPNESS * (mean - least) / mean.mean(dim=-1, keepdim=True).clamp(min=1e-9)
 
 
 def weighted_median(values: Tensor, weights: Tensor) -> Tensor:

@@ -18,6 +18,10 @@ def hpo(
     timeout_seconds: int = 30,
     latency_limit_ms: float = 5.0,
     seed: int = 0,
+    sampler: str = "auto",
+    pruner: str = "median",
+    workers: int = 1,
+    storage: str = "",
 ) -> dsl.ContainerSpec:
     """Tune the better of two models around the hyperparameters it was found with."""
     return step("components.hpo.hpo:hpo")

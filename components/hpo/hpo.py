@@ -24,16 +24,22 @@ def hpo(
     model: Artifact,
     leaderboard: Artifact,
     metrics: Artifact,
+    sampler: str = "auto",
+    pruner: str = "median",
+    workers: int = 1,
+    storage: str = "",
 ) -> None:
     """Tune the model with the lower validation MASE inside the latency limit; never end with a worse one.
 
-    Raises InvalidParameter for an empty budget, SearchFailed when both models exceed the limit.
+    `workers` trials run at a time, each in a process of its own where there are several; with a `storage` (the path of a
+    journal, or postgresql://…) a search that was killed goes on. Raises InvalidParameter for an empty budget or an unknown
+    sampler or pruner, SearchFailed when both models exceed the limit.
     """
     search.check_budget(trials, timeout_seconds, latency_limit_ms)
     validation = search.require_scored(windows.load(val.path), "val")
     incumbent = better({"automl": automl_model, "nas": nas_model}, validation, latency_limit_ms)
     trainer = Tuner(incumbent, _trainer(incumbent.family, windows.load(train.path), validation, seed, latency_limit_ms))
-    result = search.search(trainer, trainer.families, trials, timeout_seconds, seed)
+    result = search.search(trainer, trainer.families, trials, timeout_seconds, seed, sampler, pruner, workers, storage)
     gain = 1 - result.incumbent().validation_mase / incumbent.validation_mase
     search.publish(result, model, leaderboard, metrics, incumbent_mase=round(incumbent.validation_mase, 4), gain=gain)
 

@@ -1,7 +1,6 @@
 import math
 from pathlib import Path
 
-import optuna
 import pyarrow.parquet as pq
 import pytest
 
@@ -11,6 +10,7 @@ from fleetml.learn import graph as graphs
 from fleetml.learn import search
 from fleetml.learn.search import Candidate, SearchFailed, TooSlow
 from fleetml.learn.search_space import Range
+from fleetml.learn.study.trial import Pruned
 
 FAMILIES = {"good": {"x": Range(0.0, 1.0, 0.5)}, "bad": {"x": Range(0.0, 1.0, 0.5)}}
 
@@ -80,7 +80,7 @@ def test_each_default_gets_its_share_of_the_time():
     [
         (ValueError("no such leaf"), "failed", "ValueError: no such leaf"),
         (TooSlow(7.5, 5.0), "infeasible", "latency 7.50 ms exceeds the limit of 5 ms"),
-        (optuna.TrialPruned("worse"), "pruned", "worse"),
+        (Pruned("worse"), "pruned", "worse"),
     ],
 )
 def test_a_trial_without_a_model_is_recorded_with_its_reason_and_the_search_goes_on(error, state, reason):
@@ -156,6 +156,20 @@ def test_a_graph_is_judged_as_it_is_and_refused_when_too_slow(graph, windows):
     assert 0 < candidate.validation_mase < 10
     with pytest.raises(TooSlow, match="exceeds the limit of 1e-06 ms"):
         search.judge(model, windows(), 1e-6)
+
+
+def test_workers_and_a_storage_hand_over_the_graph_that_was_trained(graph, windows, tmp_path: Path):
+    class Real(Trainer):
+        def train(self, family, hyperparameters, deadline, report):
+            return search.judge(graphs.load(graph(add=hyperparameters["x"])), windows())
+
+    trainer, storage = Real(), str(tmp_path / "journal")
+    first = search.search(trainer, FAMILIES, 3, 60.0, 0, workers=2, storage=storage)
+    assert [each.state for each in first.outcomes] == ["trained"] * 3
+    assert first.best.validation_mase == min(each.validation_mase for each in first.outcomes)
+    again = search.search(Trainer(), FAMILIES, 3, 60.0, 0, storage=storage)
+    assert again.best.graph == first.best.graph
+    assert len(again.outcomes) == 3
 
 
 def test_publishing_writes_model_leaderboard_and_figures(graph, windows, tmp_path: Path):

@@ -1,7 +1,6 @@
 """The search that AutoML, architecture search and tuning share: trials under a budget, incumbent, leaderboard."""
 
 import json
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -17,10 +16,12 @@ from fleetml.learn.windows import Windows
 
 if TYPE_CHECKING:
     import onnx
-    import optuna
 
-log = logging.getLogger(__name__)
-_LEAST = 0.2
+    from fleetml.learn.study import trial as trials
+    from fleetml.learn.study.loop import StudyResult
+    from fleetml.learn.study.settings import StudySettings
+    from fleetml.learn.study.trial import Trial
+
 Report = Callable[[int, float], None]
 
 
@@ -112,26 +113,117 @@ class Result:
             pq.write_table(pa.Table.from_pylist(rows, columns), temporary)
 
 
-def search(trainer: Trainer, families: Mapping[str, Space], trials: int, timeout_seconds: float, seed: int) -> Result:
-    """Try the default of each family, then what TPE proposes; stop after `trials` or `timeout_seconds`.
+def search(
+    trainer: Trainer,
+    families: Mapping[str, Space],
+    trials: int,
+    timeout_seconds: float,
+    seed: int,
+    sampler: str = "auto",
+    pruner: str = "median",
+    workers: int = 1,
+    storage: str = "",
+) -> Result:
+    """Try the default of each family, then what the sampler proposes; stop after `trials` or `timeout_seconds`.
 
     One trial always runs. While defaults are left, the time left is shared among them: each family gets its turn.
-    A trial that fails is recorded and the search goes on; `Result.incumbent` raises when none succeeded.
+    A trial that fails is recorded and the search goes on; `Result.incumbent` raises when none succeeded. With a `storage`
+    the search goes on where it was left. Raises InvalidParameter for an unknown sampler or pruner.
     """
-    study, result = _study(seed, len(families)), Result()
-    for start in search_space.starts(families):
-        study.enqueue_trial(start)
-    begun = time.monotonic()
-    end = begun + timeout_seconds
-    for number in range(trials):
+    from fleetml.learn.study import loop
+    from fleetml.learn.study.settings import StudySettings
+    from fleetml.learn.study.space import of_ranges
+
+    settings = StudySettings(
+        trials, timeout_seconds, sampler, pruner, workers=workers, seed=seed, storage=storage, name="search"
+    )
+    objective = _Objective(trainer, families, settings)
+    study = loop.run(objective, of_ranges(families), settings, search_space.starts(families))
+    return Result(objective.best(study), [_outcome(each) for each in study.outcomes], study.seconds)
+
+
+class _Objective:
+    """Trains the point of a trial; remembers the best candidate of this process."""
+
+    def __init__(self, trainer: Trainer, families: Mapping[str, Space], settings: "StudySettings") -> None:
+        self.trainer, self.families, self.settings = trainer, families, settings
+        self._best: tuple[int, Candidate] | None = None
+
+    def __call__(self, trial: "Trial") -> float:
+        from fleetml.learn.study.space import in_family
+        from fleetml.learn.study.trial import Pruned
+
+        family, hyperparameters = in_family(trial.params)
+
+        def report(epoch: int, score: float) -> None:
+            try:
+                trial.report(epoch, score)
+            except Pruned:
+                why = f"validation MASE {score:.4f} after epoch {epoch + 1} is worse than the others'"
+                raise Pruned(why) from None
+
+        try:
+            candidate = self.trainer.train(family, hyperparameters, self._deadline(trial), report)
+        except TooSlow as slow:
+            trial.constrain("latency_ms", slow.latency_ms - slow.limit_ms)
+            raise Pruned(str(slow)) from None
+        trial.note("latency_ms", candidate.latency_ms)
+        trial.note("size_bytes", candidate.size_bytes)
+        if self.settings.isolated or self.settings.storage:
+            trial.keep(candidate.graph.SerializeToString())
+        if self._best is None or candidate.validation_mase < self._best[1].validation_mase:
+            self._best = trial.number, candidate
+        return candidate.validation_mase
+
+    def _deadline(self, trial: "Trial") -> float:
+        """Return when the trial should end: defaults share the time that is left among them."""
         now = time.monotonic()
-        # A trial that has only a fraction of the usual time cannot win.
-        if number and end - now <= _LEAST * max(outcome.seconds for outcome in result.outcomes):
-            break
-        shares = max(1, min(len(families), trials) - number)
-        _try(study, trainer, families, now + max(end - now, 1.0) / shares, result)
-    result.seconds = time.monotonic() - begun
-    return result
+        first = min(len(self.families), self.settings.trials)
+        shares = max(1, math.ceil((first - trial.number) / self.settings.workers))
+        return now + max(trial.deadline - now, 1.0) / shares
+
+    def best(self, study: "StudyResult") -> Candidate | None:
+        """Return the best candidate of the study: as it was trained here, else as the graph that its trial kept."""
+        best = study.best
+        if best is None:
+            return None
+        if self._best is not None and self._best[0] == best.number:
+            return self._best[1]
+        return _kept(best, study)
+
+
+def _kept(best: "trials.Outcome", study: "StudyResult") -> Candidate:
+    import onnx
+
+    from fleetml.learn.study.space import in_family
+
+    if best.number not in study.kept:
+        raise SearchFailed(
+            f"the best model of a search that goes on must be where it was trained, got none of trial {best.number}; "
+            "resume on that machine, or give the storage another name"
+        )
+    graph = onnx.load_from_string(study.kept[best.number].read_bytes())
+    notes = best.notes
+    return Candidate(graph, *in_family(best.params), best.value, notes["latency_ms"], notes["size_bytes"])
+
+
+def _outcome(told: "trials.Outcome") -> Outcome:
+    """Return a line of the leaderboard."""
+    from fleetml.learn.study.space import in_family
+
+    family, hyperparameters = in_family(told.params)
+    states = {"complete": "trained", "pruned": "infeasible" if told.constraints else "pruned"}
+    return Outcome(
+        trial=told.number,
+        family=family,
+        hyperparameters=json.dumps(hyperparameters),
+        state=states.get(told.state, "failed"),
+        validation_mase=told.value,
+        seconds=told.seconds,
+        size_bytes=told.notes.get("size_bytes", 0),
+        latency_ms=told.notes.get("latency_ms", math.nan),
+        reason=told.reason,
+    )
 
 
 def check_budget(trials: int, timeout_seconds: float, latency_limit_ms: float = math.inf) -> None:
@@ -143,70 +235,6 @@ def check_budget(trials: int, timeout_seconds: float, latency_limit_ms: float = 
         raise InvalidParameter(
             f"parameter 'latency_limit_ms' of a search must be positive, got {latency_limit_ms}; give a limit in ms"
         )
-
-
-def _study(seed: int, startup: int) -> "optuna.Study":
-    import warnings
-
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=3)
-    return optuna.create_study(sampler=sampler, pruner=pruner)
-
-
-def _try(
-    study: "optuna.Study", trainer: Trainer, families: Mapping[str, Space], deadline: float, result: Result
-) -> None:
-    """Run one trial, whatever becomes of it, and add its line to the result."""
-    import optuna
-
-    trial = study.ask()
-    family, hyperparameters = search_space.suggest(trial, families)
-    begun = time.monotonic()
-
-    def report(epoch: int, score: float) -> None:
-        trial.report(score, epoch)
-        if trial.should_prune():
-            raise optuna.TrialPruned(f"validation MASE {score:.4f} after epoch {epoch + 1} is worse than the median's")
-
-    candidate, state, reason = None, optuna.trial.TrialState.PRUNED, ""
-    try:
-        candidate = trainer.train(family, hyperparameters, deadline, report)
-        state, label = optuna.trial.TrialState.COMPLETE, "trained"
-    except optuna.TrialPruned as pruned:
-        label, reason = "pruned", str(pruned)
-    except TooSlow as slow:
-        trial.set_constraint("latency_ms", slow.latency_ms - slow.limit_ms)
-        label, reason = "infeasible", str(slow)
-    except Exception as error:  # one bad point of the space must not end the search
-        state, label = optuna.trial.TrialState.FAIL, "failed"
-        reason = f"{type(error).__name__}: {error}"
-        log.debug("trial failed", exc_info=True)
-    study.tell(trial, candidate.validation_mase if candidate else None, state=state)
-    outcome = Outcome(
-        trial=trial.number,
-        family=family,
-        hyperparameters=json.dumps(hyperparameters),
-        state=label,
-        validation_mase=candidate.validation_mase if candidate else math.nan,
-        seconds=round(time.monotonic() - begun, 3),
-        size_bytes=candidate.size_bytes if candidate else 0,
-        latency_ms=candidate.latency_ms if candidate else math.nan,
-        reason=reason,
-    )
-    _record(result, outcome, candidate)
-
-
-def _record(result: Result, outcome: Outcome, candidate: Candidate | None) -> None:
-    result.outcomes.append(outcome)
-    if candidate and (result.best is None or candidate.validation_mase < result.best.validation_mase):
-        result.best = candidate
-    said = f"MASE {outcome.validation_mase:.4f}" if candidate else f"{outcome.state}: {outcome.reason}"
-    best = f"{result.best.validation_mase:.4f} ({result.best.family})" if result.best else "none"
-    log.info("trial %d: %s, %.1f s, %s; best %s", outcome.trial, outcome.family, outcome.seconds, said, best)
 
 
 def judge(graph: "onnx.ModelProto", windows: Windows, latency_limit_ms: float = math.inf) -> Candidate:

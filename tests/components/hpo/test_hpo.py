@@ -5,6 +5,7 @@ import pytest
 
 from components.hpo.hpo import hpo
 from fleetml.component import Artifact
+from fleetml.errors import InvalidParameter
 from fleetml.learn import graph as graphs
 from fleetml.learn import search, search_space, windows
 from fleetml.learn.neural_trainer import NeuralTrainer
@@ -41,8 +42,8 @@ def candidates(made):
     return weak, strong
 
 
-def run(made, trials=3, latency_limit_ms=100.0):
-    hpo(**made, trials=trials, timeout_seconds=60, latency_limit_ms=latency_limit_ms, seed=0)
+def run(made, trials=3, latency_limit_ms=100.0, **more):
+    hpo(**made, trials=trials, timeout_seconds=60, latency_limit_ms=latency_limit_ms, seed=0, **more)
     return pq.read_table(made["leaderboard"].path).sort_by("trial").to_pylist()
 
 
@@ -85,3 +86,19 @@ def test_a_model_over_the_latency_limit_is_passed_over(made, candidates, monkeyp
 def test_two_models_over_the_limit_are_an_error_that_names_both(made, candidates):
     with pytest.raises(SearchFailed, match=r"automl.*nas.*raise latency_limit_ms"):
         run(made, latency_limit_ms=1e-6)
+
+
+def test_workers_train_networks_in_processes_and_a_second_run_goes_on(made, candidates, tmp_path):
+    more = {"workers": 2, "sampler": "random", "pruner": "none", "storage": str(tmp_path / "journal")}
+    first = run(made, trials=3, **more)
+    assert [row["state"] for row in first] == ["trained"] * 3, first
+    rows = run(made, trials=4, **more)
+    assert rows[:3] == first
+    assert len(rows) == 4
+    best = min(row["validation_mase"] for row in rows)
+    assert made["model"].metadata["validation_mase"] == pytest.approx(best)
+
+
+def test_an_unknown_sampler_is_told_with_those_there_are(made, candidates):
+    with pytest.raises(InvalidParameter, match=r"sampler of a study must be one of auto, .* got 'bayes'"):
+        run(made, sampler="bayes")

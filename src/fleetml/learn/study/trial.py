@@ -90,10 +90,9 @@ def attempt(objective: Callable[[Trial], Values], trial: Trial, objectives: int)
         state = "nan" if reason else state
     except Pruned as pruned:
         state, reason = "pruned", str(pruned)
-    except MemoryError:
-        state, reason = "memory", "it ran out of memory"
     except Exception as error:  # one bad point of the space must not end the study
-        state, reason = "failed", f"{type(error).__name__}: {error}"
+        state = "memory" if isinstance(error, MemoryError) else "failed"
+        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
     return Outcome(trial.number, trial.params, state, values, reason, 0.0, trial.constraints, trial.notes)
 
 

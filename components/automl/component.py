@@ -21,6 +21,28 @@ def automl(
 
 
 @dsl.container_component
+def automl_tabular(
+    dataset: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+    leaderboard: dsl.Output[dsl.Dataset],
+    report: dsl.Output[dsl.HTML],
+    metrics: dsl.Output[dsl.Metrics],
+    trials: int = 200,
+    timeout_seconds: int = 60,
+    workers: int = 2,
+    memory_mb: int = 4096,
+    metric: str = "",
+    group: str = "",
+    time_column: str = "",
+    latency_limit_ms: float = 10.0,
+    size_limit_mb: float = 20.0,
+    seed: int = 0,
+) -> dsl.ContainerSpec:
+    """Search the model of a table: an ensemble of families, calibrated, as ONE proven ONNX graph within its limits."""
+    return step("components.automl.automl_tabular:automl_tabular")
+
+
+@dsl.container_component
 def automl_placement(
     train: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],

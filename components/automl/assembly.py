@@ -1,0 +1,241 @@
+"""From the trials of a study to ONE proven graph inside its limits, or the nearest one, named so."""
+
+import logging
+import pickle
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from components.automl import calibration, ensemble, finish
+from components.automl.finish import Limits
+from components.automl.given import Problem
+from components.automl.losses import Said
+from components.automl.trials import Evaluated
+from fleetml.learn.graph import InvalidGraph
+from fleetml.learn.tables import fit
+from fleetml.learn.tables.assemble import Combination, Ensemble, Weights
+from fleetml.learn.tables.equality import Equality, prove
+from fleetml.learn.tables.members import Member, member
+from fleetml.learn.tables.model import TabularModel
+from fleetml.learn.tables.transformations import arrays
+
+log = logging.getLogger(__name__)
+MOST_CANDIDATES, MOST_ROWS = 30, 10_000  # of which is chosen, by which is chosen
+PROOF_ROWS = 2_000
+MOST_VARIED, NESTED = 10, 5
+BAD = "its graph does not say what its Python model does"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """How trials answer together; `loss`, `error` (expected, of the calibration) on rows their models had not seen."""
+
+    combination: Combination
+    temperature: float = 1.0
+    loss: float = float("nan")
+    error: float = 0.0
+    how: str = "one model"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The end of a search: `weights` and `ways` by the number of a trial that answers along, `dropped` why another does not.
+
+    p50_ms and p99_ms are those of one row on one thread, `met` whether latency and size are within their limits.
+    """
+
+    graph: bytes
+    python: Ensemble
+    chosen: Chosen
+    proof: Equality
+    p50_ms: float
+    p99_ms: float
+    met: bool = True
+    reason: str = ""
+    weights: Mapping[int, float] = field(default_factory=dict)
+    ways: Mapping[int, str] = field(default_factory=dict)
+    dropped: Mapping[int, str] = field(default_factory=dict)
+
+
+def candidates(kept: Mapping[int, Path], order: Sequence[int]) -> dict[int, Evaluated]:
+    """Return the best trials (`order`: their numbers, the best first), read from where they lie."""
+    return {
+        number: pickle.loads(kept[number].read_bytes())  # noqa: S301 - our own trials wrote it
+        for number in order[:MOST_CANDIDATES]
+        if number in kept
+    }
+
+
+def choose(problem: Problem, found: Mapping[int, Evaluated]) -> tuple[list[int], Chosen]:
+    """Return the numbers of the trials that answer together, and how."""
+    numbers = list(found)
+    judged = _judged(problem, [one.said for one in found.values()])
+    said, truth = {number: found[number].said[judged] for number in numbers}, problem.target[judged]
+    weights = ensemble.greedy(list(said.values()), truth, problem.loss, problem.seed)
+    kept = {number: weight for number, weight in zip(numbers, weights.values, strict=True) if weight > 0}
+    by: Combination = Weights(tuple(kept.values()))
+    chosen_numbers, how = list(kept), "one model" if len(kept) == 1 else "greedy selection"
+    varied = _varied(found, chosen_numbers)
+    if len(varied) > 1 and (not problem.classifies or len(np.unique(truth)) == problem.classes):
+        plain, layer = (
+            ensemble.nested([said[number] for number in some], truth, problem.loss, NESTED, problem.seed, layer=layered)
+            for some, layered in ((chosen_numbers, False), (varied, True))
+        )
+        if layer < plain:
+            chosen_numbers, by = varied, ensemble.fitted([said[number] for number in varied], truth)
+            how = f"a layer fitted to all ({layer:.5g} against {plain:.5g} of greedy weights, nested)"
+    if isinstance(by, Weights) and 0.0 in by.values:
+        chosen_numbers = [number for number, value in zip(chosen_numbers, by.values, strict=True) if value > 0]
+        by = Weights(tuple(value for value in by.values if value > 0))
+    answers = [said[number] for number in chosen_numbers]
+    together = ensemble.combined(answers, by)
+    chosen = Chosen(by, loss=problem.loss(truth, together), how=how)
+    if not problem.classifies:
+        return chosen_numbers, chosen
+    degree = calibration.temperature(together, truth)
+    calibrated = calibration.scaled(together, degree)
+    error = calibration.expected_error(calibrated, truth)
+    return chosen_numbers, replace(chosen, temperature=degree, loss=problem.loss(truth, calibrated), error=error)
+
+
+def _varied(found: Mapping[int, Evaluated], chosen: Sequence[int]) -> list[int]:
+    """Return the chosen trials and the best one of each family."""
+    best: dict[str, int] = {}
+    for number, made in found.items():  # the best first
+        best.setdefault(made.algorithm, number)
+    return list(dict.fromkeys([*chosen, *best.values()]))[:MOST_VARIED]
+
+
+def _judged(problem: Problem, said: Sequence[Said]) -> npt.NDArray[np.int64]:
+    """Return the rows that every trial was judged by."""
+    rows = np.flatnonzero(np.isfinite(np.stack(said)).all(axis=(0, 2)))
+    if len(rows) > MOST_ROWS:
+        rows = np.sort(np.random.default_rng(problem.seed).permutation(rows)[:MOST_ROWS])
+    return rows
+
+
+def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -> Found:
+    """Return the graph of what the trials found; the best constant where nothing could be made of them in time."""
+    if not found:
+        return constant(problem, "the budget was too small for one trial")
+    numbers, chosen = choose(problem, found)
+    wanted = {number: found[number] for number in numbers}
+    weights = dict(zip(numbers, _shares(chosen.combination, len(numbers)), strict=True))
+    parts, ways = finish.plan(wanted, weights, limits)
+    spare = finish.spare(found)
+    wanted |= {spare.trial: found[spare.trial]}
+    made = finish.members(problem, wanted, [spare, *(part for part in parts if part != spare)], limits)
+    if spare not in parts and len(made) > 1:
+        made.pop(spare, None)
+    bags = {number: tuple(one for part, one in made.items() if part.trial == number) for number in wanted}
+    bags = {number: bag for number, bag in bags.items() if bag}
+    dropped = {number: "no time or no room was left to make it" for number in numbers if number not in bags}
+    while bags:
+        numbers, chosen = choose(problem, {number: found[number] for number in bags})
+        bags = {number: bags[number] for number in numbers}
+        python = _python(problem, bags, chosen)
+        graph = python.graph()
+        try:
+            proof = prove(graph, python.predict, problem.frame[:: -(-len(problem.frame) // PROOF_ROWS)])
+        except InvalidGraph as error:
+            number = _wrong(problem, bags)
+            log.warning("trial %d answers no longer along: %s", number, error)
+            dropped[number] = BAD
+            del bags[number]
+            continue
+        result = _measured(problem, graph, python, chosen, proof, limits)
+        if result.met or sum(map(len, bags.values())) == 1:
+            shares = dict(zip(numbers, _shares(chosen.combination, len(numbers)), strict=True))
+            said = {each: ways.get(each, finish.ONE) for each in numbers}
+            return replace(result, weights=shares, ways=said, dropped=dropped)
+        if len(bags) == 1:  # the bag itself is too slow or too large
+            bags, ways = {numbers[0]: bags[numbers[0]][:1]}, {numbers[0]: finish.ONE}
+            continue
+        slowest = max(
+            bags, key=lambda each: sum(one.p50_ms for one in bags[each]) + sum(one.bytes for one in bags[each]) / 1e6
+        )
+        dropped[slowest] = "the graph is over its limits of latency or size with it"
+        del bags[slowest]
+    return constant(problem, "no member could be made and proven within the budget", dropped)
+
+
+def constant(problem: Problem, reason: str, dropped: Mapping[int, str] | None = None) -> Found:
+    """Return the graph that says the same of every row: the classes' shares, or the mean."""
+    rows = problem.rows("constant")
+    task = fit.Task(problem.about.objective, rows, problem.target, rows, problem.target, problem.seed, 1)
+    one = member(problem.heads, "constant", fit.fit("constant", task, {}), problem.classifies)
+    chosen = Chosen(Weights((1.0,)), loss=problem.constant())
+    python = Ensemble(problem.heads, (one,), chosen.combination, replace(problem.about, algorithm="constant"))
+    graph = python.graph()
+    proof = prove(graph, python.predict, problem.frame[:PROOF_ROWS])
+    limits = Limits(np.inf, np.inf, 0.0, 1, 0)
+    return replace(_measured(problem, graph, python, chosen, proof, limits), reason=reason, dropped=dropped or {})
+
+
+def _python(problem: Problem, bags: Mapping[int, tuple[Member, ...]], chosen: Chosen) -> Ensemble:
+    members = tuple(one for bag in bags.values() for one in bag)
+    by = finish.spread(chosen.combination, [len(bag) for bag in bags.values()])
+    algorithms = {one.algorithm for one in members}
+    about = replace(
+        problem.about,
+        algorithm="ensemble" if len(members) > 1 else members[0].algorithm,
+        hyperparameters={
+            "families": ", ".join(sorted(algorithms)),
+            "members": len(members),
+            "combination": chosen.how,
+            "temperature": round(chosen.temperature, 4),
+        },
+    )
+    return Ensemble(problem.heads, members, by, about, chosen.temperature)
+
+
+def _wrong(problem: Problem, bags: Mapping[int, tuple[Member, ...]]) -> int:
+    """Return the trial whose graph alone is not proven; the last where each is."""
+    for number, bag in bags.items():
+        python = _python(problem, {number: bag}, Chosen(Weights((1.0,))))
+        try:
+            prove(python.graph(), python.predict, problem.frame[:PROOF_ROWS])
+        except InvalidGraph:
+            return number
+    return list(bags)[-1]
+
+
+def _shares(by: Combination, count: int) -> list[float]:
+    """Return how much each of the trials weighs, their sum 1."""
+    if isinstance(by, Weights):
+        return list(by.values)
+    sizes = np.abs(by.matrix.reshape(count, -1)).sum(axis=1)
+    return [float(size) for size in sizes / sizes.sum()]
+
+
+def _measured(
+    problem: Problem, graph: onnx.ModelProto, python: Ensemble, chosen: Chosen, proof: Equality, limits: Limits
+) -> Found:
+    content = graph.SerializeToString()
+    p50, p99 = latency(content, problem)
+    slow, large = p50 > limits.latency_ms, len(content) / 1e6 > limits.size_mb
+    said = f"one row takes {p50:.2f} ms of {limits.latency_ms:g}" if slow else ""
+    if large:
+        said = f"the graph has {len(content) / 1e6:.1f} MB of {limits.size_mb:g}"
+    return Found(content, python, chosen, proof, p50, p99, not said, said and f"best effort: {said}")
+
+
+def latency(content: bytes, problem: Problem, runs: int = 60, rounds: int = 3) -> tuple[float, float]:
+    """Return p50 and p99 [ms] of one row on one thread, of the best of several rounds: a neighbour's load is not ours."""
+    model = TabularModel(content)
+    feeds = arrays(problem.frame[:1], model.about.features)
+    best = (np.inf, np.inf)
+    for _ in range(rounds):
+        times = []
+        for _ in range(runs):
+            begun = time.perf_counter()
+            model.session.run(None, feeds)
+            times.append(time.perf_counter() - begun)
+        p50, p99 = np.quantile(times, (0.5, 0.99)) * 1e3
+        best = min(best, (float(p50), float(p99)))
+    return best

@@ -1,0 +1,99 @@
+"""Which members answer together: weights by greedy selection, or a stacked layer, judged on rows their members had not seen."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from components.automl.losses import Loss, Said, Truth
+from fleetml.learn.tables.assemble import Combination, Stacking, Weights, stacked
+
+Floats = npt.NDArray[np.float64]
+ROUNDS, BAGS, SHARE = 30, 5, 0.5
+LEAST_WEIGHT = 0.02  # a member costs time in each answer
+_STUCK = 5  # rounds without a better point that end a way
+
+
+def combined(said: Sequence[Said], by: Combination) -> Said:
+    """Return what members say together, of each [N, C]."""
+    return by.combine([each.astype(np.float32) for each in said]).astype(np.float64)
+
+
+def greedy(said: Sequence[Said], truth: Truth, loss: Loss, seed: int) -> Weights:
+    """Return the weights of members; most are 0.
+
+    Caruana et al., 2004: whichever lowers the loss most joins, with replacement, the best point of the way is kept; and again with
+    half of the members, drawn at random, whose weights are averaged. The best single one where that is better.
+    """
+    every = np.stack(said)
+    alone = np.array([loss(truth, each) for each in every])
+    random = np.random.default_rng(seed)
+    weights = np.zeros(len(every))
+    for bag in range(BAGS):
+        drawn = np.arange(len(every))
+        if bag and len(every) > 3:
+            drawn = np.sort(random.choice(drawn, max(2, int(SHARE * len(every))), replace=False))
+        weights += _way(every, drawn, truth, loss) / BAGS
+    weights[weights < LEAST_WEIGHT] = 0
+    weights /= weights.sum()
+    if loss(truth, np.tensordot(weights, every, axes=1)) > alone.min():
+        weights = np.eye(len(every))[int(alone.argmin())]
+    return Weights(tuple(weights.tolist()))
+
+
+def _way(every: Floats, drawn: npt.NDArray[np.int64], truth: Truth, loss: Loss) -> Floats:
+    counts, total = np.zeros(len(every)), np.zeros_like(every[0])
+    best, least, since = counts.copy(), np.inf, 0
+    for size in range(1, ROUNDS + 1):
+        losses = [loss(truth, (total + every[each]) / size) for each in drawn]
+        chosen = drawn[int(np.argmin(losses))]
+        counts[chosen] += 1
+        total = total + every[chosen]
+        if min(losses) < least:
+            best, least, since = counts / size, min(losses), 0
+        elif (since := since + 1) > _STUCK:
+            break
+    return best
+
+
+def stack(said: Sequence[Said], truth: Truth, strength: float = 0.1) -> Stacking:
+    """Return the layer fitted to members' log-probabilities: multinomial logistic regression (L2, C = `strength`).
+
+    `truth` must hold every class.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    rows, classes = stacked([each.astype(np.float32) for each in said], True), said[0].shape[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = LogisticRegression(C=strength, max_iter=200).fit(rows, truth)
+    matrix, bias = model.coef_.T, model.intercept_
+    if classes == 2:  # sklearn's one score is that of the second class
+        matrix, bias = np.concatenate([np.zeros_like(matrix), matrix], axis=1), np.array([0.0, bias[0]])
+    return Stacking(matrix.astype(np.float32), bias.astype(np.float32), True)
+
+
+def least_squares(said: Sequence[Said], truth: Truth) -> Weights:
+    """Return the weights of values, not negative, with the least squared error (Lawson and Hanson), made to sum to 1."""
+    from scipy.optimize import nnls
+
+    weights, _ = nnls(np.concatenate(list(said), axis=1), truth.astype(np.float64))
+    total = float(weights.sum())
+    return Weights(tuple((weights / total if total > 0 else np.full(len(weights), 1 / len(weights))).tolist()))
+
+
+def fitted(said: Sequence[Said], truth: Truth) -> Combination:
+    """Return what is fitted to all members at once: a stacked layer of classes, least squares of values."""
+    return stack(said, truth) if said[0].shape[1] > 1 else least_squares(said, truth)
+
+
+def nested(said: Sequence[Said], truth: Truth, loss: Loss, parts: int, seed: int, *, layer: bool) -> float:
+    """Return the loss of greedy weights (or what is `fitted`), each part of the rows judged by what the others made."""
+    part = np.random.default_rng(seed).permutation(len(truth)) % parts
+    answers = np.zeros_like(said[0])
+    for each in range(parts):
+        seen, rows = [one[part != each] for one in said], truth[part != each]
+        by = fitted(seen, rows) if layer else greedy(seen, rows, loss, seed)
+        answers[part == each] = combined([one[part == each] for one in said], by)
+    return loss(truth, answers)

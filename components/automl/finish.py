@@ -1,0 +1,120 @@
+"""From the configurations that answer together to members of a graph: bags of the folds' models, or one fitted to all rows."""
+
+import pickle
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.automl import portfolio
+from components.automl.given import Problem
+from components.automl.trials import Evaluated, refitted
+from fleetml.learn.study import loop
+from fleetml.learn.study.settings import StudySettings
+from fleetml.learn.study.trial import Trial
+from fleetml.learn.tables.assemble import Combination, Stacking, Weights
+from fleetml.learn.tables.members import Member, member
+
+BAG, REFIT, ONE = "bag of folds", "refitted", "one fold"
+_QUICK = 0.6  # seconds
+_USABLE = 0.75  # of the time left is planned with
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a graph may take: one row [ms, median on one thread], its file [MB]; and what making it may."""
+
+    latency_ms: float
+    size_mb: float
+    deadline: float  # time.monotonic()
+    workers: int
+    memory_mb: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """One member to be made: of which trial, from which fold's model (-1: fitted to all rows)."""
+
+    trial: int
+    model: int
+
+
+def plan(
+    found: Mapping[int, Evaluated], weights: Mapping[int, float], limits: Limits
+) -> tuple[list[Part], dict[int, str]]:
+    """Return the parts in the order of the trials' weights, and how each trial is finished; one that would take too long is not.
+
+    Networks and boosted trees gain from a bag, forests are bags; where a bag takes too much time or room, one model does.
+    """
+    seconds = _USABLE * limits.workers * max(0.0, limits.deadline - time.monotonic())
+    room, parts, ways = _USABLE * limits.size_mb, [], {}
+    for trial in sorted(found, key=lambda each: -weights[each]):
+        made = found[trial]
+        fold, count = made.seconds / max(1, len(made.curve)), len(made.models)
+        options = {
+            BAG: (count * made.convert_seconds, count * made.graph_mb, [Part(trial, each) for each in range(count)]),
+            REFIT: (1.4 * fold + made.convert_seconds, made.graph_mb, [Part(trial, -1)]),
+            ONE: (made.convert_seconds, made.graph_mb, [Part(trial, 0)]),
+        }
+        if made.algorithm not in portfolio.STEPWISE:
+            del options[BAG]
+        for way, (takes, megabytes, wanted) in options.items():
+            if takes <= seconds and megabytes <= room:
+                seconds, room, ways[trial] = seconds - takes, room - megabytes, way
+                parts += wanted
+                break
+    return parts, ways
+
+
+def spare(found: Mapping[int, Evaluated]) -> Part:
+    """Return what is made first, whatever becomes of the rest: one model of the best trial among the quick to convert."""
+    quickest = min(made.convert_seconds for made in found.values())
+    quick = [trial for trial, made in found.items() if made.convert_seconds <= max(_QUICK, quickest)]
+    return Part(quick[0], 0)
+
+
+def members(
+    problem: Problem, found: Mapping[int, Evaluated], parts: Sequence[Part], limits: Limits
+) -> dict[Part, Member]:
+    """Return the members that could be made in time, each in a process of its own, in the order of `parts`."""
+
+    def make(trial: Trial) -> float:
+        part = parts[trial.params["part"]]
+        made = found[part.trial]
+        model = refitted(problem, made) if part.model < 0 else made.models[part.model]
+        name = f"{made.algorithm}-{part.trial}-{part.model}"
+        trial.keep(pickle.dumps(member(problem.heads, made.algorithm, model, problem.classifies, name=name)))
+        return 0.0
+
+    left = limits.deadline - time.monotonic()
+    if not parts or left <= 0:
+        return {}
+    from optuna.distributions import CategoricalDistribution
+
+    settings = StudySettings(
+        trials=len(parts),
+        seconds=left,
+        trial_seconds=left,
+        sampler="random",
+        workers=limits.workers,
+        memory_mb=limits.memory_mb,
+        seed=problem.seed,
+    )
+    space = {"part": CategoricalDistribution(list(range(len(parts))))}
+    done = loop.run(make, space, settings, [{"part": number} for number in range(len(parts))])
+    complete = {parts[each.params["part"]]: each.number for each in done.outcomes if each.state == "complete"}
+    read = {part: done.kept[complete[part]].read_bytes() for part in parts if part in complete}
+    return {part: pickle.loads(content) for part, content in read.items()}  # noqa: S301 - our own processes wrote it
+
+
+def spread(by: Combination, counts: Sequence[int]) -> Combination:
+    """Return a combination of trials as one of their members, of which each trial has one count."""
+    if isinstance(by, Weights):
+        return Weights(
+            tuple(value / count for value, count in zip(by.values, counts, strict=True) for _ in range(count))
+        )
+    classes = len(by.bias)
+    blocks = by.matrix.reshape(len(counts), classes, classes)
+    rows = [blocks[at] / count for at, count in enumerate(counts) for _ in range(count)]
+    return Stacking(np.concatenate(rows).astype(np.float32), by.bias, by.classifies)

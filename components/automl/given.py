@@ -1,0 +1,96 @@
+"""From a dataset to what every trial sees: the rows, their heads, the folds, the loss."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from components.automl import validation
+from components.automl.losses import LOSSES, Loss
+from fleetml.errors import InvalidParameter
+from fleetml.learn.algorithms import CLASSIFICATION, OF_OBJECTIVE
+from fleetml.learn.tables.guards import guarded
+from fleetml.learn.tables.heads import Heads, heads
+from fleetml.learn.tables.members import HEAD_OF
+from fleetml.learn.tables.model import Description
+from fleetml.learn.tables.table import SPLIT, TEST, Recipe, Table
+from fleetml.learn.tables.target import described, learnt
+
+FEW_ROWS = 50
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`frame` holds the rows learnt from (train and validation); target [N]: class numbers, or standardised values."""
+
+    frame: pl.DataFrame
+    recipe: Recipe
+    about: Description
+    metric: str
+    heads: Heads
+    target: npt.NDArray[Any]
+    validation: validation.Validation
+    seed: int
+    size_limit_mb: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classifies(self) -> bool:
+        return self.about.classifies
+
+    @property
+    def classes(self) -> int:
+        """The width of what models say; 1 of a regression."""
+        return max(1, len(self.about.classes))
+
+    @property
+    def loss(self) -> Loss:
+        return LOSSES[self.metric]
+
+    def rows(self, algorithm: str) -> npt.NDArray[np.float32]:
+        """Return the rows [N, F] that an algorithm is given."""
+        return self.heads.rows[HEAD_OF[algorithm]]
+
+    def constant(self) -> float:
+        """Return the loss of the best constant."""
+        if self.classifies:
+            shares = np.bincount(self.target, minlength=self.classes) / len(self.target)
+            return self.loss(self.target, np.tile(shares, (len(self.target), 1)))
+        return self.loss(self.target, np.full((len(self.target), 1), self.target.mean()))
+
+    def figure(self, loss: float) -> float:
+        """Return a loss as the metric it is the loss of, in the target's unit."""
+        scale = self.about.scale[1]
+        known = {"rmse": loss * scale, "mae": loss * scale, "r2": 1 - loss**2, "log_loss": loss}
+        return known.get(self.metric, 1 - loss)
+
+
+def problem(
+    given: Table, metric: str, group: str, time: str, seconds: float, size_limit_mb: float, seed: int
+) -> Problem:
+    """Return the problem of a dataset. Raises InvalidParameter for names it lacks, InvalidData for what cannot be learnt."""
+    metric = _metric(given.recipe.objective, metric)
+    frame = given.frame.filter(pl.col(SPLIT) != TEST).drop(SPLIT)
+    for parameter, name in (("group", group), ("time_column", time)):
+        if name and name not in frame.columns:
+            raise InvalidParameter(f"{parameter} must be a column, got {name!r}; it has {', '.join(frame.columns)}")
+    about = described(given.recipe, "ensemble", {}, frame[given.recipe.target])
+    target, classes = learnt(about, frame[given.recipe.target]), len(about.classes)
+    columns = tuple(feature for feature in given.recipe.features if feature.name != group)
+    known = guarded(frame, replace(given.recipe, features=columns), target, classes)
+    groups, times = (frame[name] if name else None for name in (group, time))
+    how = validation.effort(len(frame), seconds)
+    folds = validation.plan(target, about.classifies, groups, times, how, seed)
+    made = heads(frame, known.recipe, target, folds.parts, classes=classes, ordered=folds.ordered)
+    about = replace(about, features=known.recipe.features)
+    return Problem(frame, known.recipe, about, metric, made, target, folds, seed, size_limit_mb, known.notes)
+
+
+def _metric(objective: str, name: str) -> str:
+    """Return the metric; by itself the log loss, or the root mean squared error. Raises InvalidParameter."""
+    known = OF_OBJECTIVE[objective]
+    if name and name not in known:
+        raise InvalidParameter(f"metric of a {objective} must be one of {', '.join(known)}, got {name!r}; correct it")
+    return name or ("log_loss" if objective == CLASSIFICATION else "rmse")

@@ -1,0 +1,244 @@
+"""The whole search on small tables, as the step runs it: trials in processes of their own, one proven graph at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from components.automl import portfolio
+from components.automl.automl_tabular import automl_tabular
+from fleetml.component import Artifact
+from fleetml.errors import InvalidData, InvalidParameter
+from fleetml.learn.search_space import Range
+from fleetml.learn.tables import fit, scores, table
+from fleetml.learn.tables.model import TabularModel
+from fleetml.learn.tables.table import SPLIT, Feature, Recipe, Table
+
+Run = Callable[..., dict[str, Artifact]]
+OUTPUTS = ("dataset", "model", "leaderboard", "report", "metrics")
+
+
+def rows(count: int = 240, seed: int = 0) -> pl.DataFrame:
+    """age, income (some missing), city; label follows from age and city, spend from age and income."""
+    random = np.random.default_rng(seed)
+    age = random.integers(18, 80, count)
+    income = np.exp(random.normal(8, 0.5, count))
+    city = random.choice(["lima", "oslo", "rome"], count)
+    label = np.where((age > 45) ^ (random.random(count) < 0.1), "yes", "no")
+    frame = pl.DataFrame({"age": age, "income": income, "city": city, "spend": 3 * age + income / 50, "label": label})
+    return frame.with_columns(pl.when(pl.int_range(count) % 17 == 3).then(None).otherwise("income").alias("income"))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that searches a table and returns the artifacts; trees are few, so that it is quick."""
+    monkeypatch.setattr(portfolio, "MOST_ROUNDS", 20)
+    monkeypatch.setattr(portfolio, "FOREST_TREES", 10)
+    monkeypatch.setattr(portfolio, "MOST_EPOCHS", 8)
+
+    def search(frame: pl.DataFrame, target: str, objective: str, **parameters: Any) -> dict[str, Artifact]:
+        made = {name: Artifact(name, str(tmp_path / name)) for name in OUTPUTS}
+        parts = pl.Series(SPLIT, np.where(np.arange(len(frame)) % 5 == 4, "test", "train").tolist(), pl.String)
+        features = tuple(Feature(name, table.infer(frame, name)) for name in frame.columns if name != target)
+        table.write(Table(frame.with_columns(parts), Recipe(target, objective, features)), made["dataset"].path)
+        given = {"trials": 4, "timeout_seconds": 300, "workers": 1, **parameters}
+        automl_tabular(**made, **given)
+        return made
+
+    return search
+
+
+def held(made: dict[str, Artifact]) -> dict[str, float]:
+    model, given = TabularModel(made["model"].path), table.read(made["dataset"].path)
+    test = given.part("test")
+    return scores.scores(model.about, test[given.recipe.target], model.predict(test))
+
+
+def test_classes_end_in_one_proven_graph_with_card_leaderboard_and_page(run: Run) -> None:
+    made = run(rows().drop("spend"), "label", "classification")
+    card = made["model"].metadata["card"]
+    assert card["proven_on_rows"] >= 192 + 200
+    assert card["proof_mean_difference"] <= 1e-4
+    assert card["budget_met"] is True
+    assert held(made)["roc_auc"] > 0.8
+    board = pl.read_parquet(made["leaderboard"].path)
+    assert board["name"][0] == "the model"
+    assert set(board["state"]) >= {"complete", "baseline"}
+    assert board.filter(pl.col("name") == "constant")["log_loss"][0] > board["log_loss"][0]
+    page = made["report"].path.read_text()
+    assert all(said in page for said in ("Learning curve", "Shapley", "dealt out anew", "age", "stratified"))
+    assert made["metrics"].metadata["log_loss"] == card["score"]
+    assert json.dumps(made["model"].metadata)
+
+
+def test_values_are_learnt_and_answered_in_their_unit(run: Run) -> None:
+    made = run(rows().drop("label"), "spend", "regression")
+    card = made["model"].metadata["card"]
+    assert card["metric"] == "rmse"
+    assert card["score"] < 0.4 * card["constant"]
+    assert held(made)["rmse"] < 0.5 * card["constant"]
+
+
+def test_the_same_seed_and_trials_give_the_same_bytes(run: Run) -> None:
+    first = run(rows().drop("spend"), "label", "classification", seed=3)["model"].path.read_bytes()
+    assert run(rows().drop("spend"), "label", "classification", seed=3)["model"].path.read_bytes() == first
+
+
+def test_trials_that_crash_hang_or_return_nan_leave_the_others_going(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(task: Any, chosen: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def hang(task: Any, chosen: Any) -> Any:
+        while True:
+            time.sleep(0.05)
+
+    def nan(task: Any, chosen: Any) -> Any:
+        return fit.Constant(np.array([np.nan, np.nan], np.float32))
+
+    broken = {"lightgbm": crash, "xgboost": hang, "extra_trees": nan}
+    monkeypatch.setattr(fit, "_FITS", {**fit._FITS, **broken})
+    monkeypatch.setattr("components.automl.automl_tabular.TRIAL_SHARE", 0.1)
+    made = run(rows().drop("spend"), "label", "classification", workers=2, timeout_seconds=50)
+    board = pl.read_parquet(made["leaderboard"].path)
+    states = dict(zip(board["family"], board["state"], strict=True))
+    assert states["lightgbm"] == "crashed"
+    assert states["xgboost"] == "late"
+    assert states["extra_trees"] in ("nan", "failed")
+    assert states["linear"] == "complete"
+    assert TabularModel(made["model"].path).about.hyperparameters["families"] == "linear"
+
+
+def test_a_budget_too_small_for_one_trial_gives_the_constant_and_says_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "_FITS", {"constant": fit._FITS["constant"], **dict.fromkeys(portfolio.SPACES, _slow)})
+    made = run(rows().drop("spend"), "label", "classification", timeout_seconds=1, workers=2)
+    card = made["model"].metadata["card"]
+    assert card["algorithm"] == "constant"
+    assert "too small for one trial" in made["metrics"].metadata["reason"]
+    assert "too small for one trial" in made["report"].path.read_text()
+    answers = TabularModel(made["model"].path).predict(rows(5))
+    assert len(set(answers.prediction.tolist())) == 1
+
+
+def _slow(task: Any, chosen: Any) -> Any:
+    while True:
+        time.sleep(0.05)
+
+
+def test_limits_that_nothing_keeps_end_in_the_best_effort_named_so(run: Run) -> None:
+    made = run(rows().drop("spend"), "label", "classification", latency_limit_ms=1e-6)
+    card = made["model"].metadata["card"]
+    assert (card["budget_met"], card["members"]) == (False, 1)
+    assert card["reason"].startswith("best effort: one row takes")
+    assert "best effort" in pl.read_parquet(made["leaderboard"].path)["reason"][0]
+
+
+def test_a_member_whose_graph_differs_is_left_out_by_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    true = fit._CONVERSIONS["lightgbm"]
+
+    def wrong(estimator: Any, features: int, classifies: bool) -> Any:
+        graph = true(estimator, features, classifies)
+        for node in graph.graph.node:
+            for attribute in node.attribute:
+                if attribute.name == "nodes_values":
+                    attribute.floats[:] = [value + 3 for value in attribute.floats]
+        return graph
+
+    monkeypatch.setattr(fit, "_CONVERSIONS", {**fit._CONVERSIONS, "lightgbm": wrong})
+    made = run(rows().drop("spend"), "label", "classification", trials=3)
+    board = pl.read_parquet(made["leaderboard"].path)
+    (row,) = board.filter(pl.col("family") == "lightgbm").to_dicts()
+    assert row["weight"] == 0
+    assert "does not say what its Python model does" in row["reason"]
+    assert "lightgbm" not in made["model"].metadata["card"]["families"]
+
+
+def test_few_rows_are_given_to_simple_families_only(run: Run) -> None:
+    made = run(rows(40).drop("spend"), "label", "classification")
+    assert set(pl.read_parquet(made["leaderboard"].path)["family"].to_list()) <= {"linear", "constant", "ensemble"}
+
+
+def test_rows_are_validated_by_group_or_in_the_order_of_time(run: Run) -> None:
+    frame = rows(120).drop("spend").with_columns(pl.Series("host", [f"h{at % 6}" for at in range(120)]))
+    made = run(frame, "label", "classification", group="host", trials=2)
+    assert made["model"].metadata["card"]["validation"].startswith("grouped by host")
+    assert "host" not in [feature.name for feature in TabularModel(made["model"].path).about.features]
+    frame = frame.with_columns(pl.Series("when", range(120)))
+    made = run(frame, "label", "classification", time_column="when", trials=2)
+    assert made["model"].metadata["card"]["validation"].startswith("ordered in time")
+
+
+def test_what_leaks_and_what_tells_nothing_is_named(run: Run) -> None:
+    frame = rows().drop("spend").with_columns(pl.lit(None, pl.Float64).alias("empty"), pl.lit(1).alias("same"))
+    frame = frame.with_columns((pl.col("label") == "yes").cast(pl.Float64).alias("answer"))
+    made = run(frame, "label", "classification", trials=2)
+    notes = "\n".join(made["model"].metadata["card"]["notes"])
+    assert all(
+        said in notes for said in ("'empty' is left out", "'same' is left out", "'answer' alone tells the target")
+    )
+    assert "answer" in made["report"].path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "says"),
+    [
+        ({"metric": "rmse"}, InvalidParameter, "metric of a classification must be one of accuracy"),
+        ({"group": "nobody"}, InvalidParameter, "group must be a column, got 'nobody'"),
+        ({"group": "city", "time_column": "age"}, InvalidParameter, "got group and time_column"),
+        ({"trials": 0}, InvalidParameter, "'trials'"),
+        ({"latency_limit_ms": 0}, InvalidParameter, "'latency_limit_ms'"),
+    ],
+)
+def test_wrong_parameters_are_told(run: Run, parameters: dict[str, Any], error: type, says: str) -> None:
+    with pytest.raises(error, match=says):
+        run(rows(60).drop("spend"), "label", "classification", **parameters)
+
+
+def test_data_that_cannot_be_learnt_are_told(run: Run) -> None:
+    with pytest.raises(InvalidData, match="two classes"):
+        run(rows(60).drop("spend").with_columns(pl.lit("yes").alias("label")), "label", "classification")
+    with pytest.raises(InvalidData, match="must vary"):
+        run(rows(60).drop("label").with_columns(pl.lit(1.0).alias("spend")), "spend", "regression")
+    with pytest.raises(InvalidData, match="at least 10 rows, got 4"):
+        run(
+            rows(5).drop("spend").with_columns(pl.Series("label", ["yes", "no"] * 2 + ["no"])),
+            "label",
+            "classification",
+        )
+
+
+def test_every_start_is_a_point_of_its_family() -> None:
+    every = portfolio.starts(portfolio.SPACES)
+    assert len(every) == 16
+    for start in every:
+        family = start["family"]
+        ranges: dict[str, Range] = dict(portfolio.SPACES[family])
+        assert {name.removeprefix(f"{family}.") for name in start if name != "family"} == set(ranges)
+        assert all(field.low <= start[f"{family}.{name}"] <= field.high for name, field in ranges.items())
+        point = {name: start[f"{family}.{name}"] for name in ranges}
+        assert fit.checked(family, portfolio.hyperparameters(family, point, 1000, 20.0))
+
+
+def test_a_trial_that_eats_memory_is_ended_and_the_others_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def eat(task: Any, chosen: Any) -> Any:
+        eaten = []
+        while True:
+            eaten.append(np.ones(4_000_000))
+            time.sleep(0.01)
+
+    monkeypatch.setattr(fit, "_FITS", {**fit._FITS, "lightgbm": eat})
+    made = run(rows().drop("spend"), "label", "classification", trials=2, memory_mb=400)
+    board = pl.read_parquet(made["leaderboard"].path)
+    states = dict(zip(board["family"], board["state"], strict=True))
+    assert states["lightgbm"] in ("memory", "crashed")
+    assert states["linear"] == "complete"

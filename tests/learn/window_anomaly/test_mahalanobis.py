@@ -48,6 +48,14 @@ def test_the_threshold_is_seldom_passed_by_what_it_was_fitted_on() -> None:
     assert (mahalanobis.fit(rows, SETTINGS).score(rows) > 1).mean() == pytest.approx(mahalanobis.ALARMS, abs=1e-3)
 
 
+def test_anomalies_among_the_fitted_rows_are_left_out_by_a_second_fit() -> None:
+    rows = machine(600, 0)
+    rows[300:315, 1] = 1 - rows[300:315, 1]
+    plain, trimmed = (mahalanobis.fit(rows, Settings(steps=5, smooth=3, trim=trim)) for trim in (0.0, 0.1))
+    contrast = [found.score(rows)[300:313].mean() / np.median(found.score(rows)) for found in (plain, trimmed)]
+    assert contrast[1] > 2 * contrast[0]
+
+
 def test_the_graph_says_what_it_is() -> None:
     graph = mahalanobis.fit(machine(100, 0), SETTINGS).graph().SerializeToString()
     said = scorer.described(session(graph))

@@ -2,12 +2,13 @@
 
 A window is `steps` consecutive rows, scaled, as one vector; its covariance, shrunk as Ledoit and Wolf (2004) do, knows which metrics
 move together, and how they follow each other in time. The score is the mean distance of the last `smooth` windows, in multiples of
-the threshold: the distance that the fraction `ALARMS` of the fitted rows exceeded. No labels are needed.
+the threshold: the distance that the fraction `ALARMS` of the fitted rows exceeded. No labels are needed; where anomalies may be among
+the fitted rows, `trim` leaves out the farthest windows and fits again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,13 +28,17 @@ _CHUNK = 4096
 
 @dataclass(frozen=True)
 class Settings:
-    """Rows of a window, windows of a mean, least width [units], bound [widths], variance added to each metric's [widths^2]."""
+    """Rows of a window, windows of a mean, least width [units], bound [widths], variance added to each metric's [widths^2].
 
-    steps: int = 10
+    `trim` is the share of windows that a second fit leaves out.
+    """
+
+    steps: int = 16
     smooth: int = 10
     least: float = 0.01
     clip: float = 5.0
-    ridge: float = 0.02
+    ridge: float = 0.002
+    trim: float = 0.0
 
     @property
     def rows(self) -> int:
@@ -54,12 +59,13 @@ class Detector:
 
     def score(self, rows: npt.ArrayLike) -> Numbers:
         """Return the score of each step of rows [N, C] from the first that has enough of them: [N - rows + 1]."""
-        distance = self._distance(np.asarray(rows, np.float64))
+        distance = self.distance(np.asarray(rows, np.float64))
         total = np.concatenate([[0.0], np.cumsum(distance)])
         smooth = self.settings.smooth
         return (total[smooth:] - total[:-smooth]) / smooth / self.threshold
 
-    def _distance(self, rows: Numbers) -> Numbers:
+    def distance(self, rows: Numbers) -> Numbers:
+        """Return the squared distance of each window of rows [N, C]: [N - steps + 1]."""
         windows = _windows(_scaled(rows, self.centre, self.width, self.settings.clip), self.settings.steps)
         parts = [windows[at : at + _CHUNK] - self.middle for at in range(0, len(windows), _CHUNK)]
         return np.concatenate([((part @ self.whitener) ** 2).sum(axis=1) for part in parts])
@@ -78,7 +84,7 @@ class Detector:
         slope = graph.op("MatMul", white, graph.op("Transpose", graph.constant(self.whitener), perm=[1, 0]))
         square = graph.op("ReduceSum", graph.op("Mul", white, white), graph.integers(2), keepdims=0)
         graph.op("Div", graph.mean(square), graph.constant(self.threshold), name="score")
-        _contribution(graph, graph.op("Mul", away, slope), settings, count)
+        _contribution(graph, slope, self)
         model = graph.model(
             {"metrics": ["batch", settings.rows, count]},
             {"score": ["batch", 1], "contribution": ["batch", count]},
@@ -89,8 +95,6 @@ class Detector:
 
 def fit(rows: npt.ArrayLike, settings: Settings | None = None) -> Detector:
     """Return the detector of a machine from rows [N, C], the oldest first. Raises InvalidData."""
-    from sklearn.covariance import ledoit_wolf
-
     settings, values = settings or Settings(), np.asarray(rows, np.float64)
     if values.ndim != 2 or len(values) < 2 * settings.rows or not np.isfinite(values).all():
         raise InvalidData(
@@ -98,12 +102,22 @@ def fit(rows: npt.ArrayLike, settings: Settings | None = None) -> Detector:
         )
     centre, width = values.mean(axis=0), np.maximum(values.std(axis=0), settings.least)
     windows = _windows(_scaled(values, centre, width, settings.clip), settings.steps)
-    windows = windows[:: len(windows) // _READ + 1]
-    covariance, _ = ledoit_wolf(windows)
-    whitener = np.linalg.cholesky(np.linalg.inv(covariance + settings.ridge * np.eye(len(covariance))))
-    raw = Detector(settings, centre, width, windows.mean(axis=0), whitener)
-    usual = float(np.quantile(raw.score(values), 1 - ALARMS))
-    return Detector(settings, centre, width, raw.middle, whitener, max(usual, 1e-6))
+    found = Detector(settings, centre, width, *_whitening(windows, settings.ridge))
+    if settings.trim:
+        distance = found.distance(values)
+        usual = windows[distance <= np.quantile(distance, 1 - settings.trim)]
+        found = Detector(settings, centre, width, *_whitening(usual, settings.ridge))
+    threshold = float(np.quantile(found.score(values), 1 - ALARMS))
+    return replace(found, threshold=max(threshold, 1e-6))
+
+
+def _whitening(windows: Numbers, ridge: float) -> tuple[Numbers, Numbers]:
+    """Return the middle of windows, and the matrix whose product with a distance from it has that many widths for length."""
+    from sklearn.covariance import ledoit_wolf
+
+    some = windows[:: len(windows) // _READ + 1]
+    covariance, _ = ledoit_wolf(some)
+    return some.mean(axis=0), np.linalg.cholesky(np.linalg.inv(covariance + ridge * np.eye(len(covariance))))
 
 
 def _scaled(rows: Numbers, centre: Numbers, width: Numbers, clip: float) -> Numbers:
@@ -129,9 +143,19 @@ def _slice(graph: Builder, rows: str, start: int, steps: int) -> str:
     return graph.op("Slice", rows, graph.integers(start), graph.integers(start + steps), graph.integers(1))
 
 
-def _contribution(graph: Builder, parts: str, settings: Settings, count: int) -> None:
-    """Add what each metric adds to the distance, in all windows and steps; what would lower it counts as nothing."""
-    shaped = graph.op("Reshape", parts, graph.integers(-1, settings.smooth * settings.steps, count))
-    each = graph.op("Relu", graph.op("ReduceSum", shaped, graph.integers(1), keepdims=0))
-    least = graph.op("Add", each, graph.constant(1e-12))
-    graph.op("Div", least, graph.op("ReduceSum", least, graph.integers(1), keepdims=1), name="contribution")
+def _contribution(graph: Builder, slope: str, detector: Detector) -> None:
+    """Add by how much the distance would fall if a metric were, in all steps of a window, what the others let expect."""
+    steps, count, smooth = detector.settings.steps, len(detector.centre), detector.settings.smooth
+    each = graph.op("Reshape", slope, graph.integers(-1, steps, count))
+    by_metric = graph.op("Transpose", each, perm=[2, 0, 1])
+    residual = graph.op("MatMul", by_metric, graph.constant(_own(detector.whitener, steps, count)))
+    falls = graph.op("ReduceSum", graph.op("Mul", residual, residual), graph.integers(2), keepdims=0)
+    rows = graph.op("Reshape", graph.op("Transpose", falls, perm=[1, 0]), graph.integers(-1, smooth, count))
+    total = graph.op("Add", graph.op("ReduceSum", rows, graph.integers(1), keepdims=0), graph.constant(1e-12))
+    graph.op("Div", total, graph.op("ReduceSum", total, graph.integers(1), keepdims=1), name="contribution")
+
+
+def _own(whitener: Numbers, steps: int, count: int) -> Numbers:
+    """Return for each metric a square root of the inverse of its own part of the inverse covariance, [C, steps, steps]."""
+    inverse = (whitener @ whitener.T).reshape(steps, count, steps, count)
+    return np.stack([np.linalg.cholesky(np.linalg.inv(inverse[:, metric, :, metric])) for metric in range(count)])

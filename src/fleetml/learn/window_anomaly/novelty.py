@@ -120,11 +120,13 @@ def graph(settings: Settings) -> onnx.ModelProto:
 def _squares(built: Builder, scaled: str, settings: Settings) -> str:
     """Return the squared difference of each of the last steps to each of its past, [batch, 1, steps, past]."""
     steps = settings.shown + max(settings.patterns) - 1
-    tail = built.last(scaled, steps + settings.past)
-    row = built.op("Range", *(built.constant(at, np.int64) for at in (0, steps, 1)))
-    column = built.op("Range", *(built.constant(at, np.int64) for at in (0, settings.past, 1)))
-    places = built.op("Add", built.op("Unsqueeze", row, built.integers(1)), column)
-    past = built.op("Gather", tail, places, axis=1)
+    length = steps + settings.past
+    tail = built.last(scaled, length)
+    # Copies of a row, cut one value longer than it is, begin one value later each: far faster than a Gather
+    copies = built.op("Expand", built.op("Unsqueeze", tail, built.integers(1)), built.integers(1, steps + 1, 1))
+    flat = built.op("Reshape", copies, built.integers(-1, (steps + 1) * length))
+    later = built.op("Reshape", _columns(built, flat, 0, steps * (length + 1)), built.integers(-1, steps, length + 1))
+    past = built.op("Slice", later, built.integers(0), built.integers(settings.past), built.integers(2))
     now = built.op("Unsqueeze", built.last(tail, steps), built.integers(2))
     away = built.op("Sub", now, past)
     return built.op("Unsqueeze", built.op("Mul", away, away), built.integers(1))

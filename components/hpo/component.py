@@ -1,5 +1,7 @@
 """The KFP edge of the hyperparameter search."""
 
+from typing import Any
+
 from kfp import dsl
 
 from components.edge import step
@@ -25,3 +27,31 @@ def hpo(
 ) -> dsl.ContainerSpec:
     """Tune the better of two models around the hyperparameters it was found with."""
     return step("components.hpo.hpo:hpo")
+
+
+@dsl.container_component
+def hpo_best(
+    models: dsl.Input[list[dsl.Model]],
+    leaderboards: dsl.Input[list[dsl.Dataset]],
+    val: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+    leaderboard: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+) -> dsl.ContainerSpec:
+    """Take the best of what the workers of one study found."""
+    return step("components.hpo.best:hpo_best")
+
+
+def hpo_workers(
+    train: Any, val: Any, automl_model: Any, nas_model: Any, workers: int, storage: Any, **budget: Any
+) -> dsl.PipelineTask:
+    """Add `workers` steps that share one study, in `storage`, and the step that takes its best model; return that step.
+
+    To call inside a pipeline. `storage` is the path of a journal that all steps can write, or ``postgresql://host/database``;
+    `budget` are the other parameters of `hpo`, the trials those of all workers.
+    """
+    given = {"train": train, "val": val, "automl_model": automl_model, "nas_model": nas_model, "storage": storage}
+    with dsl.ParallelFor(list(range(workers)), name="hpo-workers"):
+        tuned = hpo(**given, **budget).set_caching_options(False)
+    models, leaderboards = (dsl.Collected(tuned.outputs[name]) for name in ("model", "leaderboard"))
+    return hpo_best(models=models, leaderboards=leaderboards, val=val).set_caching_options(False)

@@ -94,5 +94,22 @@ def judge(held_out: Windows, graph: bytes) -> tuple[dict[str, Any], Values]:
         "size_bytes": len(graph),
         "latency_ms_p50": p50,
         "latency_ms_p99": p99,
+        **of_quantiles(held_out, forecaster),
     }
     return entry, errors.per_step(held_out, forecast)
+
+
+def of_quantiles(held_out: Windows, forecaster: Forecaster) -> dict[str, float]:
+    """Return CRPS and coverage of a graph that says quantiles, {} of one that does not, or where all that was measured is 0.
+
+    `covered` is the share of what was measured between the lowest and the highest quantile, `covered_said` what they promise.
+    """
+    levels = forecaster.description.quantiles
+    if not levels or not np.nansum(np.abs(held_out.target)) > 0:
+        return {}
+    said = forecaster.quantiles(held_out.history, held_out.covariates)
+    return {
+        "crps": errors.crps(held_out, said, levels),
+        "covered": errors.covered(held_out, said),
+        "covered_said": round(levels[-1] - levels[0], 6),
+    }

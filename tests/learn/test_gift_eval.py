@@ -6,7 +6,7 @@ import pytest
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn import gift_eval
 from fleetml.learn.gift_eval import Task
-from fleetml.learn.metrics import mase
+from fleetml.learn.metrics import crps, mase
 
 FOLDER = Path(__file__).parents[3] / "shared/data/bitbrains_rnd"
 FILE = FOLDER / "gift_2013-07_cpu_5min.parquet"
@@ -41,9 +41,9 @@ def test_windows_keep_gaps_but_for_one_at_their_beginning():
 def test_the_crps_of_what_is_known_is_zero_and_of_one_point_its_error():
     windows = gift_eval.cut(np.arange(1.0, 31)[None], [18], TINY, context=5)
     sure = windows.target[..., None].repeat(9, 2)
-    assert gift_eval.crps(windows, sure) == 0
-    assert gift_eval.crps(windows, sure + 2) == pytest.approx(6 / (19 + 20 + 21))
-    assert gift_eval.crps(windows, sure + 3, [0.9]) == pytest.approx(2 * 0.1 * 9 / 60)
+    assert crps(windows, sure, gift_eval.LEVELS) == 0
+    assert crps(windows, sure + 2, gift_eval.LEVELS) == pytest.approx(6 / (19 + 20 + 21))
+    assert crps(windows, sure + 3, [0.9]) == pytest.approx(2 * 0.1 * 9 / 60)
 
 
 def test_the_worst_five_series_are_told_apart():
@@ -85,5 +85,5 @@ def test_the_published_figures_of_the_naive_forecasts_are_reproduced(name):
     published = gift_eval.published(FOLDER / "published_gift_eval_results.csv.gz", task)
     assert mase(windows, last) == pytest.approx(published["naive"][0], rel=2e-4)
     assert mase(windows, seasonal) == pytest.approx(published["seasonal_naive"][0], rel=2e-4)
-    assert gift_eval.crps(windows, quantiles) == pytest.approx(published["seasonal_naive"][1], rel=2e-3)
+    assert crps(windows, quantiles, gift_eval.LEVELS) == pytest.approx(published["seasonal_naive"][1], rel=2e-3)
     assert not any(name.startswith("Turk") for name in published)

@@ -151,19 +151,6 @@ def forward_filled(values: Values) -> Values:
     return np.nan_to_num(np.take_along_axis(values, np.maximum.accumulate(places, axis=1), axis=1))
 
 
-def crps(windows: Windows, quantiles: Floats, levels: Sequence[float] = LEVELS) -> float:
-    """Return the mean weighted sum of quantile losses of quantiles [N, horizon, Q], GIFT-Eval's stand-in for the CRPS.
-
-    Mean over levels q of 2 sum (y - f) (q - [y < f]) / sum |y|, both sums over every measured step. (Gneiting and Raftery,
-    Strictly proper scoring rules, prediction, and estimation, 2007.)
-    """
-    target = windows.target.astype(np.float64)
-    measured = ~np.isnan(target)
-    actual = target[measured]
-    losses = [pinball(actual, quantiles[..., place][measured], level).sum() for place, level in enumerate(levels)]
-    return float(2 * np.mean(losses) / np.abs(actual).sum())
-
-
 def figures(windows: Windows, quantiles: Floats, levels: Sequence[float] = LEVELS) -> dict[str, float]:
     """Return MASE and CRPS of quantiles [N, horizon, Q], and the MASE without the five series whose mean is greatest.
 
@@ -175,14 +162,8 @@ def figures(windows: Windows, quantiles: Floats, levels: Sequence[float] = LEVEL
     return {
         "mase": metrics.mean(errors),
         "mase_without_5": metrics.mean(errors[~np.isin(windows.vm_id, worst)]),
-        "crps": crps(windows, quantiles, levels),
+        "crps": metrics.crps(windows, quantiles, levels),
     }
-
-
-def pinball(actual: Values, said: npt.ArrayLike, level: float) -> Values:
-    """Return the quantile loss of each value."""
-    apart = actual - np.asarray(said, np.float64)
-    return np.maximum(level * apart, (level - 1) * apart)
 
 
 def published(path: Path, wanted: Task) -> dict[str, tuple[float, float]]:

@@ -6,6 +6,8 @@ without a positive scale are skipped, as GIFT-Eval skips NaN. A forecast that is
 out what is hard must not win.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -73,3 +75,30 @@ def per_step(windows: Windows, forecast: Floats) -> Values:
     scaled = _errors(windows, forecast) / scale
     counts = (~np.isnan(scaled)).sum(axis=0)
     return np.divide(np.nansum(scaled, axis=0), counts, out=np.full(scaled.shape[1], np.nan), where=counts > 0)
+
+
+def crps(windows: Windows, quantiles: Floats, levels: Sequence[float]) -> float:
+    """Return the mean weighted sum of quantile losses of quantiles [N, horizon, Q], GIFT-Eval's stand-in for the CRPS.
+
+    Mean over levels q of 2 sum (y - f) (q - [y < f]) / sum |y|, both sums over every measured step; NaN where all of it is 0.
+    (Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, 2007.)
+    """
+    target = windows.target.astype(np.float64)
+    measured = ~np.isnan(target)
+    actual = target[measured]
+    losses = [pinball(actual, quantiles[..., place][measured], level).sum() for place, level in enumerate(levels)]
+    whole = np.abs(actual).sum()
+    return float(2 * np.mean(losses) / whole) if whole > 0 else float("nan")
+
+
+def pinball(actual: Values, said: npt.ArrayLike, level: float) -> Values:
+    """Return the quantile loss of each value."""
+    apart = actual - np.asarray(said, np.float64)
+    return np.maximum(level * apart, (level - 1) * apart)
+
+
+def covered(windows: Windows, quantiles: Floats) -> float:
+    """Return the share of what was measured that lies between the lowest and the highest quantile; NaN where nothing was."""
+    measured = ~np.isnan(windows.target)
+    inside = (windows.target >= quantiles[..., 0]) & (windows.target <= quantiles[..., -1])
+    return mean(inside[measured].astype(np.float64))

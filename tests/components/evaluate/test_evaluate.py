@@ -12,11 +12,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from components.evaluate.evaluate import evaluate
+from components.evaluate.evaluate import evaluate, of_quantiles
 from components.evaluate.gate import NothingWithinBudget, best, decide, gate
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData
 from fleetml.learn import baselines, graph
+from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.windows import Meta, Windows
 from fleetml.report import text
 
@@ -85,6 +86,27 @@ def test_every_candidate_is_scored_on_the_same_windows(tmp_path: Path) -> None:
     page = stage.report.path.read_text()
     assert "seasonal_naive" in page
     assert page.count("<svg") == 3
+
+
+def test_of_a_model_that_says_quantiles_crps_and_coverage_are_told() -> None:
+    from fleetml.learn import export
+    from fleetml.learn.experts import Memory
+    from fleetml.learn.mixture import Mixture
+    from fleetml.learn.quantiles import LEVELS
+
+    memory = Memory(past=6, stride=4, reach=4)
+    meta = replace(META, context=memory.context(META.season))
+    values = np.random.default_rng(0).normal(50, 5, (100, meta.context + meta.horizon)).astype(np.float32)
+    held_out = replace(series(100), history=values[:, : meta.context], target=values[:, meta.context :], meta=meta)
+    forecaster = Forecaster(export.from_torch(Mixture(meta, memory), meta, {}, LEVELS).SerializeToString())
+    entry = of_quantiles(held_out, forecaster)
+    assert 0 < entry["crps"] < 0.1, "of normal values of deviation 5 around 50 it is .056"
+    assert entry["covered_said"] == 0.8
+    assert 0.5 < entry["covered"] < 0.9
+    still = replace(held_out, target=np.zeros_like(held_out.target))
+    assert of_quantiles(still, forecaster) == {}, "of nothing but zeros a CRPS is not defined"
+    plain = Forecaster(baselines.last_value(META).SerializeToString())
+    assert of_quantiles(series(), plain) == {}
 
 
 def test_the_best_baseline_may_win_and_is_named(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import onnx
 from fleetml.errors import InvalidParameter
 from fleetml.learn.algorithms import CLASSIFICATION, OPTIMIZERS, fault
 from fleetml.learn.builder import IR_VERSION, OPSET, Builder
+from fleetml.learn.tables import trees
 from fleetml.learn.tables.transformations import ML_OPSET
-from fleetml.learn.tabular import of_float32
 
 Floats = npt.NDArray[np.float32]
 Chosen = Mapping[str, Any]
@@ -235,15 +235,6 @@ def convert(algorithm: str, estimator: Any, features: int, classifies: bool) -> 
     return model
 
 
-def _lightgbm_graph(estimator: Any, features: int, classifies: bool) -> onnx.ModelProto:
-    import onnxmltools
-    from onnxmltools.convert.common.data_types import FloatTensorType
-
-    types = [("rows", FloatTensorType([None, features]))]
-    booster = of_float32(estimator.booster_)
-    return onnxmltools.convert_lightgbm(booster, initial_types=types, target_opset=15, zipmap=False)
-
-
 def _xgboost_graph(estimator: Any, features: int, classifies: bool) -> onnx.ModelProto:
     import onnxmltools
     from onnxmltools.convert.common.data_types import FloatTensorType
@@ -277,7 +268,9 @@ def _constant_graph(estimator: Constant, features: int, classifies: bool) -> onn
 
 
 _CONVERSIONS: Mapping[str, Callable[[Any, int, bool], onnx.ModelProto]] = {
-    "lightgbm": _lightgbm_graph,
+    "random_forest": trees.forest_graph,
+    "extra_trees": trees.forest_graph,
+    "lightgbm": trees.lightgbm_graph,
     "xgboost": _xgboost_graph,
     "constant": _constant_graph,
     "net": _net_graph,

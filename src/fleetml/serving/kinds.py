@@ -24,6 +24,7 @@ MODULES = {
     "forecaster": "fleetml.serving.forecast",
     "placement": "fleetml.serving.placement",
     "anomaly": "fleetml.serving.anomaly",
+    "window_anomaly": "fleetml.serving.tensors",
     "any": "fleetml.serving.tensors",
 }
 """Kind → its module, whose ``KIND`` is a `Kind`."""

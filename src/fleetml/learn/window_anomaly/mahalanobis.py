@@ -8,6 +8,7 @@ the fitted rows, `trim` leaves out the farthest windows and fits again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,10 +71,11 @@ class Detector:
         parts = [windows[at : at + _CHUNK] - self.middle for at in range(0, len(windows), _CHUNK)]
         return np.concatenate([((part @ self.whitener) ** 2).sum(axis=1) for part in parts])
 
-    def graph(self) -> onnx.ModelProto:
+    def graph(self, columns: Sequence[str] = ()) -> onnx.ModelProto:
         """Return it as metrics [batch, rows, C] -> score [batch, 1], contribution [batch, C], which adds up to 1.
 
-        A metric that is absent (NaN) counts as usual. At a score of 1 and above it is an anomaly. Raises InvalidGraph.
+        A metric that is absent (NaN) counts as usual. At a score of 1 and above it is an anomaly. `columns` names the metrics in
+        its metadata. Raises InvalidGraph.
         """
         graph, (settings, count) = Builder(), (self.settings, len(self.centre))
         moved = _in_graph(graph, self)
@@ -90,7 +92,8 @@ class Detector:
             {"score": ["batch", 1], "contribution": ["batch", count]},
             FAMILY,
         )
-        return scorer.finish(model, KIND, FAMILY, {"threshold": 1.0, "rows": settings.rows}, vars(settings))
+        about = {"threshold": 1.0, "rows": settings.rows, "columns": list(columns)}
+        return scorer.finish(model, KIND, FAMILY, about, vars(settings))
 
 
 def fit(rows: npt.ArrayLike, settings: Settings | None = None) -> Detector:

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 
-from components.compress.edge import int8
 from components.features.samples import samples
 from components.ingest.ingest import ingest
 from fleetml.component import Artifact
 from fleetml.learn.anomaly import injection, judge, training
 from fleetml.learn.anomaly.samples import ROWS_PER_WEEK, Numbers, Samples, load
+from fleetml.learn.compression import quantise
+from fleetml.learn.compression.anomalies import AnomalyData
 
 REAL = Path(__file__).parents[2] / "shared/data/bitbrains_rnd/vm001-150_2013-08_all_metrics.parquet"
 ALARMS = 1.0
@@ -27,7 +29,7 @@ def run() -> Iterator[tuple[str, float, str]]:
         raise FileNotFoundError(f"the real data must lie in {REAL}")
     train, val, test = _split()
     network = training.train(train, val, 48, 8, ALARMS, 0).SerializeToString()
-    graphs = {**judge.baselines(test), "network": network, "network, INT8 weights": int8(network)}
+    graphs = {**judge.baselines(test), "network": network, "network, INT8 weights": _int8(network, val)}
     for name, graph in graphs.items():
         figures = judge.score(test, graph)
         yield from ((f"{name}, {figure.replace('_', ' ')}", figures[figure], "") for figure in SHOWN)
@@ -35,6 +37,11 @@ def run() -> Iterator[tuple[str, float, str]]:
     yield from (
         (f"isolation forest, {figure.replace('_', ' ')}", value, "") for figure, value in _forest(train, val, test)
     )
+
+
+def _int8(network: bytes, val: Samples) -> bytes:
+    data = AnomalyData(onnx.load_from_string(network), val, 0, 0)
+    return quantise.dynamic(data.original(), 1.0, data).graph.SerializeToString()
 
 
 def _split() -> list[Samples]:

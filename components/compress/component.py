@@ -39,6 +39,11 @@ def compress_anomaly(
     compressed: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     max_loss: float = 0.02,
+    target_ratio: float = 0.0,
+    target_latency_ms: float = 0.0,
+    seconds: float = 60.0,
+    precision: str = "int8",
+    seed: int = 0,
 ) -> dsl.ContainerSpec:
-    """Put the weights of an anomaly graph into INT8 if that is smaller and loses no more than allowed."""
+    """Compress an anomaly graph as far as it loses no more of its average precision than allowed; parameters as of compress."""
     return step("components.compress.edge:compress_anomaly")

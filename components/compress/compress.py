@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from fleetml.learn.compression.search import Found
 
 log = logging.getLogger(__name__)
-# A tuning may take that share of the time of the search
-_TUNING = 1 / 12
+# The share of the time of a search that one tuning may take
+TUNING = 1 / 12
 
 
 def compress(
@@ -44,7 +44,7 @@ def compress(
         raise InvalidParameter(f"parameter 'seconds' of compression must be positive, got {seconds}; raise it")
     original = graph.load(model.path)
     wanted = bool(target_ratio or target_latency_ms)
-    data = ForecasterData(original, windows.load(train.path), windows.load(val.path), _TUNING * seconds * wanted, seed)
+    data = ForecasterData(original, windows.load(train.path), windows.load(val.path), TUNING * seconds * wanted, seed)
     found = search(data, target, seconds=seconds, seed=seed, precision=precision)
     told = figures(found, wanted)
     graph.publish(

@@ -18,14 +18,15 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from components.compress.edge import int8
 from fleetml.data import cluster as table
 from fleetml.errors import ConfigurationError, FleetMLError
 from fleetml.learn import baselines, export, search_space
 from fleetml.learn.anomaly import graphs
 from fleetml.learn.anomaly.graphs import Calibration, Layer, Scaling
+from fleetml.learn.anomaly.samples import Samples
 from fleetml.learn.architectures import Architecture
 from fleetml.learn.compression import half, quantise
+from fleetml.learn.compression.anomalies import AnomalyData
 from fleetml.learn.compression.forecasters import ForecasterData
 from fleetml.learn.graph import InvalidGraph
 from fleetml.learn.neural import Network
@@ -317,13 +318,14 @@ def test_what_trainings_make_passes_or_is_named(windows: Callable[..., Windows],
 
 def test_anomaly_and_placement_pass_but_for_dynamic_int8() -> None:
     flat = Scaling(np.zeros(6, np.float32), np.ones(6, np.float32))
-    layers = [Layer(np.ones((12, 16), np.float32), np.zeros(16, np.float32))]
-    layers.append(Layer(np.ones((16, 6), np.float32), np.zeros(6, np.float32)))
+    layers = [Layer(np.ones((12, 96), np.float32), np.zeros(96, np.float32))]
+    layers.append(Layer(np.ones((96, 6), np.float32), np.zeros(6, np.float32)))
     network = graphs.network(flat, layers, Calibration(), {})
     assert faults(network) == []
     assert faults(graphs.distance(flat, Calibration(), "z_score")) == []
-    assert any(
-        "DynamicQuantizeLinear" in each for each in faults(onnx.load_from_string(int8(network.SerializeToString())))
-    )
+    rows = Samples(np.array(["a", "b"] * 40), np.random.default_rng(0).uniform(0, 9, (80, 6)).astype(np.float32))
+    data = AnomalyData(network, rows, 0, 0)
+    assert faults(quantise.static(data.original(), 1.0, data).graph) == []
+    assert any("DynamicQuantizeLinear" in each for each in faults(quantise.dynamic(data.original(), 1.0, data).graph))
     nodes = cluster.from_table(table.generate("cluster://?nodes=8"))
     assert faults(policies.build(nodes, policies.FGD, "fgd")) == []

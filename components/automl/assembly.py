@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ from fleetml.learn.tables.transformations import arrays
 log = logging.getLogger(__name__)
 MOST_CANDIDATES, MOST_ROWS = 30, 10_000  # of which is chosen, by which is chosen
 PROOF_ROWS = 2_000
-MOST_VARIED, NESTED = 10, 5
+MOST_VARIED = 10
 BAD = "its graph does not say what its Python model does"
 
 
@@ -77,30 +78,30 @@ def choose(problem: Problem, found: Mapping[int, Evaluated]) -> tuple[list[int],
     judged = _judged(problem, [one.said for one in found.values()])
     said, truth = {number: found[number].said[judged] for number in numbers}, problem.target[judged]
     weights = ensemble.greedy(list(said.values()), truth, problem.loss, problem.seed)
-    kept = {number: weight for number, weight in zip(numbers, weights.values, strict=True) if weight > 0}
-    by: Combination = Weights(tuple(kept.values()))
-    chosen_numbers, how = list(kept), "one model" if len(kept) == 1 else "greedy selection"
-    varied = _varied(found, chosen_numbers)
-    if len(varied) > 1 and (not problem.classifies or len(np.unique(truth)) == problem.classes):
-        plain, layer = (
-            ensemble.nested([said[number] for number in some], truth, problem.loss, NESTED, problem.seed, layer=layered)
-            for some, layered in ((chosen_numbers, False), (varied, True))
-        )
-        if layer < plain:
-            chosen_numbers, by = varied, ensemble.fitted([said[number] for number in varied], truth)
-            how = f"a layer fitted to all ({layer:.5g} against {plain:.5g} of greedy weights, nested)"
-    if isinstance(by, Weights) and 0.0 in by.values:
-        chosen_numbers = [number for number, value in zip(chosen_numbers, by.values, strict=True) if value > 0]
+    kept = [number for number, weight in zip(numbers, weights.values, strict=True) if weight > 0]
+    by: Combination = Weights(tuple(weight for weight in weights.values if weight > 0))
+    how, varied = "one model" if len(kept) == 1 else "greedy selection", _varied(found, kept)
+    answers = said[kept[0]] if len(kept) == 1 else _unseen(problem, said, kept, truth, layer=False)
+    if len(varied) > 1 and len(np.unique(truth)) >= problem.classes:
+        layered, plain = _unseen(problem, said, varied, truth, layer=True), problem.loss(truth, answers)
+        if (loss := problem.loss(truth, layered)) < plain:
+            how = f"a layer fitted to all ({loss:.5g} against {plain:.5g} of greedy weights)"
+            by, answers = ensemble.fitted([said[number] for number in varied], truth), layered
+            kept = varied
+    if isinstance(by, Weights):
+        kept = [number for number, value in zip(kept, by.values, strict=True) if value > 0]
         by = Weights(tuple(value for value in by.values if value > 0))
-    answers = [said[number] for number in chosen_numbers]
-    together = ensemble.combined(answers, by)
-    chosen = Chosen(by, loss=problem.loss(truth, together), how=how)
     if not problem.classifies:
-        return chosen_numbers, chosen
-    degree = calibration.temperature(together, truth)
-    calibrated = calibration.scaled(together, degree)
-    error = calibration.expected_error(calibrated, truth)
-    return chosen_numbers, replace(chosen, temperature=degree, loss=problem.loss(truth, calibrated), error=error)
+        return kept, Chosen(by, loss=problem.loss(truth, answers), how=how)
+    degree = calibration.temperature(answers, truth)
+    answers = calibration.scaled(answers, degree)
+    return kept, Chosen(by, degree, problem.loss(truth, answers), calibration.expected_error(answers, truth), how)
+
+
+def _unseen(
+    problem: Problem, said: Mapping[int, Said], numbers: Sequence[int], truth: npt.NDArray[Any], *, layer: bool
+) -> Said:
+    return ensemble.nested([said[number] for number in numbers], truth, problem.loss, problem.seed, layer=layer)
 
 
 def _varied(found: Mapping[int, Evaluated], chosen: Sequence[int]) -> list[int]:

@@ -89,6 +89,8 @@ def load() -> None:
         "sklearn.linear_model",
         "onnxmltools",
         "skl2onnx",
+        "torch",
+        "fleetml.learn.table_net",
     ):
         importlib.import_module(name)
 

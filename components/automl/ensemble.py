@@ -12,6 +12,7 @@ from fleetml.learn.tables.assemble import Combination, Stacking, Weights, stacke
 Floats = npt.NDArray[np.float64]
 ROUNDS, BAGS, SHARE = 30, 5, 0.5
 LEAST_WEIGHT = 0.02  # a member costs time in each answer
+NESTED = 5
 _STUCK = 5  # rounds without a better point that end a way
 
 
@@ -88,12 +89,12 @@ def fitted(said: Sequence[Said], truth: Truth) -> Combination:
     return stack(said, truth) if said[0].shape[1] > 1 else least_squares(said, truth)
 
 
-def nested(said: Sequence[Said], truth: Truth, loss: Loss, parts: int, seed: int, *, layer: bool) -> float:
-    """Return the loss of greedy weights (or what is `fitted`), each part of the rows judged by what the others made."""
-    part = np.random.default_rng(seed).permutation(len(truth)) % parts
+def nested(said: Sequence[Said], truth: Truth, loss: Loss, seed: int, *, layer: bool) -> Said:
+    """Return what greedy weights (or what is `fitted`) say [N, C] of rows of which they were not made, part by part."""
+    part = np.random.default_rng(seed).permutation(len(truth)) % NESTED
     answers = np.zeros_like(said[0])
-    for each in range(parts):
+    for each in range(NESTED):
         seen, rows = [one[part != each] for one in said], truth[part != each]
         by = fitted(seen, rows) if layer else greedy(seen, rows, loss, seed)
         answers[part == each] = combined([one[part == each] for one in said], by)
-    return loss(truth, answers)
+    return answers

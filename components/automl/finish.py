@@ -57,7 +57,9 @@ def plan(
             REFIT: (1.4 * fold + made.convert_seconds, made.graph_mb, [Part(trial, -1)]),
             ONE: (made.convert_seconds, made.graph_mb, [Part(trial, 0)]),
         }
-        if made.algorithm not in portfolio.STEPWISE:
+        if made.algorithm in portfolio.NETWORKS:
+            del options[REFIT]  # nothing would tell it when to stop
+        elif made.algorithm not in portfolio.BOOSTED:
             del options[BAG]
         for way, (takes, megabytes, wanted) in options.items():
             if takes <= seconds and megabytes <= room:

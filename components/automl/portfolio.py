@@ -33,12 +33,20 @@ SPACES: Mapping[str, Space] = {
         "l2": Range(1e-6, 1.0, 1e-4, log=True),
         "batch_size": Range(32, 256, 64, log=True),
     },
+    "net": {
+        "width": Range(32, 256, 128, log=True),
+        "depth": Range(1, 3, 2),
+        "dropout": Range(0.0, 0.5, 0.2),
+        "learning_rate": Range(5e-4, 1e-2, 2e-3, log=True),
+        "l2": Range(1e-5, 0.1, 1e-3, log=True),
+        "batch_size": Range(32, 256, 64, log=True),
+    },
     "extra_trees": _FOREST,
     "xgboost": {**_BOOSTING, "max_depth": Range(2, 10, 6)},
     "random_forest": _FOREST,
 }
 SIMPLE = ("linear",)  # what few rows bear
-BOOSTED, STEPWISE, FORESTS = ("lightgbm", "xgboost"), ("lightgbm", "xgboost", "mlp"), ("random_forest", "extra_trees")
+BOOSTED, NETWORKS, FORESTS = ("lightgbm", "xgboost"), ("mlp", "net"), ("random_forest", "extra_trees")
 MOST_ROUNDS, FOREST_TREES = 1500, 100
 MOST_EPOCHS, LEAST_BATCHES, MOST_BATCH = 60, 30, 512
 # Of the size limit, what one forest may take; of a graph, what a leaf takes at most: two nodes, and leaves hold 1.6 times their least
@@ -65,10 +73,12 @@ def hyperparameters(family: str, point: Mapping[str, Any], rows: int, size_limit
     chosen = dict(point)
     if family in BOOSTED:
         return {**chosen, "n_estimators": MOST_ROUNDS, "early_stopping": True}
-    if family == "mlp":
-        layers = [int(chosen.pop("width"))] * int(chosen.pop("depth"))
+    if family in NETWORKS:
         chosen["batch_size"] = min(MOST_BATCH, max(int(chosen["batch_size"]), rows // LEAST_BATCHES))
-        return {**chosen, "hidden_layers": layers, "max_iterations": MOST_EPOCHS, "early_stopping": True}
+        chosen |= {"max_iterations": MOST_EPOCHS, "early_stopping": True}
+        if family == "mlp":
+            chosen["hidden_layers"] = [int(chosen.pop("width"))] * int(chosen.pop("depth"))
+        return chosen
     if family in FORESTS:
         least = math.ceil(rows * FOREST_TREES * LEAF_MB / (FOREST_ROOM * size_limit_mb))
         return {**chosen, "n_estimators": FOREST_TREES, "min_samples_leaf": max(int(chosen["min_samples_leaf"]), least)}

@@ -36,9 +36,9 @@ def test_the_best_one_answers_alone_where_others_only_harm(truth):
 
 def test_a_stacked_layer_learns_what_weights_cannot_say(truth):
     turned = answers((truth + 1) % 3, 2.0, 0.5, 0)  # right, but for the names of the classes
-    plain = ensemble.nested([turned], truth, log_loss, 5, 0, layer=False)
-    layer = ensemble.nested([turned], truth, log_loss, 5, 0, layer=True)
-    assert layer < 0.5 < plain
+    plain = ensemble.nested([turned], truth, log_loss, 0, layer=False)
+    layer = ensemble.nested([turned], truth, log_loss, 0, layer=True)
+    assert log_loss(truth, layer) < 0.5 < log_loss(truth, plain)
 
 
 def test_a_stacked_layer_of_two_classes_says_the_probability_of_both():
@@ -93,3 +93,13 @@ def test_losses_are_those_of_the_metrics():
 def test_one_class_alone_has_no_order_of_pairs_and_is_judged_by_its_log_loss():
     said = np.tile([0.8, 0.2], (5, 1))
     assert auc_error(np.zeros(5, int), said) == pytest.approx(log_loss(np.zeros(5, int), said))
+
+
+def test_values_are_weighed_by_least_squares():
+    truth = np.random.default_rng(5).normal(size=300)
+    said = [truth[:, None] + np.random.default_rng(seed).normal(size=(300, 1)) for seed in range(3)] + [-truth[:, None]]
+    weights = ensemble.fitted(said, truth)
+    assert weights.values[3] == 0
+    assert sum(weights.values) == pytest.approx(1)
+    assert rmse(truth, ensemble.combined(said, weights)) < 0.7
+    assert sum(ensemble.least_squares([-truth[:, None]], truth).values) == 1

@@ -1,4 +1,4 @@
-"""Trees made of their arrays say what LightGBM and scikit-learn say, of missing values and neighbours in float32 too."""
+"""Trees made of their arrays say what LightGBM, XGBoost and scikit-learn say, of missing values and neighbours in float32 too."""
 
 from __future__ import annotations
 
@@ -34,20 +34,21 @@ def said(algorithm: str, model: Any, rows: fit.Floats, classifies: bool) -> fit.
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("algorithm", ["lightgbm", "random_forest", "extra_trees"])
+@pytest.mark.parametrize("algorithm", ["lightgbm", "xgboost", "random_forest", "extra_trees"])
 def test_trees_say_what_the_model_says(algorithm: str, target: str) -> None:
     model, classifies = fitted(algorithm, FULL, TARGETS[target]), target != "numbers"
     assert np.abs(said(algorithm, model, FULL, classifies) - fit.outputs(model, FULL, classifies)).max() < 1e-5
 
 
 @pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("algorithm", ["lightgbm", "xgboost"])
 @pytest.mark.parametrize("learnt", [FULL, GAPS])
-def test_missing_values_go_where_lightgbm_sends_them(target: str, learnt: fit.Floats) -> None:
-    model, classifies = fitted("lightgbm", learnt, TARGETS[target], min_samples_leaf=5), target != "numbers"
-    assert np.abs(said("lightgbm", model, GAPS, classifies) - fit.outputs(model, GAPS, classifies)).max() < 1e-5
+def test_missing_values_go_where_the_model_sends_them(learnt: fit.Floats, algorithm: str, target: str) -> None:
+    model, classifies = fitted(algorithm, learnt, TARGETS[target]), target != "numbers"
+    assert np.abs(said(algorithm, model, GAPS, classifies) - fit.outputs(model, GAPS, classifies)).max() < 1e-5
 
 
-@pytest.mark.parametrize("algorithm", ["lightgbm", "random_forest", "extra_trees"])
+@pytest.mark.parametrize("algorithm", ["lightgbm", "xgboost", "random_forest", "extra_trees"])
 def test_a_tree_that_asks_nothing_is_a_leaf(algorithm: str) -> None:
     rows = np.ones((60, 2), np.float32)  # nothing to ask
     target = (np.arange(60) % 3).astype(np.float32)
@@ -55,13 +56,24 @@ def test_a_tree_that_asks_nothing_is_a_leaf(algorithm: str) -> None:
     assert np.allclose(said(algorithm, model, rows, False), fit.outputs(model, rows, False), atol=1e-5)
 
 
-def test_a_model_stopped_early_is_the_best_one() -> None:
+@pytest.mark.parametrize("algorithm", ["lightgbm", "xgboost"])
+def test_a_model_stopped_early_is_the_best_one(algorithm: str) -> None:
     target = (SCORE + np.random.default_rng(1).normal(size=400) > 0).astype(np.int64)
     task = fit.Task(CLASSIFICATION, FULL[:200], target[:200], FULL[200:], target[200:], seed=0, threads=1)
-    model = fit.fit("lightgbm", task, {"n_estimators": 200, "early_stopping": True})
-    kept, _ = trees.of_lightgbm(model.booster_.model_to_string())
-    assert len(kept) == model.best_iteration_ < 200
-    assert np.abs(said("lightgbm", model, FULL, True) - fit.outputs(model, FULL, True)).max() < 1e-5
+    model = fit.fit(algorithm, task, {"n_estimators": 200, "early_stopping": True})
+    best = model.best_iteration_ if algorithm == "lightgbm" else model.best_iteration + 1
+    (forest,) = (node for node in fit.convert(algorithm, model, 6, True).graph.node if node.op_type[:4] == "Tree")
+    numbers = next(one.ints for one in forest.attribute if one.name == "nodes_treeids")
+    assert len(set(numbers)) == best + (algorithm == "xgboost") < 200
+    assert np.abs(said(algorithm, model, FULL, True) - fit.outputs(model, FULL, True)).max() < 1e-5
+
+
+def test_neighbours_in_float32_go_to_different_sides_of_xgboost() -> None:
+    low = np.float32(0.1)
+    rows = np.where(np.arange(60) % 2, low, np.nextafter(low, np.float32(1))).astype(np.float32).reshape(-1, 1)
+    model = fitted("xgboost", rows, (np.arange(60) % 2 * 3).astype(np.float32))
+    assert np.abs(said("xgboost", model, rows, False) - fit.outputs(model, rows, False)).max() < 1e-5
+    assert len(np.unique(fit.outputs(model, rows, False))) == 2
 
 
 def test_thresholds_are_rounded_down() -> None:

@@ -235,14 +235,6 @@ def convert(algorithm: str, estimator: Any, features: int, classifies: bool) -> 
     return model
 
 
-def _xgboost_graph(estimator: Any, features: int, classifies: bool) -> onnx.ModelProto:
-    import onnxmltools
-    from onnxmltools.convert.common.data_types import FloatTensorType
-
-    types = [("rows", FloatTensorType([None, features]))]
-    return onnxmltools.convert_xgboost(estimator, initial_types=types, target_opset=15)
-
-
 def _sklearn(estimator: Any, features: int, classifies: bool) -> onnx.ModelProto:
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType
@@ -271,7 +263,7 @@ _CONVERSIONS: Mapping[str, Callable[[Any, int, bool], onnx.ModelProto]] = {
     "random_forest": trees.forest_graph,
     "extra_trees": trees.forest_graph,
     "lightgbm": trees.lightgbm_graph,
-    "xgboost": _xgboost_graph,
+    "xgboost": trees.xgboost_graph,
     "constant": _constant_graph,
     "net": _net_graph,
 }

@@ -1,10 +1,12 @@
-"""Trees of scikit-learn and LightGBM as ONE operator, made of their arrays.
+"""Trees of scikit-learn, LightGBM and XGBoost as ONE operator, made of their arrays.
 
 The usual converters walk the trees node by node in Python: a second for a megabyte of graph, which a search in a minute's
-budget pays for each member. Both kinds ask x <= t of a float32 x and a float64 t, which is x <= (t rounded down to float32).
+budget pays for each member. The first two ask x <= t of a float32 x and a float64 t, which is x <= (t rounded down to
+float32); XGBoost asks x < t, which is x <= (the float32 before t).
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,8 +74,7 @@ def _of_block(block: str, column: int, width: int) -> Tree:
     leaves = np.zeros((len(values), width))
     leaves[:, column] = values
     if len(values) == 1:
-        none = np.zeros(0, np.int64)
-        return Tree(none, none.astype(np.float64), none, none, none.astype(bool), leaves)
+        return _leaf(leaves)
     kinds, left, right = (
         np.array(found[name].split(), dtype=np.int64) for name in ("decision_type", "left_child", "right_child")
     )
@@ -88,6 +89,47 @@ def _of_block(block: str, column: int, width: int) -> Tree:
         left=np.where(left < 0, questions - left - 1, left),
         right=np.where(right < 0, questions - right - 1, right),
         missing_left=np.where(is_nan, kinds & 2 > 0, threshold >= 0),
+        leaves=leaves,
+    )
+
+
+def _leaf(said: Array) -> Tree:
+    """Return a tree that asks nothing and says [1, C]."""
+    none = np.zeros(0, np.int64)
+    return Tree(none, none.astype(np.float64), none, none, none.astype(bool), said)
+
+
+def of_xgboost(model: bytes, classifies: bool) -> list[Tree]:
+    """Return the trees of a model as XGBoost writes it (JSON); its raw score is the sum of their leaves [·, C].
+
+    The last one is the score it begins with.
+    """
+    learner = json.loads(model)["learner"]
+    about, grown = learner["learner_model_param"], learner["gradient_booster"]["model"]
+    width = max(1, int(about["num_class"]))
+    base = np.array(about["base_score"].strip("[]").split(","), dtype=np.float64)
+    if classifies and width == 1:  # it is told as a probability
+        base = np.log(base / (1 - base))
+    found = [
+        _of_node_lists(tree, column, width) for tree, column in zip(grown["trees"], grown["tree_info"], strict=True)
+    ]
+    return [*found, _leaf(np.broadcast_to(base, (1, width)))]
+
+
+def _of_node_lists(tree: Mapping[str, Any], column: int, width: int) -> Tree:
+    left, right = np.array(tree["left_children"]), np.array(tree["right_children"])
+    conditions = np.array(tree["split_conditions"], dtype=np.float32)
+    asks = left >= 0
+    questions = int(asks.sum())
+    place = np.where(asks, np.cumsum(asks) - 1, questions + np.cumsum(~asks) - 1)
+    leaves = np.zeros((len(asks) - questions, width))
+    leaves[:, column] = conditions[~asks]
+    return Tree(
+        feature=np.array(tree["split_indices"])[asks],
+        threshold=np.nextafter(conditions[asks], np.float32(-np.inf)).astype(np.float64),
+        left=place[left[asks]],
+        right=place[right[asks]],
+        missing_left=np.array(tree["default_left"], dtype=bool)[asks],
         leaves=leaves,
     )
 
@@ -149,15 +191,28 @@ def forest_graph(forest: Any, features: int, classifies: bool) -> onnx.ModelProt
 
 def lightgbm_graph(estimator: Any, features: int, classifies: bool) -> onnx.ModelProto:
     """Return a model of LightGBM as a graph rows [R, F] → probabilities [R, C] or values [R, 1]."""
-    made = Builder()
     trees, objective = of_lightgbm(estimator.booster_.model_to_string())
+    slope = float(dict(part.split(":") for part in objective.split()[1:] if ":" in part).get("sigmoid", 1))
+    return _boosted(trees, features, classifies, slope)
+
+
+def xgboost_graph(estimator: Any, features: int, classifies: bool) -> onnx.ModelProto:
+    """Return a model of XGBoost as a graph rows [R, F] → probabilities [R, C] or values [R, 1]."""
+    booster = estimator.get_booster()
+    best = booster.attr("best_iteration")
+    booster = booster[: int(best) + 1] if best is not None else booster
+    return _boosted(of_xgboost(bytes(booster.save_raw("json")), classifies), features, classifies)
+
+
+def _boosted(trees: Sequence[Tree], features: int, classifies: bool, slope: float = 1.0) -> onnx.ModelProto:
+    """Scores → probabilities: of two classes sigmoid(slope · score) is that of the second; values are scores."""
+    made = Builder()
     score, width = add(made, "rows", trees), trees[0].leaves.shape[1]
     if not classifies:
         made.op("Identity", score, name="said")
     elif width > 1:
         made.op("Softmax", score, name="said", axis=1)
     else:
-        slope = float(dict(part.split(":") for part in objective.split()[1:]).get("sigmoid", 1))
         second = made.op("Sigmoid", made.op("Mul", score, made.constant([[slope]])))
         made.op("Concat", made.op("Sub", made.constant([[1.0]]), second), second, name="said", axis=1)
         width = 2

@@ -37,7 +37,7 @@ BESIDE = ("Toto-2.0-1B", "chronos-2", "PatchTST", "seasonal_naive")
 MEMORIES = {
     "5T/short": Memory(6, 48, 48),
     "5T/medium": Memory(6, 96, 96),
-    "5T/long": Memory(6, 48, 48),
+    "5T/long": Memory(6, 96, 96),
     "H/short": Memory(6, 24, 48),
 }
 BUDGETS = {"5T/short": 240.0, "5T/medium": 120.0, "5T/long": 120.0, "H/short": 60.0}

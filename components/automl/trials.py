@@ -16,9 +16,9 @@ from components.automl.validation import Fold, Places
 from fleetml.learn.study.trial import Pruned, Trial
 from fleetml.learn.tables import fit
 
-# Megabytes of a graph, and seconds its conversion takes, for a megabyte of the pickled model (measured: 0.5-0.8; boosting 0.5-1.3 s,
-# forests 0.1-0.4 s)
-GRAPH_SHARE, SECONDS_PER_MB = 0.77, {"lightgbm": 1.0, "xgboost": 0.7, "random_forest": 0.3, "extra_trees": 0.3}
+# Megabytes of a graph, and seconds its conversion takes, for a megabyte of the pickled model (measured: 0.4-0.65; boosting 0.1-0.16 s,
+# forests 0.03 s; twice that where the machine is busy)
+GRAPH_SHARE, SECONDS_PER_MB = 0.66, {"lightgbm": 0.3, "xgboost": 0.3, "random_forest": 0.06, "extra_trees": 0.06}
 
 
 @dataclass(frozen=True)

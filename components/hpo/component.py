@@ -16,6 +16,7 @@ def hpo(
     model: dsl.Output[dsl.Model],
     leaderboard: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
+    report: dsl.Output[dsl.HTML],
     trials: int = 8,
     timeout_seconds: int = 30,
     latency_limit_ms: float = 5.0,

@@ -24,6 +24,7 @@ def hpo(
     model: Artifact,
     leaderboard: Artifact,
     metrics: Artifact,
+    report: Artifact,
     sampler: str = "auto",
     pruner: str = "median",
     workers: int = 1,
@@ -31,7 +32,7 @@ def hpo(
 ) -> None:
     """Tune the model with the lower validation MASE inside the latency limit; never end with a worse one.
 
-    `workers` trials run at a time, each in a process of its own where there are several; with a `storage` (the path of a
+    `report` gets the page of the study. `workers` trials run at a time, each in a process of its own where there are several; with a `storage` (the path of a
     journal, or postgresql://…) a search that was killed goes on. Raises InvalidParameter for an empty budget or an unknown
     sampler or pruner, SearchFailed when both models exceed the limit.
     """
@@ -39,7 +40,9 @@ def hpo(
     validation = search.require_scored(windows.load(val.path), "val")
     incumbent = better({"automl": automl_model, "nas": nas_model}, validation, latency_limit_ms)
     trainer = Tuner(incumbent, _trainer(incumbent.family, windows.load(train.path), validation, seed, latency_limit_ms))
-    result = search.search(trainer, trainer.families, trials, timeout_seconds, seed, sampler, pruner, workers, storage)
+    result = search.search(
+        trainer, trainer.families, trials, timeout_seconds, seed, sampler, pruner, workers, storage, report.path
+    )
     gain = 1 - result.incumbent().validation_mase / incumbent.validation_mase
     search.publish(result, model, leaderboard, metrics, incumbent_mase=round(incumbent.validation_mase, 4), gain=gain)
 

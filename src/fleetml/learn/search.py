@@ -123,14 +123,16 @@ def search(
     pruner: str = "median",
     workers: int = 1,
     storage: str = "",
+    page: Path | None = None,
 ) -> Result:
     """Try the default of each family, then what the sampler proposes; stop after `trials` or `timeout_seconds`.
 
     One trial always runs. While defaults are left, the time left is shared among them: each family gets its turn.
     A trial that fails is recorded and the search goes on; `Result.incumbent` raises when none succeeded. With a `storage`
-    the search goes on where it was left. Raises InvalidParameter for an unknown sampler or pruner.
+    the search goes on where it was left. `page`: where the study's report is written (HTML). Raises InvalidParameter for an
+    unknown sampler or pruner.
     """
-    from fleetml.learn.study import loop
+    from fleetml.learn.study import loop, report
     from fleetml.learn.study.settings import StudySettings
     from fleetml.learn.study.space import of_ranges
 
@@ -138,7 +140,10 @@ def search(
         trials, timeout_seconds, sampler, pruner, workers=workers, seed=seed, storage=storage, name="search"
     )
     objective = _Objective(trainer, families, settings)
-    study = loop.run(objective, of_ranges(families), settings, search_space.starts(families))
+    space = of_ranges(families)
+    study = loop.run(objective, space, settings, search_space.starts(families))
+    if page is not None:
+        report.write(page, f"Search over {', '.join(families)}: validation MASE", study, space, settings)
     return Result(objective.best(study), [_outcome(each) for each in study.outcomes], study.seconds)
 
 

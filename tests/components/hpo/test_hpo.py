@@ -13,7 +13,7 @@ from fleetml.learn.search import SearchFailed
 from fleetml.learn.tabular_trainer import TabularTrainer
 
 SEED = 5  # not that of hpo: trained again there, a candidate is another one
-NAMES = ("train", "val", "automl_model", "nas_model", "model", "leaderboard", "metrics")
+NAMES = ("train", "val", "automl_model", "nas_model", "model", "leaderboard", "metrics", "report")
 
 
 @pytest.fixture
@@ -56,6 +56,7 @@ def test_it_tunes_the_better_model_around_its_point_and_never_ends_worse(made, c
     for row in rows[1:]:
         assert json.loads(row["hyperparameters"])["width"] in range(80, 190)
     assert made["model"].metadata["validation_mase"] <= rows[0]["validation_mase"]
+    assert "<h2>History</h2>" in made["report"].path.read_text()
     assert made["metrics"].metadata["incumbent_mase"] == round(rows[0]["validation_mase"], 4)
 
 

@@ -91,3 +91,11 @@ def test_a_question_of_categories_is_refused() -> None:
     model = lightgbm.train({"verbose": -1, "min_data_in_leaf": 2, "min_data_per_group": 2, "num_threads": 1}, data, 2)
     with pytest.raises(ValueError, match="a question of categories has no threshold"):
         trees.of_lightgbm(model.model_to_string())
+
+
+def test_the_depth_of_trees_is_what_a_row_is_asked_at_most() -> None:
+    model = fitted("extra_trees", FULL, TARGETS["numbers"], max_depth=5)
+    depths = sum(int(one.tree_.max_depth) for one in model.estimators_)
+    assert trees.comparisons(fit.convert("extra_trees", model, 6, False)) == depths > 40
+    linear = fit.convert("linear", fitted("linear", FULL, TARGETS["numbers"]), 6, False)
+    assert trees.comparisons(linear) == 0

@@ -217,3 +217,21 @@ def _boosted(trees: Sequence[Tree], features: int, classifies: bool, slope: floa
         made.op("Concat", made.op("Sub", made.constant([[1.0]]), second), second, name="said", axis=1)
         width = 2
     return made.model({"rows": ["batch", features]}, {"said": ["batch", width]}, "trees")
+
+
+def comparisons(model: onnx.ModelProto) -> int:
+    """Return how many questions of its trees one row is asked at most: the sum of their depths."""
+    return sum(_depths(node) for node in model.graph.node if node.op_type.startswith("TreeEnsemble"))
+
+
+def _depths(node: onnx.NodeProto) -> int:
+    found = {one.name: one for one in node.attribute}
+    trees, numbers = (np.array(found[f"nodes_{name}"].ints) for name in ("treeids", "nodeids"))
+    starts = np.searchsorted(trees, trees)  # a tree's nodes are beside each other, by their numbers
+    asks = np.array([mode != b"LEAF" for mode in found["nodes_modes"].strings])
+    children = [starts + np.array(found[f"nodes_{name}nodeids"].ints) for name in ("true", "false")]
+    now, total = np.flatnonzero(numbers == 0), 0
+    while len(now := now[asks[now]]):
+        total += len(np.unique(trees[now]))
+        now = np.concatenate([each[now] for each in children])
+    return total

@@ -166,6 +166,7 @@ def test_a_metric_that_nobody_tells_is_refused(spec: Spec, settings: Settings) -
         ({"max_trials": 0}, "max_trials: must be a whole number from 1"),
         ({"objective_metric": "speed"}, "direction: maximize or minimize is needed"),
         ({"direction": "up"}, "must be one of them, got 'up'"),
+        ({"sampler": "qcm"}, "sampler of a study must be one of auto, random, qmc"),
         ({"objective_metric": "x.accuracy"}, "objective_metric: 'x' is no task"),
         ({"trials": 3}, "hyperparameter_config.trials: is no field here; did you mean 'max_trials'?"),
     ],
@@ -175,6 +176,19 @@ def test_a_request_that_cannot_be_searched_is_refused(spec: Spec, settings: Sett
         asyncio.run(api.optimize_hyperparameters(request(spec, **config), settings=settings))
     assert said in str(refused.value)
     assert not list(runs(settings.home))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "qmc", "auto"])
+def test_a_search_takes_the_sampler_that_is_asked_for(spec: Spec, sampler: str) -> None:
+    checked = optimise.parse(request(spec, sampler=sampler))
+    study = optimise._study(checked)
+    assert type(study.sampler).__name__ == {"tpe": "TPESampler", "qmc": "QMCSampler", "auto": "AutoSampler"}[sampler]
+    for _ in range(3):
+        asked = study.ask()
+        chosen = {name: dimension.suggest(asked, name) for name, dimension in checked.space.items()}
+        assert 1 <= chosen["max_depth"] <= 4
+        assert chosen["train_model.algorithm"] == "random_forest"
+        study.tell(asked, 1.0)
 
 
 MODEL = {"name": "fraud", "version": "v1.2.0", "model_type": "classification", "framework": "sklearn"}

@@ -7,6 +7,7 @@
       objective_metric: accuracy        (or task_id.metric)
       direction: maximize               (of metrics that are not ours; minimize)
       seed: 0
+      sampler: tpe                      (or another of docs/hpo.md)
 
 A name of the space is ``task_id.parameter``, a global parameter, or a parameter that one task alone takes. The metric is
 the training task's, which is of the validation rows, before any other task's: a search must not choose by test rows.
@@ -26,6 +27,7 @@ from fleetml.frozen import frozen
 from fleetml.learn import requested_space
 from fleetml.learn.algorithms import METRICS
 from fleetml.learn.requested_space import Dimension
+from fleetml.learn.study.settings import StudySettings
 from fleetml.records import fresh_id
 from fleetml.settings import Settings
 from fleetml.workflow import grammar, parameters
@@ -34,7 +36,7 @@ from fleetml.workflow.runs import RunFailed, RunResult, started, workflow_of
 from fleetml.workflow.spec import Workflow
 
 _REQUEST = ("workflow_spec", "hyperparameter_config")
-_CONFIG = ("search_space", "max_trials", "objective_metric", "direction", "seed")
+_CONFIG = ("search_space", "max_trials", "objective_metric", "direction", "seed", "sampler")
 _DIRECTIONS = ("maximize", "minimize")
 _PLACE = "hyperparameter_config"
 FIRST = ("MODEL_TRAINING", "HYPERPARAMETER_TUNING")
@@ -73,6 +75,11 @@ class Request:
     task: str
     maximise: bool
     seed: int
+    sampler: str
+
+    def settings(self) -> StudySettings:
+        """Return those of the study. Raises InvalidParameter for an unknown sampler."""
+        return StudySettings(self.max_trials, sampler=self.sampler, seed=self.seed)
 
 
 async def optimize_hyperparameters(
@@ -110,7 +117,7 @@ def parse(request: Any) -> Request:
         raise InvalidWorkflow(f"{_PLACE}.search_space: holds no range; name what is searched")
     _check_space(workflow, space)
     task, metric = _metric(workflow, grammar.text(config["objective_metric"], f"{_PLACE}.objective_metric"))
-    return Request(
+    checked = Request(
         workflow,
         space,
         int(grammar.number(config.get("max_trials", 20), f"{_PLACE}.max_trials", 1, whole=True)),
@@ -118,7 +125,10 @@ def parse(request: Any) -> Request:
         task,
         _maximises(metric, config.get("direction")),
         int(grammar.number(config.get("seed", 0), f"{_PLACE}.seed", whole=True)),
+        grammar.text(config.get("sampler", "tpe"), f"{_PLACE}.sampler"),
     )
+    checked.settings()
+    return checked
 
 
 def _metric(workflow: Workflow, given: str) -> tuple[str, str]:
@@ -187,7 +197,13 @@ def _place(workflow: Workflow, name: str) -> tuple[str, str]:
 
 def _study(request: Request) -> Any:
     try:
-        return requested_space.study(request.maximise, request.seed)
+        from fleetml.learn.study import samplers
+        from fleetml.learn.study.space import of_dimensions
+
+        made = requested_space.study(request.maximise, request.seed)
+        if request.sampler != "tpe":
+            made.sampler = samplers.made(of_dimensions(request.space), request.settings(), request.seed)
+        return made
     except ImportError:
         raise ConfigurationError("a search needs optuna, which this Python lacks; use .venv/ml") from None
 

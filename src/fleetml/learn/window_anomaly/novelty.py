@@ -29,6 +29,7 @@ _SMALL = 1e-12
 class Settings:
     """Steps that a score takes, and what of them is looked at [steps]; patterns' lengths; what counts as no distance [sd].
 
+    The defaults, the threshold too, are those that are best on all of NAB (benchmarks/nab.py).
     Raises InvalidParameter where `history` is too short for the others.
     """
 
@@ -38,7 +39,7 @@ class Settings:
     quiet: int = 200
     patterns: tuple[int, ...] = (1, 8)
     least: float = 0.1
-    threshold: float = 1.0
+    threshold: float = 0.825
 
     def __post_init__(self) -> None:
         needed = self.past + self.shown + max(self.patterns) - 1

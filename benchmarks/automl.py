@@ -5,7 +5,8 @@
 Sets: tabular_amlb (5 stratified folds of ours) and uci_regression (its own). Score: AUC of two classes, log loss of more, RMSE of numbers;
 normalised, (score - constant) / (best - constant) of a cell. Cells are kept in results/automl.jsonl and not done again; `BENCH_MINUTES`
 (default 60) is what a call takes at most. BENCH_SETS, BENCH_SYSTEMS (comma-separated), BENCH_FOLDS, BENCH_SEEDS, BENCH_SECONDS choose others
-than the 10 sets, {fleetml, flaml, autogluon medium, lightgbm}, 2 folds, 1 seed, 60 s. "autogluon medium limited" has infer_limit .01 s a row.
+than the 10 sets, {fleetml, flaml, autogluon medium_quality, lightgbm}, 2 folds, 1 seed, 60 s. "autogluon medium_quality limited" is a
+system, too: with infer_limit .01 s for one row; so is "autogluon good_quality".
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 MOST_CANDIDATES, MOST_ROWS = 30, 10_000  # of which is chosen, by which is chosen
 PROOF_ROWS = 2_000
 MOST_VARIED = 10
+OVER = "the graph is over its limits of latency or size with it"
 BAD = "its graph does not say what its Python model does"
 
 
@@ -154,13 +155,16 @@ def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -
             shares = dict(zip(numbers, _shares(chosen.combination, len(numbers)), strict=True))
             said = {each: ways.get(each, finish.ONE) for each in numbers}
             return replace(result, weights=shares, ways=said, dropped=dropped)
-        if len(bags) == 1:  # the bag itself is too slow or too large
-            bags, ways = {numbers[0]: bags[numbers[0]][:1]}, {numbers[0]: finish.ONE}
+        rest = result.p50_ms - sum(one.p50_ms for bag in bags.values() for one in bag)
+        if len(bags) == 1 or rest > limits.latency_ms:  # a bag itself is too much, or the columns' preparation is
+            least = min(bags, key=lambda each: bags[each][0].p50_ms)
+            dropped |= dict.fromkeys((number for number in bags if number != least), OVER)
+            bags, ways = {least: bags[least][:1]}, {least: finish.ONE}
             continue
         slowest = max(
             bags, key=lambda each: sum(one.p50_ms for one in bags[each]) + sum(one.bytes for one in bags[each]) / 1e6
         )
-        dropped[slowest] = "the graph is over its limits of latency or size with it"
+        dropped[slowest] = OVER
         del bags[slowest]
     return constant(problem, "no member could be made and proven within the budget", dropped)
 

@@ -9,8 +9,8 @@ import polars as pl
 from components.automl.losses import Loss, Said, Truth
 from fleetml.learn.tables.model import Predicted, TabularModel
 
-REPEATS, MOST_ROWS = 20, 500
-WALKS, BACKGROUND_ROWS = 4, 60
+REPEATS, MOST_ROWS, LEAST_ROWS, MOST_CELLS = 20, 500, 50, 100_000
+WALKS, BACKGROUND_ROWS, MOST_WALKED = 4, 60, 200
 
 
 def answers(model: TabularModel, said: Predicted) -> Said:
@@ -26,10 +26,11 @@ def permutation(
 ) -> Mapping[str, float]:
     """Return by how much the loss rises when a column's values are dealt out anew (Breiman, 2001), the mean of 20 times.
 
-    At most 500 rows; columns that are not reached before `deadline` [monotonic s] are left out.
+    At most 500 rows, fewer of many columns; columns that are not reached before `deadline` [monotonic s] are left out.
     """
     random = np.random.default_rng(seed)
-    rows = np.sort(random.permutation(len(frame))[:MOST_ROWS])
+    most = min(MOST_ROWS, max(LEAST_ROWS, MOST_CELLS // len(model.about.features)))
+    rows = np.sort(random.permutation(len(frame))[:most])
     frame, truth = frame[rows], truth[rows]
     base = loss(truth, answers(model, model.predict(frame)))
     found = {}
@@ -48,10 +49,12 @@ def shapley(model: TabularModel, frame: pl.DataFrame, seed: int, deadline: float
     """Return the mean absolute Shapley value of each column, by sampling (Štrumbelj and Kononenko, 2014).
 
     A row's columns replace those of another one in a random order; what the answer changes by is the column's share. Of classes the
-    answer is the probability of each, the mean over them. {} where not one walk ended before `deadline` [monotonic s].
+    answer is the probability of each, the mean over them. {} of more than 200 columns, and where not one walk ended before `deadline` [monotonic s].
     """
     random = np.random.default_rng(seed)
     names = [feature.name for feature in model.about.features]
+    if len(names) > MOST_WALKED:
+        return {}
     frame, rows = frame.select(names), min(BACKGROUND_ROWS, len(frame))
     total, walks = np.zeros((rows, len(names))), 0
     asked = random.permutation(len(frame))[:rows]

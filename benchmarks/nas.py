@@ -14,7 +14,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from fleetml.learn.windows import Windows
 NAME = "nas"
 DATA = "bitbrains bandwidth"
 ARCHITECTURES, SHORT = 30, 3
-SAMPLERS, TRIALS = ("random", "auto", "evolution", "reinforce", "evolution, inherited", "random, inherited"), 16
+SAMPLERS, TRIALS = ("random", "auto", "evolution", "reinforce"), 16
 WORTH = 0.4  # the correlation that a proxy must reach to be used
 TASK = gift_eval.task("5T/short")
 CONTEXT = 288
@@ -59,16 +59,36 @@ def run() -> Iterator[tuple[str, float, str]]:
 
 
 def _correlations(trained: list[dict[str, Any]]) -> Iterator[tuple[str, float, str]]:
-    from scipy.stats import spearmanr
-
     errors = [figures["mase"] for figures in trained]
     yield f"architectures trained: best MASE of {len(trained)}", min(errors), f"worst {max(errors):.4f}"
     for name in trained[0]["proxies"]:
-        found = float(spearmanr([-figures["proxies"][name] for figures in trained], errors).statistic)
-        yield f"Spearman with the error after training: {name}", found, "pays" if found > WORTH else "does not pay"
+        over_all, within = _spearman(trained, lambda figures, name=name: -figures["proxies"][name])
+        told = "pays" if min(over_all, within) > WORTH else "does not pay"
+        yield f"Spearman with the error: {name}", over_all, f"{within:.3f} within families: {told}"
     for epochs in trained[0]["early"]:
-        found = float(spearmanr([figures["early"][epochs] for figures in trained], errors).statistic)
-        yield f"Spearman with the error after training: error after {epochs} epochs (pruning)", found, ""
+        over_all, within = _spearman(trained, lambda figures, epochs=epochs: figures["early"][epochs])
+        yield (
+            f"Spearman with the error: error after {epochs} epochs (pruning)",
+            over_all,
+            f"{within:.3f} within families",
+        )
+    over_all, within = _spearman(trained, lambda figures: -figures["hyperparameters"]["learning_rate"])
+    yield "Spearman with the error: learning rate", over_all, f"{within:.3f} within families"
+
+
+def _spearman(trained: list[dict[str, Any]], said: Callable[[dict[str, Any]], float]) -> tuple[float, float]:
+    """Return the rank correlation of what is said with the error, over all and the mean within families.
+
+    A proxy that only tells one family from another chooses nothing: the defaults of all are tried first anyway.
+    """
+    from scipy.stats import spearmanr
+
+    def correlation(some: list[dict[str, Any]]) -> float:
+        return float(spearmanr([said(each) for each in some], [each["mase"] for each in some]).statistic)
+
+    families = {figures["family"] for figures in trained}
+    within = [correlation([each for each in trained if each["family"] == family]) for family in sorted(families)]
+    return correlation(trained), float(np.mean([each for each in within if not np.isnan(each)]))
 
 
 def _inheritance(trained: list[dict[str, Any]]) -> Iterator[tuple[str, float, str]]:
@@ -109,9 +129,8 @@ def _cut(values: gift_eval.Values, places: np.ndarray) -> Windows:
 
 def _architecture(seed: int) -> dict[str, Any]:
     """Draw an architecture, judge it untrained, train it; then a child of it, thrice."""
-    from benchmarks.nas_proxies import proxies
+    from benchmarks.nas_proxies import inherit, proxies
     from fleetml.learn import flops, training
-    from fleetml.learn.inheritance import inherit
     from fleetml.learn.neural_trainer import NeuralTrainer
 
     trainer = NeuralTrainer(*splits(), seed=SEED)
@@ -149,15 +168,16 @@ def _drawn(seed: int) -> tuple[Any, Any]:
 def _searched(sampler: str, seed: int) -> dict[str, Any]:
     """Search as the stage does, counted: the same trials on every machine."""
     from components.nas.objective import Objective
+    from components.nas.space import searched
     from fleetml.learn.limits import Limits
     from fleetml.learn.neural_trainer import NeuralTrainer
     from fleetml.learn.study import loop
     from fleetml.learn.study.settings import StudySettings
 
-    name, inherited, _ = sampler.partition(", inherited")
-    objective = Objective(NeuralTrainer(*splits(), seed=SEED), Limits(), counted=True, inherits=bool(inherited))
-    settings = StudySettings(trials=TRIALS, sampler=name, pruner="median", seed=seed)
-    found = loop.run(objective, flat_space.flat(FAMILIES), settings, flat_space.starts(FAMILIES))
+    space = searched(sampler)
+    objective = Objective(NeuralTrainer(*splits(), seed=SEED), space.point, Limits(), counted=True)
+    settings = StudySettings(trials=TRIALS, sampler=sampler, pruner="median", seed=seed)
+    found = loop.run(objective, space.distributions, settings, space.starts)
     if found.best is None:
         return {"failed": found.outcomes[0].reason}
     return {"mase": found.best.value, "curve": [each.value for each in found.outcomes if each.values]}

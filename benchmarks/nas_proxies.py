@@ -1,6 +1,6 @@
-"""What an untrained network tells of its error once trained: zero-cost proxies (Abdelfattah et al., 2021).
+"""What an untrained network tells of its error once trained: zero-cost proxies (Abdelfattah et al., 2021), and inherited weights.
 
-The benchmark `nas` judges them; the search uses none that does not pay there.
+The benchmark `nas` judges them. None paid there, so the search has none.
 """
 
 from __future__ import annotations
@@ -61,6 +61,23 @@ def gradient_norm(network: Network, examples: Examples) -> float:
     norm = torch.stack([value.grad.norm() for value in network.parameters() if value.grad is not None]).norm()
     network.zero_grad()
     return float(norm)
+
+
+def inherit(child: nn.Module, parent: nn.Module) -> float:
+    """Copy into the child's parameters what of the parent's has their name and place; return the share of its numbers so filled.
+
+    A wider child keeps its own beginning where the parent had nothing; one that is not as deep takes the first layers.
+    """
+    given, copied, count = dict(parent.named_parameters()), 0, 0
+    with torch.no_grad():
+        for name, value in child.named_parameters():
+            count += value.numel()
+            old = given.get(name)
+            if old is not None and old.dim() == value.dim():
+                overlap = tuple(slice(0, min(mine, its)) for mine, its in zip(value.shape, old.shape, strict=True))
+                value[overlap] = old[overlap]
+                copied += value[overlap].numel()
+    return copied / count
 
 
 def _series(network: Network, examples: Examples) -> Tensor:

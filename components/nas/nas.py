@@ -5,10 +5,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from components.nas.space import Searched, searched
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
-from fleetml.learn import flat_space, search, windows
-from fleetml.learn.architectures import FAMILIES
+from fleetml.learn import search, windows
 from fleetml.learn.limits import Limits
 from fleetml.learn.search import Candidate, Outcome, Result
 from fleetml.learn.study.settings import StudySettings
@@ -57,11 +57,11 @@ def nas(
     from fleetml.learn.neural_trainer import NeuralTrainer
     from fleetml.learn.study.loop import run
 
-    trainer = NeuralTrainer(windows.load(train.path), windows.load(val.path), seed)
-    turns = min(len(FAMILIES), trials)
-    objective = Objective(trainer, limits, SECOND[second_objective], counted, turns, workers)
-    found = run(objective, flat_space.flat(FAMILIES), settings, flat_space.starts(FAMILIES))
-    _publish(found, model, leaderboard, metrics)
+    trainer, space = NeuralTrainer(windows.load(train.path), windows.load(val.path), seed), searched(sampler)
+    turns = min(len(space.starts), trials)
+    objective = Objective(trainer, space.point, limits, SECOND[second_objective], counted, turns, workers)
+    found = run(objective, space.distributions, settings, space.starts)
+    _publish(found, space, model, leaderboard, metrics)
 
 
 def _settings(
@@ -104,9 +104,9 @@ def _limits(latency_limit_ms: float, max_parameters: int, max_operations: int, c
     return Limits(latency_ms, max_parameters or math.inf, max_operations or math.inf)
 
 
-def _publish(found: "StudyResult", model: Artifact, leaderboard: Artifact, metrics: Artifact) -> None:
+def _publish(found: "StudyResult", space: Searched, model: Artifact, leaderboard: Artifact, metrics: Artifact) -> None:
     """Write the graph with the least error inside the limits, the trials and the figures."""
-    lines = [_line(each) for each in found.outcomes]
+    lines = [_line(each, space) for each in found.outcomes]
     result = Result(_candidate(found), lines, found.seconds)
     on_front = {each.number for each in found.front}
     search.publish(result, model, leaderboard, metrics, front=len(on_front), stopped=found.reason_to_stop)
@@ -129,9 +129,9 @@ def _candidate(found: "StudyResult") -> Candidate | None:
     )
 
 
-def _line(outcome: "TrialOutcome") -> Outcome:
+def _line(outcome: "TrialOutcome", space: Searched) -> Outcome:
     """Return the line of the leaderboard; what was not trained has no error there."""
-    family, hyperparameters = flat_space.point(outcome.params, FAMILIES)
+    family, hyperparameters = space.point(outcome.params)
     state, notes = _state(outcome), outcome.notes
     return Outcome(
         trial=outcome.number,

@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fleetml.learn import export, flat_space, training
-from fleetml.learn.inheritance import inherit
+from fleetml.learn import export, training
 from fleetml.learn.limits import Limits, Price
 
 if TYPE_CHECKING:
-    from fleetml.learn.neural import Network
     from fleetml.learn.neural_trainer import NeuralTrainer
-    from fleetml.learn.search import Candidate
     from fleetml.learn.search_space import Hyperparameters
     from fleetml.learn.study.trial import Trial
 
@@ -30,32 +28,30 @@ class Objective:
 
     An architecture over a limit is not trained: it is told with its untrained error, the mean naive forecasts', and by how much it
     is over, so that a sampler learns where the limits run. `counted`: no clock decides, neither of training nor of latency.
-    `inherits`: a network begins with the weights of the best one of its family so far, of those that this process trained.
     `turns`: how many trials there are to share the time among, until each family has had its turn.
     """
 
     trainer: NeuralTrainer
+    point: Callable[[Mapping[str, Any]], tuple[str, Hyperparameters]]
     limits: Limits
     second: str = ""
     counted: bool = False
     turns: int = 1
     workers: int = 1
-    inherits: bool = False
-    _best: dict[str, tuple[float, Network]] = field(default_factory=dict)
     _known: dict[str, tuple[Trial, tuple[float, ...]]] = field(default_factory=dict)
 
     def __call__(self, trial: Trial) -> tuple[float, ...]:
-        family, hyperparameters = flat_space.point(trial.params, self.trainer.families)
+        family, hyperparameters = self.point(trial.params)
         log.info("trial %d: %s %s", trial.number, family, hyperparameters)
         key = repr((family, sorted(hyperparameters.items())))
-        if key in self._known:  # another point of the flat space may mean the same network
+        if key in self._known:  # another point may mean the same network
             return _repeated(trial, *self._known[key])
         network = self.trainer.untrained(family, hyperparameters)
         price = self._told(trial, self.limits.price(export.from_torch(network, self.trainer.meta, hyperparameters)))
         if self.limits.reason(price):
             error = training.validate(network, self.trainer.val_examples)
         else:
-            candidate = self._trained(trial, network, hyperparameters)
+            candidate = self.trainer.trained(network, hyperparameters, self._deadline(trial), trial.report)
             trial.keep(candidate.graph.SerializeToString())
             trial.note("size_bytes", candidate.size_bytes)
             error, price = candidate.validation_mase, self._told(trial, self.limits.price(candidate.graph))
@@ -63,15 +59,6 @@ class Objective:
         values = (error, float(getattr(price, self.second))) if self.second else (error,)
         self._known[key] = (trial, values)
         return values
-
-    def _trained(self, trial: Trial, network: Network, hyperparameters: Hyperparameters) -> Candidate:
-        best, parent = self._best.get(network.family, (math.inf, None))
-        if parent is not None and self.inherits:
-            trial.note("inherited", inherit(network, parent))
-        candidate = self.trainer.trained(network, hyperparameters, self._deadline(trial), trial.report)
-        if candidate.validation_mase < best:
-            self._best[network.family] = candidate.validation_mase, network
-        return candidate
 
     def _told(self, trial: Trial, price: Price) -> Price:
         trial.notes.update(asdict(price), reason=self.limits.reason(price))

@@ -7,7 +7,7 @@ from fleetml.learn.search_space import Range
 
 TWO = {
     "a": {"width": Range(8, 64, 16, log=True), "kernel": Range(2, 5, 3), "rate": Range(0.1, 1.0, 0.5)},
-    "b": {"width": Range(1, 3, 2), "patch": Range(6, 48, 24), "rate": Range(0.1, 1.0, 0.5), "heads": Range(1, 8, 4)},
+    "b": {"width": Range(1, 3, 2), "patch": Range(6, 48, 24), "rate": Range(0.1, 1.0, 0.2), "heads": Range(1, 8, 4)},
 }
 
 

@@ -1,6 +1,6 @@
 """Families of spaces as one space without conditions: what Gaussian processes, and a policy over all choices, can search.
 
-A hyperparameter that all families know, each with the same range, is itself. Any other is a place from 0 to 1 in the range of the
+A hyperparameter that all families know, each within the same bounds, is itself. Any other is a place from 0 to 1 in the range of the
 family that is chosen; where that family lacks it, it means nothing.
 """
 
@@ -69,6 +69,7 @@ def _name(name: str) -> str:
 
 
 def _same(name: str, families: Mapping[str, Space]) -> Range | None:
-    """Return the range that all families share under a name."""
+    """Return the range that all families share under a name, whatever their defaults in it."""
     ranges = [each for space in families.values() for own, each in space.items() if _name(own) == name]
-    return ranges[0] if len(ranges) == len(families) and all(each == ranges[0] for each in ranges) else None
+    bounds = {(each.low, each.high, each.log, type(each.default)) for each in ranges}
+    return ranges[0] if len(ranges) == len(families) and len(bounds) == 1 else None

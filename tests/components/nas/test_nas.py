@@ -8,12 +8,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.nas.nas import nas
+from components.nas.objective import Objective
+from components.nas.space import searched
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
-from fleetml.learn import flops
+from fleetml.learn import flops, search_space
 from fleetml.learn import graph as graphs
 from fleetml.learn.architectures import FAMILIES
+from fleetml.learn.limits import Limits
+from fleetml.learn.neural_trainer import NeuralTrainer
 from fleetml.learn.search import SearchFailed
+from fleetml.learn.study.trial import Trial
 
 
 @pytest.fixture
@@ -160,3 +165,26 @@ def test_what_cannot_be_is_refused_before_data_is_read(made, settings, said):
     made["train"].path.unlink()
     with pytest.raises(InvalidParameter, match=said):
         search(made, **settings)
+
+
+def test_a_point_that_means_a_known_network_is_not_trained_again(windows, tmp_path):
+    trainer = NeuralTrainer(windows(20), windows(20, seed=1), 0)
+    space = searched("auto")
+    objective = Objective(trainer, space.point, Limits(parameters=10**6), counted=True)
+    trials = [
+        Trial(number, {**space.starts[0], "heads": heads}, 0, math.inf, tmp_path / str(number), lambda step, value: "")
+        for number, heads in enumerate((0.1, 0.9))  # an mlp has none
+    ]
+    first, again = (objective(trial) for trial in trials)
+    assert first == again
+    assert trials[1].constraints == trials[0].constraints
+    assert trials[1].notes["reason"] == "the same network as trial 0"
+    assert not trials[1].kept_at.exists()
+
+
+@pytest.mark.parametrize("sampler", ["auto", "evolution"])
+def test_every_sampler_begins_with_the_defaults_of_all_families(sampler):
+    space = searched(sampler)
+    meant = [space.point(start) for start in space.starts]
+    assert meant == [(family, pytest.approx(search_space.defaults(FAMILIES[family]))) for family in FAMILIES]
+    assert set().union(*space.starts) <= set(space.distributions)

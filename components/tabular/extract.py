@@ -6,7 +6,7 @@ from typing import Any
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 from fleetml.learn.tables import table
-from fleetml.learn.tables.table import CATEGORICAL, SPLIT, Feature, Table
+from fleetml.learn.tables.table import CATEGORICAL, DATE, SPLIT, Feature, Table
 
 _OF_TEXTS = ("one_hot", "ordinal")
 
@@ -34,12 +34,17 @@ def _settled(given: Table, feature: Feature) -> Feature:
     kind = feature.type or table.infer(given.frame, feature.name)
     if not kind:
         raise InvalidParameter(
-            f"feature {feature.name!r} must be a number or a text, got {given.frame.schema[feature.name]}; "
+            f"feature {feature.name!r} must be a number, a text or a date, got {given.frame.schema[feature.name]}; "
             "convert the column or leave it out"
         )
     numeric_only = [each for each in feature.transformations if each not in _OF_TEXTS]
     if kind == CATEGORICAL and numeric_only:
         raise InvalidParameter(
             f"{numeric_only[0]} transforms numbers, feature {feature.name!r} is categorical; use {' or '.join(_OF_TEXTS)}"
+        )
+    if kind == DATE and feature.transformations:
+        raise InvalidParameter(
+            f"a date enters as what the calendar says of it, feature {feature.name!r} has the transformation "
+            f"{feature.transformations[0]}; remove it"
         )
     return replace(feature, type=kind)

@@ -14,6 +14,10 @@ from fleetml.errors import InvalidParameter
         ([{"name": "age", "type": "complex"}], r"features\[0\].type must be one of"),
         ([{"name": "age", "transformations": ["cube"]}], r"features\[0\].transformations must be of"),
         ([{"name": "city", "transformations": "log"}], "log transforms numbers, feature 'city' is categorical"),
+        (
+            [{"name": "age", "type": "date", "transformations": "log"}],
+            "feature 'age' has the transformation log; remove it",
+        ),
         (["age", "age"], "a feature is named once, 'age'"),
         ([3], r"features\[0\] has name, type and transformations, got 3"),
     ],

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 MOST_CANDIDATES, MOST_ROWS = 30, 10_000  # of which is chosen, by which is chosen
 PROOF_ROWS = 2_000
 MOST_VARIED = 10
+LEAST_RUNS, MOST_SECONDS = 8, 0.5  # of one round of timing
 OVER = "the graph is over its limits of latency or size with it"
 BAD = "its graph does not say what its Python model does"
 
@@ -124,7 +125,7 @@ def _judged(problem: Problem, said: Sequence[Said]) -> npt.NDArray[np.int64]:
 def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -> Found:
     """Return the graph of what the trials found; the best constant where nothing could be made of them in time."""
     if not found:
-        return constant(problem, "the budget was too small for one trial")
+        return constant(problem, "the budget was too small for one trial", limits)
     numbers, chosen = choose(problem, found)
     wanted = {number: found[number] for number in numbers}
     weights = dict(zip(numbers, _shares(chosen.combination, len(numbers)), strict=True))
@@ -166,10 +167,10 @@ def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -
         )
         dropped[slowest] = OVER
         del bags[slowest]
-    return constant(problem, "no member could be made and proven within the budget", dropped)
+    return constant(problem, "no member could be made and proven within the budget", limits, dropped)
 
 
-def constant(problem: Problem, reason: str, dropped: Mapping[int, str] | None = None) -> Found:
+def constant(problem: Problem, reason: str, limits: Limits, dropped: Mapping[int, str] | None = None) -> Found:
     """Return the graph that says the same of every row: the classes' shares, or the mean."""
     rows = problem.rows("constant")
     task = fit.Task(problem.about.objective, rows, problem.target, rows, problem.target, problem.seed, 1)
@@ -178,8 +179,8 @@ def constant(problem: Problem, reason: str, dropped: Mapping[int, str] | None = 
     python = Ensemble(problem.heads, (one,), chosen.combination, replace(problem.about, algorithm="constant"))
     graph = python.graph()
     proof = prove(graph, python.predict, problem.frame[:PROOF_ROWS])
-    limits = Limits(np.inf, np.inf, 0.0, 1, 0)
-    return replace(_measured(problem, graph, python, chosen, proof, limits), reason=reason, dropped=dropped or {})
+    result = _measured(problem, graph, python, chosen, proof, limits)
+    return replace(result, reason="; ".join(filter(None, (reason, result.reason))), dropped=dropped or {})
 
 
 def _python(problem: Problem, bags: Mapping[int, tuple[Member, ...]], chosen: Chosen) -> Ensemble:
@@ -236,8 +237,8 @@ def latency(content: bytes, problem: Problem, runs: int = 60, rounds: int = 3) -
     feeds = arrays(problem.frame[:1], model.about.features)
     best = (np.inf, np.inf)
     for _ in range(rounds):
-        times = []
-        for _ in range(runs):
+        times: list[float] = []
+        while len(times) < runs and (len(times) < LEAST_RUNS or sum(times) < MOST_SECONDS):
             begun = time.perf_counter()
             model.session.run(None, feeds)
             times.append(time.perf_counter() - begun)

@@ -33,7 +33,7 @@ DAYS = (0, 1, 2, 4, 8, 16)
 SEEDS = (0, 1, 2)
 MOST = 10_000
 """Windows that a network is trained on, at most: the fleet's are drawn."""
-_SECONDS = 300.0
+_SECONDS = 400.0
 _FAMILY = "mlp"
 _MISSING = 0.2
 Values = npt.NDArray[np.float32]

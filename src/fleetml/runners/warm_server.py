@@ -391,8 +391,9 @@ def _write_out() -> None:
 def _take_apart(known: Set[int]) -> None:
     """Forget the modules that are not `known`, then clear those that live on: the last first, private names first, as Python does."""
     names = [name for name, module in sys.modules.items() if id(module) not in known]
-    left = [weakref.ref(found) for name in names if isinstance(found := sys.modules.pop(name), types.ModuleType)]
-    found = None
+    forgotten = (sys.modules.pop(name) for name in names)
+    left = [weakref.ref(module) for module in forgotten if isinstance(module, types.ModuleType)]
+    del forgotten
     gc.collect()
     for module in filter(None, (reference() for reference in reversed(left))):
         for name in sorted(vars(module), key=lambda name: not name.startswith("_")):

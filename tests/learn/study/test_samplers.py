@@ -21,7 +21,7 @@ TREE = {
     "line.slope": Only(FloatDistribution(0.0, 1.0), "family", "line"),
     "net.width": Only(IntDistribution(1, 9), "family", "net"),
 }
-TRIALS = 10
+TRIALS = 8
 
 
 def bowl(trial):
@@ -68,9 +68,9 @@ def test_it_goes_on_where_it_was_left_and_proposes_something_new(sampler, tmp_pa
         return StudySettings(trials, sampler=sampler, storage=str(tmp_path / "journal"))
 
     run(bowl, SPACE, settings(6))
-    result = run(bowl, SPACE, settings(12))
-    assert len(result.outcomes) == 12
-    assert len({tuple(each.params.items()) for each in result.outcomes}) > 8
+    result = run(bowl, SPACE, settings(10))
+    assert len(result.outcomes) == 10
+    assert len({tuple(each.params.items()) for each in result.outcomes}) > 6
 
 
 def test_four_workers_share_it(sampler):

@@ -41,7 +41,7 @@ MEMORIES = {
     "H/short": Memory(6, 24, 48),
 }
 BUDGETS = {"5T/short": 240.0, "5T/medium": 120.0, "5T/long": 120.0, "H/short": 60.0}
-UNTRAINED, LEARNT = "mixture of 26, untrained", "mixture of 26, learnt"
+UNTRAINED, LEARNT = "mixture of 26, untrained, their quantiles", "mixture of 26, learnt, their quantiles"
 LEARNING = 600.0  # s
 STRIDE = 36  # steps between the windows that are learnt from
 GOAL = 1.85

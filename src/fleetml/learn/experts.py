@@ -173,8 +173,8 @@ def fill(history: Tensor) -> Tensor:
 class Trials(nn.Module):
     """What the experts say now, said before, and how wrong that was.
 
-    history [batch, context], NaN: missing → said [batch, horizon, K]; then [batch, past, reach, K], and the error of
-    each past place [batch, past, K], its MAE over what was measured, with `known` [batch, past, 1], 0 where nothing was.
+    history [batch, context], NaN: missing → said [batch, horizon, K]; the error of each past place [batch, past, K], its MAE
+    over what was measured; `known` [batch, past, 1], 0 where nothing was.
     """
 
     def __init__(self, meta: Meta, memory: Memory) -> None:
@@ -191,7 +191,7 @@ class Trials(nn.Module):
         self.places = [first + number * memory.stride for number in range(memory.past)] + [meta.context]
         self.begins = [place - span for place in self.places]
 
-    def forward(self, history: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, history: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         filled = fill(history)
         weeks = torch.stack([filled[:, begin : begin + self.experts.week] for begin in self.begins], dim=1)
         said = self.experts(weeks)
@@ -201,4 +201,4 @@ class Trials(nn.Module):
         apart = (past - torch.nan_to_num(actual).unsqueeze(-1)).abs() * measured
         counts = measured.sum(dim=2)
         errors = apart.sum(dim=2) / counts.clamp(min=1)
-        return said[:, -1], past, errors, (counts > 0).to(history.dtype)
+        return said[:, -1], errors, (counts > 0).to(history.dtype)

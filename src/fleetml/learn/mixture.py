@@ -1,7 +1,7 @@
 """The family `mixture`: experts weighed by what they were worth lately on this VM, with quantiles.
 
 Untrained it is arithmetic: weights in proportion to exp(-SHARPNESS e / mean e) of the experts' mean past errors e, the
-forecast their softened weighted median step by step, the quantiles those of the mixture's own past errors around it. It has no
+forecast their softened weighted median step by step, the quantiles those of what the experts say under flatter weights. It has no
 parameter that was fitted to data, so it needs no training windows. The constants are chosen on the validation blocks of
 `fleetml.learn.gift_eval`.
 """
@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from fleetml.learn.experts import Memory, Trials, fill
 from fleetml.learn.mixture_head import Head, features, steps_of
-from fleetml.learn.quantiles import LEVELS, ResidualQuantiles
+from fleetml.learn.quantiles import LEVELS, quantile, rising
 from fleetml.learn.windows import Meta
 
 SHARPNESS = 16.0
+FLATNESS = 0.25  # of the weights of the quantiles: the power that the others are raised to
+NARROWNESS = 0.08  # of the quantiles, as SOFTNESS
 SOFTNESS = 0.4  # of the median: how far from a half of all weight a value may lie to have a say
 
 
@@ -33,26 +35,25 @@ class Mixture(nn.Module):
         super().__init__()
         self.season = meta.season
         self.trials = Trials(meta, memory)
-        self.spread = ResidualQuantiles(LEVELS)
         self.head = head
         self.register_buffer("blocks", steps_of(meta), persistent=False)
 
     def forward(self, history: Tensor, covariates: Tensor) -> tuple[Tensor, Tensor]:
-        said, past, errors, known = self.trials(history)
+        said, errors, known = self.trials(history)
         logs = log_weights(errors, known).unsqueeze(1)
-        if self.head is None:
-            weights = torch.softmax(logs, dim=-1)
-            forecast = torch.relu(weighted_median(said, weights))
-            before = weighted_median(past, weights.unsqueeze(1))
-        else:
+        shift = None
+        if self.head is not None:
             seen, unit = features(fill(history), said, errors, known, self.season)
             more, shifts = self.head(seen)
-            weights = torch.softmax(logs + more, dim=-1).index_select(1, self.blocks)
+            logs = (logs + more).index_select(1, self.blocks)
             shift = (shifts * unit).index_select(1, self.blocks)
-            forecast = torch.relu(weighted_median(said, weights) + shift)
-            reach = past.shape[2]
-            before = weighted_median(past, weights[:, :reach].unsqueeze(1)) + shift[:, :reach].unsqueeze(1)
-        return forecast, self.spread(history, self.trials.places[:-1], torch.relu(before), forecast)
+        ordered, places = torch.sort(said, dim=-1)
+        if shift is not None:
+            ordered = ordered + shift.unsqueeze(-1)
+        forecast = torch.relu(quantile(ordered, _reached(torch.softmax(logs, dim=-1), places), 0.5, SOFTNESS))
+        spread = _reached(torch.softmax(FLATNESS * logs, dim=-1), places)
+        found = [quantile(ordered, spread, level, NARROWNESS) for level in LEVELS]
+        return forecast, rising(found, LEVELS, forecast)
 
 
 def log_weights(errors: Tensor, known: Tensor) -> Tensor:
@@ -66,19 +67,11 @@ def log_weights(errors: Tensor, known: Tensor) -> Tensor:
 
 
 def weighted_median(values: Tensor, weights: Tensor) -> Tensor:
-    """The softened weighted median of the last axis; weights sum to 1 and are broadcast: [...].
-
-    The mean of the weighted quantile function under a biweight density around one half, SOFTNESS wide: an L-statistic. It changes
-    smoothly where the median jumps, order among equals does not matter, and what lies further out has no say at all.
-    """
+    """The softened weighted median of the last axis; weights sum to 1 and are broadcast: [...]."""
     ordered, places = torch.sort(values, dim=-1)
-    reached = torch.gather(weights.expand_as(values), -1, places).cumsum(dim=-1)
-    upto = _density(reached)
-    before = torch.cat([torch.zeros_like(upto[..., :1]), upto[..., :-1]], dim=-1)
-    return (ordered * (upto - before)).sum(dim=-1) / upto[..., -1]
+    return quantile(ordered, _reached(weights, places), 0.5, SOFTNESS)
 
 
-def _density(share: Tensor) -> Tensor:
-    """The biweight's distribution function at a share of all weight, 15/16 (u - 2u^3/3 + u^5/5) + 1/2."""
-    u = ((share - 0.5) / SOFTNESS).clamp(-1.0, 1.0)
-    return 15 / 16 * (u - 2 / 3 * u**3 + u**5 / 5) + 0.5
+def _reached(weights: Tensor, places: Tensor) -> Tensor:
+    """The share of all weight up to each place of an order, broadcast."""
+    return torch.gather(weights.expand_as(places), -1, places).cumsum(dim=-1)

@@ -77,7 +77,7 @@ def _examples(windows: Windows, memory: Memory) -> list[Tensor]:
     parts: list[tuple[Tensor, ...]] = []
     with torch.no_grad():
         for history in torch.from_numpy(scored.history).split(_CHUNK):
-            said, _, errors, known = trials(history)
+            said, errors, known = trials(history)
             seen, unit = features(fill(history), said, errors, known, windows.meta.season)
             parts.append((seen, log_weights(errors, known), said, unit))
     target = torch.from_numpy(scored.target)

@@ -1,48 +1,39 @@
-"""Quantiles of a forecast: those of its own past errors, added to it."""
+"""Quantiles of what several forecasts say, weighed: smoothed weighted quantiles, of which the median is one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 LEVELS = tuple(round(0.1 * place, 1) for place in range(1, 10))
-_FAR = 3e38  # sorts missing errors behind all others
 
 
-class ResidualQuantiles(nn.Module):
-    """Around a forecast the quantiles of what the same forecaster missed by lately; the one of .5 is the forecast itself.
+def quantile(ordered: Tensor, reached: Tensor, level: float, softness: float) -> Tensor:
+    """The smoothed weighted quantile of the last axis: [...].
 
-    history [batch, context], NaN: missing; `places` where `before` [batch, past, reach] was forecast;
-    forecast [batch, horizon] → [batch, horizon, Q], rising along Q, never negative.
+    `ordered` rises, `reached` is the share of all weight up to each and with it. The mean of the weighted quantile function under a
+    biweight density around `level`, `softness` wide: an L-statistic. It changes smoothly where the quantile itself jumps, order
+    among equals does not matter, and what lies further out has no say at all.
     """
+    upto = _density((reached - level) / softness)
+    nothing = _density(torch.full_like(reached[..., :1], -level / softness))
+    before = torch.cat([nothing, upto[..., :-1]], dim=-1)
+    return (ordered * (upto - before)).sum(dim=-1) / (upto[..., -1] - nothing[..., 0])
 
-    def __init__(self, levels: Sequence[float]) -> None:
-        super().__init__()
-        self.levels = tuple(levels)
 
-    def forward(self, history: Tensor, places: Sequence[int], before: Tensor, forecast: Tensor) -> Tensor:
-        reach = before.shape[2]
-        actual = torch.stack([history[:, place : place + reach] for place in places], dim=1)
-        apart = (actual - before).flatten(1)
-        missing = torch.isnan(apart)
-        ordered = torch.sort(torch.where(missing, torch.full_like(apart, _FAR), apart), dim=1).values
-        last = ((~missing).to(apart.dtype).sum(dim=1, keepdim=True) - 1).clamp(min=0)
-        found = [self._of(ordered, last, level) for level in self.levels]
-        for place in range(1, len(found)):  # rounding must not turn two of them around
-            found[place] = torch.maximum(found[place - 1], found[place])
-        offsets = torch.cat(found, dim=1) * (last > 0).to(apart.dtype)
-        return torch.relu(forecast.unsqueeze(-1) + offsets.unsqueeze(1))
+def _density(place: Tensor) -> Tensor:
+    """The biweight's distribution function, 15/16 (u - 2u^3/3 + u^5/5) + 1/2, 0 below -1 and 1 above 1."""
+    u = place.clamp(-1.0, 1.0)
+    return 15 / 16 * (u - 2 / 3 * u**3 + u**5 / 5) + 0.5
 
-    def _of(self, ordered: Tensor, last: Tensor, level: float) -> Tensor:
-        """The quantile [batch, 1] of the first `last` + 1, at most 0 below .5, at least 0 above, 0 at .5."""
-        place = last * level
-        low = torch.floor(place)
-        share = place - low
-        lower = torch.gather(ordered, 1, low.to(torch.int64))
-        upper = torch.gather(ordered, 1, torch.minimum(low + 1, last).to(torch.int64))
-        found = lower * (1 - share) + upper * share
-        if level == 0.5:
-            return torch.zeros_like(found)
-        return found.clamp(max=0.0) if level < 0.5 else found.clamp(min=0.0)
+
+def rising(found: Sequence[Tensor], levels: Sequence[float], forecast: Tensor) -> Tensor:
+    """Return quantiles [..., Q] that rise, are never negative, and are the forecast at .5."""
+    made: list[Tensor] = []
+    for level, value in zip(levels, found, strict=True):
+        kept = torch.minimum(value, forecast) if level < 0.5 else torch.maximum(value, forecast)
+        kept = forecast if level == 0.5 else torch.relu(kept)
+        made.append(torch.maximum(made[-1], kept) if made else kept)
+    return torch.stack(made, dim=-1)

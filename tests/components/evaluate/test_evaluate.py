@@ -100,9 +100,9 @@ def test_of_a_model_that_says_quantiles_crps_and_coverage_are_told() -> None:
     held_out = replace(series(100), history=values[:, : meta.context], target=values[:, meta.context :], meta=meta)
     forecaster = Forecaster(export.from_torch(Mixture(meta, memory), meta, {}, LEVELS).SerializeToString())
     entry = of_quantiles(held_out, forecaster)
-    assert 0 < entry["crps"] < 0.1, "of normal values of deviation 5 around 50 it is .056"
+    assert 0.05 < entry["crps"] < 0.1, "of normal values of deviation 5 around 50 it is at least .056"
     assert entry["covered_said"] == 0.8
-    assert 0.5 < entry["covered"] < 0.9
+    assert 0.2 < entry["covered"] < 0.9
     still = replace(held_out, target=np.zeros_like(held_out.target))
     assert of_quantiles(still, forecaster) == {}, "of nothing but zeros a CRPS is not defined"
     plain = Forecaster(baselines.last_value(META).SerializeToString())

@@ -36,7 +36,7 @@ _INT8: Mapping[str, Sequence[Step]] = {
 }
 _TREES: Mapping[str, Sequence[Step]] = {
     "short": [(trees.fewer_leaves, 1.0)],
-    **{f"leaves_{share:g}": [(trees.int8_leaves, share)] for share in (1.0, 0.5, 0.35, 0.25, 0.15, 0.1)},
+    **{f"leaves_{share:g}": [(trees.int8_leaves, share)] for share in (1.0, 0.5, 0.35, 0.25, 0.2, 0.15, 0.1)},
 }
 _FINAL = {"int8": _INT8, "fp16": {"fp16": [(half.fp16, 1.0)]}}
 _NEED_NETWORK = ("aware",)

@@ -26,11 +26,18 @@ _COUNTS = (
         "min_rows",
         "min_forecasts",
     ),
-    *("trials", "timeout_seconds", "epochs", "width", "train_episodes", "test_episodes"),
+    *("trials", "timeout_seconds", "epochs", "width", "train_episodes", "test_episodes", "workers"),
     *("rounds", "local_epochs", "clients"),
 )
-_AMOUNTS = ("max_loss", "cooldown_hours", "retrain_hours", "retrains_per_day")
-_POSITIVE = ("latency_limit_ms", "latency_budget_ms", "size_budget_mb", "since_hours", "column_threshold")
+_AMOUNTS = ("max_loss", "cooldown_hours", "retrain_hours", "retrains_per_day", "memory_mb")
+_POSITIVE = (
+    "latency_limit_ms",
+    "latency_budget_ms",
+    "size_budget_mb",
+    "size_limit_mb",
+    "since_hours",
+    "column_threshold",
+)
 RANGES: Mapping[str, Range] = {
     **{name: {"minimum": 1} for name in _COUNTS},
     **{name: {"minimum": 0} for name in _AMOUNTS},
@@ -53,7 +60,8 @@ _WORDS = {
 def of(plan: Plan) -> dict[str, Range]:
     """Return the range of each parameter of the pipeline whose steps bound it, the narrowest that they leave.
 
-    Steps behind a condition bound no number, for without them the run may do; a word that none of them knows is always a mistake.
+    Steps behind a condition on a parameter bound no number, for whoever leaves them out so may not care for it; a word that
+    none of them knows is always a mistake.
     """
     found: dict[str, dict[str, Any]] = {}
     for step, names in _bounding(plan, ()):
@@ -85,10 +93,15 @@ def check(plan: Plan, given: Mapping[str, Any], kept: Collection[str] = ()) -> N
 def _bounding(plan: Plan, kept: Collection[str]) -> Iterator[tuple[Step, Collection[str]]]:
     """Yield the steps but those in `kept`, and the names in `RANGES` that hold for each whether or not its condition comes true."""
     words = [name for name, range_ in RANGES.items() if "enum" in range_]
-    certain = {step.name for step in unconditional(plan, kept)}
     for step in plan.steps.values():
         if step.name not in kept:
-            yield step, RANGES if step.name in certain else words
+            yield step, words if _is_chosen(step, plan) else RANGES
+
+
+def _is_chosen(step: Step, plan: Plan) -> bool:
+    """Say whether a parameter of the pipeline decides if the step runs."""
+    guards = (task.guard for task in (step, *(plan.groups[group] for group in step.group)) if task.guard)
+    return any(isinstance(source, PipelineInput) for guard in guards for source in guard.inputs.values())
 
 
 def unconditional(plan: Plan, kept: Collection[str] = ()) -> Iterator[Step]:

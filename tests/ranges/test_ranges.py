@@ -59,7 +59,7 @@ def test_a_parameter_has_the_narrowest_range_of_the_steps_that_take_it() -> None
 def test_a_share_lies_between_its_bounds() -> None:
     monitor = load(DAGS / "monitor" / "pipeline.yaml")
     assert ranges.of(monitor)["threshold"] == {"exclusiveMinimum": 0, "exclusiveMaximum": 1}
-    with pytest.raises(InvalidParameter, match="'threshold' of step 'drift' must be below 1, got 1"):
+    with pytest.raises(InvalidParameter, match="'threshold' of step 'condition-1/drift' must be below 1, got 1"):
         ranges.check(monitor, {"threshold": 1})
 
 

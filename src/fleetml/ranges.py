@@ -29,7 +29,15 @@ _COUNTS = (
     *("trials", "timeout_seconds", "epochs", "width", "train_episodes", "test_episodes", "workers"),
     *("rounds", "local_epochs", "clients"),
 )
-_AMOUNTS = ("max_loss", "cooldown_hours", "retrain_hours", "retrains_per_day", "memory_mb")
+_AMOUNTS = (
+    "max_loss",
+    "cooldown_hours",
+    "retrain_hours",
+    "retrains_per_day",
+    "memory_mb",
+    "target_ratio",
+    "target_latency_ms",
+)
 _POSITIVE = (
     "latency_limit_ms",
     "latency_budget_ms",
@@ -45,6 +53,7 @@ RANGES: Mapping[str, Range] = {
     "seed": {"minimum": 0, "maximum": 2**32 - 1},  # what scikit-learn and Optuna take
     "threshold": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
     "alarms_per_vm_week": {"exclusiveMinimum": 0, "maximum": 2016},  # one for each row of five minutes
+    "precision": {"enum": ["int8", "fp16"]},
     "rollout": {"enum": ["", "canary", "ab", "shadow"]},  # fleetml.serving.deployment.MODES, which takes long to import
 }
 """What a parameter of this name may be in any of our components; some of them want more."""

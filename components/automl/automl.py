@@ -24,4 +24,4 @@ def automl(
 
     trainer = TabularTrainer(windows.load(train.path), windows.load(val.path), seed)
     result = search.search(trainer, trainer.families, trials, timeout_seconds, seed)
-    search.publish(result, model, leaderboard, metrics)
+    search.publish(result, model, leaderboard, metrics, budget_met=True)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from fleetml.learn.search import Candidate, Outcome, Result
 from fleetml.learn.study.settings import StudySettings
 
 if TYPE_CHECKING:
+    from fleetml.learn.neural_trainer import NeuralTrainer
     from fleetml.learn.study.loop import StudyResult
     from fleetml.learn.study.trial import Outcome as TrialOutcome
 
@@ -46,7 +48,7 @@ def nas(
     `max_parameters`, `max_operations` (FLOPs of one forecast); 0 of the latter two: none. `second_objective`, latency or operations,
     makes the search one for the front of error and that; the model is its end with the least error. `counted`: no clock decides, so
     the same seed and trials give the same result (with one worker); latency is then told, not limited, and `timeout_seconds` ends
-    the study between trials. `sampler` is one of `fleetml.learn.study.settings.SAMPLERS`; `storage` an Optuna journal or
+    the study between trials. Where no network keeps the limits, the nearest to them is trained and published as a best effort. `sampler` is one of `fleetml.learn.study.settings.SAMPLERS`; `storage` an Optuna journal or
     postgresql:// that a study which was killed goes on from. Raises InvalidParameter for an empty budget or a contradiction,
     SearchFailed when nothing could be trained.
     """
@@ -61,7 +63,12 @@ def nas(
     turns = min(len(space.starts), trials)
     objective = Objective(trainer, space.point, limits, SECOND[second_objective], counted, turns, workers)
     found = run(objective, space.distributions, settings, space.starts)
-    _publish(found, space, model, leaderboard, metrics)
+    best = _candidate(found)
+    met = best is not None
+    if best is None and found.nearest is not None:
+        seconds = math.inf if counted else max(1.0, timeout_seconds / trials)
+        best = _best_effort(found.nearest, space, trainer, time.monotonic() + seconds)
+    _publish(best, met, found, space, model, leaderboard, metrics)
 
 
 def _settings(
@@ -104,12 +111,26 @@ def _limits(latency_limit_ms: float, max_parameters: int, max_operations: int, c
     return Limits(latency_ms, max_parameters or math.inf, max_operations or math.inf)
 
 
-def _publish(found: "StudyResult", space: Searched, model: Artifact, leaderboard: Artifact, metrics: Artifact) -> None:
-    """Write the graph with the least error inside the limits, the trials and the figures."""
-    lines = [_line(each, space) for each in found.outcomes]
-    result = Result(_candidate(found), lines, found.seconds)
+def _best_effort(nearest: "TrialOutcome", space: Searched, trainer: "NeuralTrainer", deadline: float) -> Candidate:
+    """Train the architecture that comes nearest to the limits."""
+    family, hyperparameters = space.point(nearest.params)
+    network = trainer.untrained(family, hyperparameters)
+    return trainer.trained(network, hyperparameters, deadline, lambda epoch, score: None)
+
+
+def _publish(
+    best: Candidate | None,
+    met: bool,
+    found: "StudyResult",
+    space: Searched,
+    model: Artifact,
+    leaderboard: Artifact,
+    metrics: Artifact,
+) -> None:
+    """Write the graph with the least error inside the limits, or the best effort, the trials and the figures."""
+    result = Result(best, [_line(each, space) for each in found.outcomes], found.seconds)
     on_front = {each.number for each in found.front}
-    search.publish(result, model, leaderboard, metrics, front=len(on_front), stopped=found.reason_to_stop)
+    search.publish(result, model, leaderboard, metrics, met, front=len(on_front), stopped=found.reason_to_stop)
     columns = {each.number: {**_counts(each.notes), "front": each.number in on_front} for each in found.outcomes}
     _add(leaderboard, columns)
 

@@ -1,3 +1,4 @@
+import json
 import math
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class Trainer:
     """Scores |x - 0.2| in family good; does what it is told in family bad."""
 
     families = FAMILIES
+    limit = math.inf
 
     def __init__(self, bad=lambda report: None):
         self.bad, self.seen = bad, []
@@ -117,6 +119,22 @@ def test_when_every_trial_fails_the_first_cause_is_named():
         run(Broken(), trials=3).incumbent()
 
 
+def test_where_all_are_too_slow_the_nearest_to_the_limit_is_trained_as_a_best_effort():
+    class Slow(Trainer):
+        limit = 1.0
+
+        def train(self, family, hyperparameters, deadline, report):
+            latency = 2.0 + hyperparameters["x"]
+            if latency > self.limit:
+                raise TooSlow(latency, self.limit)
+            return Candidate(None, family, hyperparameters, 1.0, latency, 10)
+
+    result = run(Slow(), trials=6)
+    assert {outcome.state for outcome in result.outcomes} == {"infeasible"}
+    tried = [json.loads(outcome.hyperparameters)["x"] for outcome in result.outcomes]
+    assert result.incumbent().hyperparameters["x"] == min(tried)
+
+
 def test_the_leaderboard_lists_every_trial_best_first(tmp_path: Path):
     result = run(Trainer(fail(ValueError("no"))))
     result.save_leaderboard(tmp_path / "leaderboard")
@@ -176,7 +194,7 @@ def test_publishing_writes_model_leaderboard_and_figures(graph, windows, tmp_pat
     candidate = search.judge(graphs.load(graph()), windows())
     result = search.Result(best=candidate, outcomes=[search.Outcome(0, "test", "{}", "trained", 1.0, 1.0, 1, 1.0, "")])
     model, leaderboard, metrics = (Artifact(name, str(tmp_path / name)) for name in ("model", "leaderboard", "metrics"))
-    search.publish(result, model, leaderboard, metrics)
+    search.publish(result, model, leaderboard, metrics, budget_met=True)
     assert graphs.describe(graphs.load(model.path)).family == "test"
     assert model.metadata["validation_mase"] == candidate.validation_mase
     assert {"family", "hyperparameters", "size_bytes"} < set(model.metadata)

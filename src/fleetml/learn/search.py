@@ -1,6 +1,7 @@
 """The search that AutoML, architecture search and tuning share: trials under a budget, incumbent, leaderboard."""
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from fleetml.learn.study.loop import StudyResult
     from fleetml.learn.study.settings import StudySettings
     from fleetml.learn.study.trial import Trial
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[int, float], None]
 
@@ -53,10 +56,12 @@ class Trainer(Protocol):
     """Trains one point of its families' spaces into a candidate.
 
     `families` are in the order of promise: their defaults are tried first. `train` returns near `deadline`
-    (`time.monotonic()`, s), may call `report(epoch, score)`, which may raise to prune, and raises TooSlow.
+    (`time.monotonic()`, s), may call `report(epoch, score)`, which may raise to prune, and raises TooSlow for a graph whose
+    latency [ms] is above `limit`.
     """
 
     families: Mapping[str, Space]
+    limit: float
 
     def train(self, family: str, hyperparameters: Hyperparameters, deadline: float, report: Report) -> Candidate: ...
 
@@ -128,8 +133,8 @@ def search(
     """Try the default of each family, then what the sampler proposes; stop after `trials` or `timeout_seconds`.
 
     One trial always runs. While defaults are left, the time left is shared among them: each family gets its turn.
-    A trial that fails is recorded and the search goes on; `Result.incumbent` raises when none succeeded. With a `storage`
-    the search goes on where it was left. `page`: where the study's report is written (HTML). Raises InvalidParameter for an
+    A trial that fails is recorded and the search goes on; `Result.incumbent` raises when none succeeded. Where all are over
+    the limit of latency, the nearest to it is trained as a best effort. With a `storage` the search goes on where it was left. `page`: where the study's report is written (HTML). Raises InvalidParameter for an
     unknown sampler or pruner.
     """
     from fleetml.learn.study import loop, report
@@ -193,7 +198,7 @@ class _Objective:
 
         best = study.best
         if best is None:
-            return None
+            return self._best_effort(study)
         if self._best is not None and self._best[0] == best.number:
             return self._best[1]
         if best.number in study.kept:
@@ -201,6 +206,17 @@ class _Objective:
         # With Postgres a graph is where it was trained.
         end = time.monotonic() + self.settings.seconds
         return self.trainer.train(*in_family(best.params), end, lambda epoch, score: None)
+
+    def _best_effort(self, study: "StudyResult") -> Candidate | None:
+        """Train what came nearest to the limit, whatever its latency; None where no trial failed for that."""
+        from fleetml.learn.study.space import in_family
+
+        slow = [each for each in study.outcomes if each.constraints]
+        if not slow:
+            return None
+        nearest, self.trainer.limit = min(slow, key=lambda each: each.violation), math.inf
+        end = time.monotonic() + max(1.0, self.settings.seconds / self.settings.trials)
+        return self.trainer.train(*in_family(nearest.params), end, lambda epoch, score: None)
 
 
 def _kept(best: "trials.Outcome", path: Path) -> Candidate:
@@ -284,13 +300,18 @@ def require_scored(windows: Windows, name: str) -> Windows:
     return scored
 
 
-def publish(result: Result, model: Artifact, leaderboard: Artifact, metrics: Artifact, **figures: Any) -> None:
-    """Write the model, the leaderboard and the figures of a finished search."""
+def publish(
+    result: Result, model: Artifact, leaderboard: Artifact, metrics: Artifact, budget_met: bool, **figures: Any
+) -> None:
+    """Write the model, the leaderboard and the figures of a finished search; without `budget_met` it is a best effort."""
     from fleetml.learn import graph
 
     result.save_leaderboard(leaderboard.path)
     best = result.incumbent()
-    graph.publish(best.graph, model, validation_mase=best.validation_mase, latency_ms=best.latency_ms)
+    about = {"validation_mase": best.validation_mase, "latency_ms": best.latency_ms, "budget_met": budget_met}
+    graph.publish(best.graph, model, **about)
+    if not budget_met:
+        log.warning("no model keeps the limits; %s, the nearest to them, is published as a best effort", best.family)
     states = [outcome.state for outcome in result.outcomes]
     metrics.log(
         family=best.family,
@@ -298,6 +319,7 @@ def publish(result: Result, model: Artifact, leaderboard: Artifact, metrics: Art
         trials=len(states),
         latency_ms=round(best.latency_ms, 3),
         size_bytes=best.size_bytes,
+        budget_met=budget_met,
         search_seconds=round(result.seconds, 1),
         **{state: states.count(state) for state in ("failed", "pruned", "infeasible")},
         **figures,

@@ -1,4 +1,3 @@
-import contextlib
 import json
 import math
 import subprocess
@@ -17,7 +16,6 @@ from fleetml.learn import graph as graphs
 from fleetml.learn.architectures import FAMILIES
 from fleetml.learn.limits import Limits
 from fleetml.learn.neural_trainer import NeuralTrainer
-from fleetml.learn.search import SearchFailed
 from fleetml.learn.study.trial import Trial
 
 
@@ -39,11 +37,14 @@ def test_each_family_is_tried_and_the_best_graph_kept(made):
     assert list(made["metrics"].metadata)[:2] == ["family", "validation_mase"]
 
 
-def test_a_limit_no_graph_keeps_is_an_error_that_says_so(made):
-    with pytest.raises(SearchFailed, match=r"infeasible: latency .* exceeds the limit of 1e-06 ms; raise"):
-        nas(**made, trials=3, timeout_seconds=60, latency_limit_ms=1e-6, seed=0)
+def test_of_a_limit_no_graph_keeps_comes_a_best_effort_that_is_called_one(made):
+    nas(**made, trials=3, timeout_seconds=30, latency_limit_ms=1e-6, seed=0)
     rows = pq.read_table(made["leaderboard"].path).to_pylist()
     assert {row["state"] for row in rows} == {"infeasible"}
+    nearest = min(rows, key=lambda row: row["latency_ms"])
+    assert made["model"].metadata["family"] == nearest["family"]
+    assert made["model"].metadata["budget_met"] is False
+    assert made["metrics"].metadata["budget_met"] is False
 
 
 def test_it_runs_as_a_step_and_says_how_far_it_is(made, tmp_path):
@@ -101,9 +102,9 @@ def test_no_model_is_over_a_limit_and_none_over_it_is_trained(small):
 def test_no_model_is_slower_than_the_limit(small):
     """A clock says another thing each time, so what is inside is not known before; what was said is kept to."""
     most = sorted(row["latency_ms"] for row in search(small, trials=3))[1]
-    with contextlib.suppress(SearchFailed):  # on a busy machine all may be slower now
-        search(small, trials=3, latency_limit_ms=most)
-        assert small["model"].metadata["latency_ms"] <= most
+    search(small, trials=3, latency_limit_ms=most)
+    told = small["model"].metadata  # on a busy machine all may be slower now
+    assert told["latency_ms"] <= most or not told["budget_met"]
     for row in pq.read_table(small["leaderboard"].path).to_pylist():
         assert (row["state"] == "infeasible") == (row["latency_ms"] > most), row
 

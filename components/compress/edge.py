@@ -35,8 +35,12 @@ def compress_anomaly(
     if not seconds > 0:
         raise InvalidParameter(f"parameter 'seconds' of compression must be positive, got {seconds}; raise it")
     original = model.path.read_bytes()
+    loaded = onnx.load_from_string(original)
+    kind = scorer.describe({prop.key: prop.value for prop in loaded.metadata_props}).kind
+    if kind != "anomaly":
+        raise InvalidParameter(f"compress_anomaly takes a graph of kind anomaly, got {kind!r}; a forecaster is for compress")
     wanted = bool(target_ratio or target_latency_ms)
-    data = AnomalyData(onnx.load_from_string(original), samples.load(val.path), TUNING * seconds * wanted, seed)
+    data = AnomalyData(loaded, samples.load(val.path), TUNING * seconds * wanted, seed)
     found = search(data, target, seconds=seconds, seed=seed, precision=precision)
     kept = original if found.method == "none" else found.graph.SerializeToString()
     told = figures(found, wanted)

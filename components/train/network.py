@@ -53,9 +53,9 @@ def train_network(
             distributed.launch(network_training.MODULE, [str(told)], processes)
         trained = graph.load(made)
         judged = search.judge(trained, search.require_scored(windows.load(val.path), "val"))
+    graph.publish(trained, model, validation_mase=judged.validation_mase, latency_ms=judged.latency_ms)
     if checkpoint:
         checkpoint.unlink(missing_ok=True)  # what is finished is the model; the next training begins anew
-    graph.publish(trained, model, validation_mase=judged.validation_mase, latency_ms=judged.latency_ms)
     _, p99 = forecaster.latency(model.path, runs=50, warmup=10)
     metrics.log(
         validation_mase=round(judged.validation_mase, 4),

@@ -158,6 +158,10 @@ def test_a_step_ends_as_python_does(
     assert told[0][2]["kept.txt"] == "kept"
 
 
+def test_a_step_without_an_output_ends_well(warm: WarmRunner, image: Image) -> None:
+    assert run(warm, image, "python", "-c", "import sys; sys.stdout = None")[0].succeeded
+
+
 def test_random_numbers_are_a_step_s_own(python: Lines) -> None:
     code = "import random, numpy.random as n; print(random.random()); print(n.random())"
     python(code)

@@ -149,13 +149,20 @@ class SubprocessRunner:
     def _start(self, command: Command, folder: Path) -> Process:
         import shutil
 
-        argv = command.argv
+        from fleetml.runners import lightweight
+
         if command.own_entry:
             raise ConfigurationError(
                 f"a process needs a command, the step of image '{command.image.name}' has none but its image's own; "
                 "give it one, or take --runner docker"
             )
-        env = self._environment(command, folder)
+        try:
+            command, env = lightweight.direct(command, self._environment(command, folder), folder)
+        except OSError as error:
+            raise Unavailable(
+                f"a step's code cannot be written: {error.strerror}; free some space and resume"
+            ) from error
+        argv = command.argv
         program = shutil.which(argv[0], path=env["PATH"])
         if program is None:
             raise ConfigurationError(

@@ -27,21 +27,14 @@ _LAST = 5.0  # s that a server may take to end
 _LONGEST = 1024  # bytes of what a server says
 _PYTHONS = ("python", "python3")
 _CHANGES = ("pip", "venv", "ensurepip")  # what they do to the environment counts when Python starts
-# How a component of the KFP SDK starts, without its blanks.
-_KFP = (
-    "program_path=$(mktemp -d)",
-    'printf "%s" "$0" > "$program_path/ephemeral_component.py"',
-    "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main --component_module_path "
-    '"$program_path/ephemeral_component.py" "$@"',
-)
 
 
 @frozen
 class WarmRunner(SubprocessRunner):
     """A process per step as with `SubprocessRunner`, but forked from a server of its environment where that means the same.
 
-    That is what starts as ``python -m MODULE`` or ``python -c CODE`` of the environment, and a lightweight component of the
-    KFP SDK; a step with secrets and all else is started as ever. There is a server for each environment and each set of
+    That is what starts as ``python -m MODULE`` or ``python -c CODE`` of the environment (so does a lightweight component of the
+    KFP SDK, `fleetml.runners.lightweight`); a step with secrets and all else is started as ever. There is a server for each environment and each set of
     variables, for libraries read those when they are imported. They end with this object and with this process.
     """
 
@@ -49,7 +42,7 @@ class WarmRunner(SubprocessRunner):
     _lock: Any = field(default_factory=threading.Lock, compare=False, repr=False)
 
     def _process(self, command: Command, program: str, env: dict[str, str], folder: Path) -> Process:
-        start = None if command.secrets or sys.platform != "linux" else _start(command, program, env, folder)
+        start = None if command.secrets or sys.platform != "linux" else _start(command, program, env)
         if start is not None and (server := self._server(command, start)):
             try:
                 return server.fork(start, folder)
@@ -88,17 +81,9 @@ class _Start:
         return {name: value for name, value in self.env.items() if name not in own and not name.startswith("FLEETML_")}
 
 
-def _start(command: Command, program: str, env: Mapping[str, str], folder: Path) -> _Start | None:
+def _start(command: Command, program: str, env: Mapping[str, str]) -> _Start | None:
     """Return how the environment's Python starts, None for a command that is not known to be its start."""
-    import shutil
-
     argv = command.argv
-    if argv[:2] == ("sh", "-ec") and len(argv) > 3 and _lines(argv[2]) == _lines("\n".join(_KFP)):
-        file = folder / "tmp" / "component" / "ephemeral_component.py"
-        file.parent.mkdir()
-        file.write_bytes(os.fsencode(argv[3]))
-        argv = ("python3", "-m", "kfp.dsl.executor_main", "--component_module_path", str(file), *argv[4:])
-        program, env = shutil.which("python3", path=env["PATH"]) or "", {**env, "_KFP_RUNTIME": "true"}
     if argv[0] not in _PYTHONS or Path(program).parent != command.image.venv / "bin" or len(argv) < 3:
         return None
     words = argv[1:]
@@ -107,10 +92,6 @@ def _start(command: Command, program: str, env: Mapping[str, str], folder: Path)
     if words[0] == "-c":
         return _Start(program, "", words[1], ("-c", *words[2:]), words, env)
     return None
-
-
-def _lines(script: str) -> list[list[str]]:
-    return [words for line in script.splitlines() if (words := line.split())]
 
 
 class _Server:

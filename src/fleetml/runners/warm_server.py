@@ -372,7 +372,7 @@ def _end(known: Set[int]) -> None:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except (OSError, ValueError):
+    except Exception:  # what stands in their place is the step's
         return
     _write_out()  # the collector may end what a file writes to before the file
     _take_apart(known)

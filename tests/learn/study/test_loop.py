@@ -1,9 +1,11 @@
 import itertools
 import math
+import tempfile
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+from fleetml.errors import InvalidParameter
 from fleetml.learn.study.loop import run
 from fleetml.learn.study.settings import StudySettings
 from fleetml.learn.study.trial import Pruned
@@ -117,3 +119,55 @@ def test_an_objective_must_give_a_value_a_direction():
 )
 def test_every_sampler_runs(sampler):
     assert len(run(bowl, SPACE, StudySettings(trials=6, sampler=sampler)).outcomes) == 6
+
+
+def test_a_constraint_or_a_report_that_is_no_number_fails_the_trial_and_the_study_goes_on():
+    def objective(trial):
+        if trial.number == 0:
+            trial.constrain("latency_ms", math.nan)
+        if trial.number in (1, 2):
+            trial.report([-1, 0.5][trial.number - 1], 1.0)
+        return 1.0
+
+    for workers in (1, 2):
+        result = run(objective, SPACE, StudySettings(5, pruner="median", workers=workers, sampler="random"))
+        assert [each.state for each in result.outcomes] == ["failed"] * 3 + ["complete"] * 2
+        assert [each.reason.split(" must be ")[0] for each in result.outcomes[:3]] == [
+            "ValueError: constraint 'latency_ms'",
+            *["ValueError: the step of a report"] * 2,
+        ]
+
+
+def test_an_interrupted_study_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def objective(trial):
+        trial.keep(b"model")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(objective, SPACE, StudySettings(2))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "postgresql://user:s3cret@host/database",
+        "postgresql://user:s3/cret@host/database",
+        "postgresql://user:1/2@host/database",
+        "postgresql://host/database?password=s3cret",
+        "postgresql://host/database?sslmode=require&sslpassword=s3cret",
+    ],
+)
+def test_a_password_in_a_storage_is_refused_and_not_told(storage):
+    with pytest.raises(InvalidParameter, match="storage of a study must") as refused:
+        StudySettings(1, storage=storage)
+    assert "s3" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "storage", ["/runs/10:30@night/journal", "postgresql://user@host:5432/database?application_name=a@b:c"]
+)
+def test_signs_of_a_password_where_there_is_none_are_allowed(storage):
+    assert StudySettings(1, storage=storage).storage == storage

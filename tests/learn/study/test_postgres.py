@@ -1,10 +1,12 @@
 """A study in a Postgres of its own (Debian package postgresql)."""
 
+import gc
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
@@ -92,3 +94,13 @@ def test_processes_share_a_study_in_postgres_and_do_its_trials_once(server):
 def test_trials_in_processes_of_their_own_leave_the_connection_alone(server):
     settings = StudySettings(6, sampler="random", storage=server, name="forks", workers=3)
     assert [each.state for each in run(lambda trial: trial.params["x"], SPACE, settings).outcomes] == ["complete"] * 6
+
+
+def test_what_trials_kept_goes_with_the_result(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    settings = StudySettings(1, sampler="random", storage=server, name="kept")
+    result = run(lambda trial: trial.keep(b"model") or 1.0, SPACE, settings)
+    assert result.kept[0].read_bytes() == b"model"
+    del result
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []

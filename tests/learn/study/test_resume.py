@@ -118,12 +118,12 @@ def test_what_trials_kept_outlives_the_process(tmp_path):
 
 
 def test_a_trial_of_another_host_is_lost_after_its_time(tmp_path, monkeypatch):
-    from fleetml.learn.study import ledger
+    from fleetml.learn.study import ledger, owner
 
     earlier = time.time() - 100
     with monkeypatch.context() as patch:
-        patch.setattr(ledger.socket, "gethostname", lambda: "elsewhere")
-        patch.setattr(ledger.time, "time", lambda: earlier)
+        there = {**owner.this(), "host": "elsewhere", "boot": "another", "since": earlier}
+        patch.setattr(owner, "this", lambda: there)
         ledger.Ledger(SPACE, journal(tmp_path, 2, trial_seconds=20.0)).ask()
     assert len(run(lambda trial: 0.0, SPACE, journal(tmp_path, 2, trial_seconds=20.0)).outcomes) == 2
 
@@ -147,3 +147,36 @@ def test_a_place_that_is_none_is_told(tmp_path):
         run(lambda trial: 0.0, SPACE, StudySettings(1, storage="mysql://host/it"))
     with pytest.raises(Unavailable, match="must answer"):
         run(lambda trial: 0.0, SPACE, StudySettings(1, storage="postgresql://127.0.0.1:1/it"))
+
+
+def test_processes_that_join_at_the_same_time_propose_other_points(tmp_path):
+    from fleetml.learn.study.ledger import Ledger
+
+    joined = [Ledger(SPACE, journal(tmp_path, 4)) for _ in range(4)]
+    assert len({each.ask().params["x"] for each in joined}) == 4
+
+
+def test_a_process_lives_until_it_ends_whatever_the_clock_says(monkeypatch):
+    from fleetml.learn.study import owner
+
+    monkeypatch.setattr(owner.time, "time", lambda: 1e12)
+    me = owner.this()
+    assert owner.lives(me, 0.0)
+    assert not owner.lives({**me, "started": me["started"] - 1}, 1e9), "its number is another's now"
+    assert not owner.lives({**me, "boot": "earlier"}, 1e9), "it was booted since"
+    for container in ({"namespace": "another"}, {"host": "elsewhere", "boot": "another"}):
+        assert owner.lives({**me, **container}, 1.0)
+        assert not owner.lives({**me, **container, "since": 0.0}, 1.0)
+
+
+def test_a_process_that_ended_and_was_not_waited_for_is_dead():
+    from fleetml.learn.study import owner
+
+    ended = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    theirs = {**owner.this(), "pid": ended.pid, "started": owner._started(ended.pid)}
+    try:
+        assert owner.lives(theirs, 0.0)
+        ended.kill()
+        assert wait_until(lambda: not owner.lives(theirs, 0.0), 60)
+    finally:
+        ended.communicate()

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import os
-import socket
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from fleetml.errors import InvalidParameter
+from fleetml.learn.study import owner as owners
 from fleetml.learn.study import pruners, samplers, storage
 from fleetml.learn.study import space as spaces
 from fleetml.learn.study.settings import StudySettings
@@ -26,6 +21,7 @@ if TYPE_CHECKING:
 _SPACE = "fleetml:space"
 _LOST = "fleetml:lost"  # its process is gone: not an outcome, its point is asked again
 _OWNER = "fleetml:owner"
+_JOINED = "fleetml:joined"
 _AGAIN = "fleetml:again"
 _OUTCOME = "fleetml:outcome"
 # A process that dies with its machine leaves no trace: its trial is lost after this much of its own limit, or after a day.
@@ -61,9 +57,11 @@ class Ledger:
             raise InvalidParameter(
                 f"study {self.settings.name!r} of {self.settings.storage} searches another space ({known}) than this one ({space}); give another name"
             )
-        elif begun := len(self.study.get_trials(deepcopy=False)):
-            # Two processes with one seed would propose the same points.
-            self.study.sampler = samplers.made(self.space, self.settings, seed_of(self.settings.seed, begun))
+        # Two processes with one seed would propose the same points.
+        joined = self.study.user_attrs.get(_JOINED, 0)
+        self.study.set_user_attr(_JOINED, joined + 1)
+        if joined:
+            self.study.sampler = samplers.made(self.space, self.settings, seed_of(self.settings.seed, joined))
         self._recover()
 
     def ask(self) -> optuna.Trial | None:
@@ -73,7 +71,7 @@ class Ledger:
             if sum(_counts(each) for each in self._trials()) >= self.trials:
                 return None
             trial = self.study.ask()
-            trial.set_user_attr(_OWNER, _me())
+            trial.set_user_attr(_OWNER, owners.this())
             spaces.draw(trial, self.space)
         return trial
 
@@ -117,9 +115,7 @@ class Ledger:
         owner = trial.user_attrs.get(_OWNER)
         if owner is None:  # it was asked and not yet signed; asking is done under the lock, so its process is gone
             return False
-        if owner["host"] == _me()["host"]:
-            return bool(_created(owner["pid"]) == owner["created"])
-        return bool(time.time() - owner["since"] < min(_PATIENCE * self.settings.trial_seconds, _LONGEST))
+        return owners.lives(owner, min(_PATIENCE * self.settings.trial_seconds, _LONGEST))
 
     def _lose(self, number: int) -> None:
         """Tell a trial as failed and enqueue its point, once: one that kills its process each time is an outcome."""
@@ -149,17 +145,6 @@ def _counts(trial: FrozenTrial) -> bool:
 
 def _lost(trial: FrozenTrial) -> bool:
     return bool(trial.user_attrs.get(_LOST))
-
-
-def _me() -> dict[str, Any]:
-    return {"pid": os.getpid(), "host": socket.gethostname(), "created": _created(os.getpid()), "since": time.time()}
-
-
-def _created(pid: int) -> float:
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return math.nan
 
 
 def _outcome(trial: FrozenTrial) -> Outcome:

@@ -40,7 +40,7 @@ class StudyResult:
 
     `best`: the feasible trial with the best first objective; None where no trial is complete and feasible. `front`: the
     feasible ones that no other one beats in all objectives, the best first objective first. `kept`: by number, what a trial
-    gave to `Trial.keep`; files in a study without storage live as long as this object.
+    gave to `Trial.keep`; but beside a journal they live as long as this object.
     """
 
     best: Outcome | None
@@ -68,12 +68,22 @@ def run(
     """
     clock = stopping.Clock.start(settings)
     ledger = Ledger(space, settings, starts)
-    folder = _folder(settings)
-    reason = (_isolated if settings.isolated else _serial)(objective, ledger, clock, folder)
-    result = _result(ledger, folder, clock, reason)
-    if not settings.storage:
-        weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
+    if journal := settings.journal:
+        return _over(objective, ledger, clock, Path(f"{journal}.kept") / settings.name)
+    folder = Path(tempfile.mkdtemp(prefix="fleetml-study-"))
+    try:
+        result = _over(objective, ledger, clock, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
     return result
+
+
+def _over(objective: Objective, ledger: Ledger, clock: stopping.Clock, folder: Path) -> StudyResult:
+    """Run the trials; what they keep lies in `folder`."""
+    reason = (_isolated if ledger.settings.isolated else _serial)(objective, ledger, clock, folder)
+    return _result(ledger, folder, clock, reason)
 
 
 def _serial(objective: Objective, ledger: Ledger, clock: stopping.Clock, folder: Path) -> str:
@@ -146,13 +156,6 @@ def finish(ledger: Ledger, asked: optuna.Trial, outcome: Outcome, seconds: float
     ledger.tell(asked, frozen.replace(outcome, seconds=round(seconds, 3)))
     said = ", ".join(f"{value:.6g}" for value in outcome.values) or f"{outcome.state}: {outcome.reason}"
     log.info("trial %d: %.1f s, %s; %s", outcome.number, seconds, said, dict(outcome.params))
-
-
-def _folder(settings: StudySettings) -> Path:
-    """Return where what trials keep lies: beside the journal, else in a folder that goes with the result."""
-    if settings.storage and "://" not in settings.storage:
-        return Path(f"{settings.storage}.kept") / settings.name
-    return Path(tempfile.mkdtemp(prefix="fleetml-study-"))
 
 
 def _result(ledger: Ledger, folder: Path, clock: stopping.Clock, reason: str) -> StudyResult:

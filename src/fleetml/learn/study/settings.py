@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from urllib.parse import parse_qsl, urlsplit
 
 from fleetml.errors import InvalidParameter, nearest
 from fleetml.frozen import frozen
@@ -12,6 +13,7 @@ SAMPLERS = (
 )  # fmt: skip
 PRUNERS = ("none", "median", "halving", "hyperband", "wilcoxon")
 DIRECTIONS = ("minimize", "maximize")
+_PASSWORDS = {"password", "sslpassword"}  # parameters of libpq
 # Those that know one objective
 _SINGLE = ("gp_ucb", "gp_pi", "cmaes", "reinforce")
 
@@ -78,12 +80,30 @@ class StudySettings:
         scheme, found, _ = self.storage.partition("://")
         if found and scheme != "postgresql":
             raise InvalidParameter(f"storage of a study must be a path or postgresql://…, got {scheme}://…; correct it")
-        if "@" in self.storage and ":" in self.storage.split("://")[-1].split("@")[0]:
+        if found and _holds_password(self.storage):
             raise InvalidParameter(
                 "storage of a study must hold no password, got one; leave it out and set PGPASSWORD or ~/.pgpass"
             )
 
     @property
+    def journal(self) -> str:
+        """The path of the journal; "" where the study is in memory or in Postgres."""
+        return "" if "://" in self.storage else self.storage
+
+    @property
     def isolated(self) -> bool:
         """Whether each trial has a process of its own."""
         return self.workers > 1 or math.isfinite(self.trial_seconds) or self.memory_mb > 0
+
+
+def _holds_password(address: str) -> bool:
+    """Return whether a password is in an address of Postgres, or may be: one with signs that should be escaped splits elsewhere."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # raises for one that is no number
+    except ValueError:  # what it says may hold a piece of a password
+        raise InvalidParameter(
+            "storage of a study must be postgresql://user@host:port/database, got an address that is none; correct it"
+        ) from None
+    query = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    return parts.password is not None or "@" in parts.path + parts.fragment or bool(query & _PASSWORDS)

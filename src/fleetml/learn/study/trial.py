@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,16 @@ class Trial:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def report(self, step: int, value: float) -> None:
-        """Tell the pruner how good the trial is by now. Raises Pruned."""
-        if why := self.ask_pruner(step, float(value)):
+        """Tell the pruner how good the trial is by now. Raises Pruned, and ValueError for a step that is not a whole number from 0."""
+        if isinstance(step, bool) or not isinstance(step, Integral) or step < 0:
+            raise ValueError(f"the step of a report must be a whole number of at least 0, got {step!r}; count from 0")
+        if why := self.ask_pruner(int(step), float(value)):
             raise Pruned(why)
 
     def constrain(self, name: str, value: float) -> None:
-        """Set a constraint: at most 0 is feasible. Every trial that completes must set the same ones."""
+        """Set a constraint: at most 0 is feasible. Every trial that completes must set the same ones. Raises ValueError."""
+        if not math.isfinite(value):
+            raise ValueError(f"constraint {name!r} must be a finite number, got {value}; measure it again")
         self.constraints[name] = float(value)
 
     def note(self, name: str, value: Any) -> None:

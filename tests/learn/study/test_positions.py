@@ -49,3 +49,12 @@ def test_counts_of_values():
 def test_choices_have_no_positions():
     with pytest.raises(TypeError, match="needs a float or int distribution"):
         positions.position(CategoricalDistribution(["a"]), 0.0)
+
+
+@pytest.mark.parametrize("kind", [*NUMERIC, CategoricalDistribution(["a", "b", "c"])], ids=str)
+def test_every_value_has_an_index(kind):
+    if math.isfinite(positions.count(kind)):
+        values = [positions.nth(kind, index) for index in range(int(positions.count(kind)))]
+        assert len(set(values)) == len(values)
+        assert all(kind._contains(kind.to_internal_repr(value)) for value in values)
+        assert [positions.index_of(kind, value) for value in values] == list(range(len(values)))

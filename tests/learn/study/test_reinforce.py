@@ -1,7 +1,9 @@
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from fleetml.learn.study import reinforce
 from fleetml.learn.study.reinforce import ReinforceSampler
 
 SPACE = {
@@ -77,3 +79,13 @@ def test_bins_cover_a_range_and_every_value_has_one(kind):
     assert min(drawn) < kind.low + 0.2 * (kind.high - kind.low)
     assert max(drawn) > kind.low + 0.5 * (kind.high - kind.low)
     assert sum(drawn[100:]) / 50 < sum(drawn[:30]) / 30, "lower values were rewarded"
+
+
+@pytest.mark.parametrize("chosen", range(8))
+def test_a_choice_of_a_short_logarithmic_range_is_the_value_that_it_is_credited_for(chosen):
+    kind, study = IntDistribution(1, 8, log=True), study_of()
+    taught = study.sampler._policy(study)
+    taught.logits["x"] = np.where(np.arange(8) == chosen, 50.0, 0.0)
+    drawn = [study.ask({"x": kind}).params["x"] for _ in range(40)]
+    assert drawn.count(chosen + 1) > 30
+    assert reinforce._choice(kind, chosen + 1) == chosen

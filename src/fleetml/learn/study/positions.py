@@ -37,6 +37,22 @@ def count(distribution: BaseDistribution) -> float:
     return math.inf
 
 
+def nth(distribution: BaseDistribution, index: int) -> Any:
+    """Return the value of an index below `count`, which is finite; in the order of the values."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[index]
+    distribution = _numeric(distribution)
+    return min(distribution.low + index * (distribution.step or 0), distribution.high)
+
+
+def index_of(distribution: BaseDistribution, value: Any) -> int:
+    """Return the index of a value, as `nth` takes it."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices.index(value)
+    distribution = _numeric(distribution)
+    return round((value - distribution.low) / (distribution.step or 1))
+
+
 def drawn(distribution: BaseDistribution, uniform: float) -> Any:
     """Return the value for a number drawn uniformly from [0, 1): every choice, and every step, as probable as another."""
     if isinstance(distribution, CategoricalDistribution):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
@@ -75,6 +75,8 @@ class ReinforceSampler(BaseSampler):
         random = np.random.default_rng((self.seed, trial.number, zlib.crc32(param_name.encode())))
         likely = self._policy(study).probabilities(param_name, param_distribution)
         chosen = int(random.choice(len(likely), p=likely))
+        if positions.count(param_distribution) <= len(likely):
+            return positions.nth(param_distribution, chosen)
         return positions.drawn(param_distribution, (chosen + random.random()) / len(likely))
 
     def _policy(self, study: "Study") -> _Policy:
@@ -95,9 +97,7 @@ def _choices(kind: BaseDistribution) -> int:
 
 def _choice(kind: BaseDistribution, value: Any) -> int:
     """Return which choice, or bin, a value belongs to."""
-    if isinstance(kind, CategoricalDistribution):
-        return kind.choices.index(value)
     bins = _choices(kind)
     if positions.count(kind) <= bins:
-        return round(positions.position(kind, value) * (bins - 1))
+        return positions.index_of(kind, value)
     return min(int(positions.position(kind, value) * bins), bins - 1)

@@ -34,14 +34,17 @@ def hpo(
 
     `report` gets the page of the study. `workers` trials run at a time, each in a process of its own where there are several; with a `storage` (the path of a
     journal, or postgresql://…) a search that was killed goes on. Raises InvalidParameter for an empty budget or an unknown
-    sampler or pruner. Where both models exceed the limit, the faster is tuned, and what is found is a best effort.
+    sampler or pruner. Where both models exceed the limit, the faster is tuned, and is no candidate itself: without one inside the
+    limit the nearest to it is a best effort.
     """
     search.check_budget(trials, timeout_seconds, latency_limit_ms)
     validation = search.require_scored(windows.load(val.path), "val")
     incumbent = better({"automl": automl_model, "nas": nas_model}, validation, latency_limit_ms)
     trainer = Tuner(incumbent, _trainer(incumbent.family, windows.load(train.path), validation, seed, latency_limit_ms))
+    inputs = (train, val, automl_model, nas_model)
+    name = search.study_name("hpo", inputs, latency_limit_ms=float(latency_limit_ms), seed=seed)
     result = search.search(
-        trainer, trainer.families, trials, timeout_seconds, seed, sampler, pruner, workers, storage, report.path
+        trainer, trainer.families, trials, timeout_seconds, seed, sampler, pruner, workers, storage, report.path, name
     )
     best = result.incumbent()
     gain = 1 - best.validation_mase / incumbent.validation_mase
@@ -71,10 +74,20 @@ class Tuner:
         self.incumbent, self.trainer = incumbent, trainer
         space = search_space.around(trainer.families[incumbent.family], incumbent.hyperparameters)
         self.families: Mapping[str, Space] = {incumbent.family: space}
-        self.limit = trainer.limit
+
+    @property
+    def limit(self) -> float:
+        """The most latency [ms] of what is trained, and of the candidate."""
+        return self.trainer.limit
+
+    @limit.setter
+    def limit(self, limit: float) -> None:
+        self.trainer.limit = limit
 
     def train(self, family: str, hyperparameters: Hyperparameters, deadline: float, report: Report) -> Candidate:
         if hyperparameters == search_space.defaults(self.families[family]):
+            if self.incumbent.latency_ms > self.limit:
+                raise TooSlow(self.incumbent.latency_ms, self.limit)
             return self.incumbent
         return self.trainer.train(family, hyperparameters, deadline, report)
 

@@ -4,9 +4,11 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from components.nas.space import Searched, searched
+from fleetml import frozen
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 from fleetml.learn import search, windows
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 # What a second objective may be called -> the field of a price that it is
 SECOND = {"": "", "latency": "latency_ms", "operations": "operations"}
-NAME = "nas"
 
 
 def nas(
@@ -59,15 +60,18 @@ def nas(
     from fleetml.learn.neural_trainer import NeuralTrainer
     from fleetml.learn.study.loop import run
 
+    # Evolution searches another space.
+    searched_for = {**asdict(limits), "seed": seed, "second": second_objective, "evolution": sampler == "evolution"}
+    settings = frozen.replace(settings, name=search.study_name("nas", (train, val), **searched_for))
     trainer, space = NeuralTrainer(windows.load(train.path), windows.load(val.path), seed), searched(sampler)
     turns = min(len(space.starts), trials)
     objective = Objective(trainer, space.point, limits, SECOND[second_objective], counted, turns, workers)
     found = run(objective, space.distributions, settings, space.starts)
-    best = _candidate(found)
-    met = best is not None
+    best, met = _kept(found), True
     if best is None and found.nearest is not None:
         seconds = math.inf if counted else max(1.0, timeout_seconds / trials)
-        best = _best_effort(found.nearest, space, trainer, time.monotonic() + seconds)
+        best = _trained(found.nearest, space, trainer, time.monotonic() + seconds)
+        met = found.best is not None and not limits.reason(limits.price(best.graph))
     _publish(best, met, found, space, model, leaderboard, metrics)
 
 
@@ -99,7 +103,6 @@ def _settings(
         workers=workers,
         seed=seed,
         storage=storage,
-        name=NAME,
     )
 
 
@@ -111,8 +114,8 @@ def _limits(latency_limit_ms: float, max_parameters: int, max_operations: int, c
     return Limits(latency_ms, max_parameters or math.inf, max_operations or math.inf)
 
 
-def _best_effort(nearest: "TrialOutcome", space: Searched, trainer: "NeuralTrainer", deadline: float) -> Candidate:
-    """Train the architecture that comes nearest to the limits."""
+def _trained(nearest: "TrialOutcome", space: Searched, trainer: "NeuralTrainer", deadline: float) -> Candidate:
+    """Train an architecture whose graph is not here: the nearest to the limits, or what a process elsewhere found."""
     family, hyperparameters = space.point(nearest.params)
     network = trainer.untrained(family, hyperparameters)
     return trainer.trained(network, hyperparameters, deadline, lambda epoch, score: None)
@@ -135,8 +138,9 @@ def _publish(
     _add(leaderboard, columns)
 
 
-def _candidate(found: "StudyResult") -> Candidate | None:
-    if found.best is None:
+def _kept(found: "StudyResult") -> Candidate | None:
+    """Return the best trial's graph, None where there is none: with Postgres it is where it was trained."""
+    if found.best is None or found.best.number not in found.kept:
         return None
     import onnx
 

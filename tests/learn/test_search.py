@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -199,3 +200,23 @@ def test_publishing_writes_model_leaderboard_and_figures(graph, windows, tmp_pat
     assert model.metadata["validation_mase"] == candidate.validation_mase
     assert {"family", "hyperparameters", "size_bytes"} < set(model.metadata)
     assert list(metrics.metadata)[:3] == ["family", "validation_mase", "trials"]
+
+
+def test_what_is_inside_the_limit_elsewhere_and_not_here_is_a_best_effort(graph, windows, tmp_path: Path):
+    class Moved(Trainer):
+        limit = 1.0
+
+        def train(self, family, hyperparameters, deadline, report):
+            if self.limit < math.inf and self.seen:
+                raise TooSlow(2.0, self.limit)
+            self.seen.append(family)
+            return search.judge(graphs.load(graph(add=hyperparameters["x"])), windows())
+
+    storage = str(tmp_path / "journal")
+    first = search.search(Moved(), FAMILIES, 1, 60.0, 0, storage=storage)
+    shutil.rmtree(f"{storage}.kept")
+    here = Moved()
+    here.seen.append("before")
+    again = search.search(here, FAMILIES, 1, 60.0, 0, storage=storage)
+    assert again.incumbent().graph == first.incumbent().graph
+    assert here.limit == math.inf

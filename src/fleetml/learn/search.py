@@ -4,11 +4,12 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fleetml import sha256
 from fleetml.component import Artifact
 from fleetml.errors import FleetMLError, InvalidData, InvalidParameter
 from fleetml.learn import search_space
@@ -129,20 +130,22 @@ def search(
     workers: int = 1,
     storage: str = "",
     page: Path | None = None,
+    name: str = "search",
 ) -> Result:
     """Try the default of each family, then what the sampler proposes; stop after `trials` or `timeout_seconds`.
 
     One trial always runs. While defaults are left, the time left is shared among them: each family gets its turn.
     A trial that fails is recorded and the search goes on; `Result.incumbent` raises when none succeeded. Where all are over
-    the limit of latency, the nearest to it is trained as a best effort. With a `storage` the search goes on where it was left. `page`: where the study's report is written (HTML). Raises InvalidParameter for an
-    unknown sampler or pruner.
+    the limit of latency, the nearest to it is trained as a best effort. With a `storage` the search of that `name` (`study_name`)
+    goes on where it was left. `page`: where the study's report is written (HTML). Raises InvalidParameter for an unknown sampler
+    or pruner.
     """
     from fleetml.learn.study import loop, report
     from fleetml.learn.study.settings import StudySettings
     from fleetml.learn.study.space import of_ranges
 
     settings = StudySettings(
-        trials, timeout_seconds, sampler, pruner, workers=workers, seed=seed, storage=storage, name="search"
+        trials, timeout_seconds, sampler, pruner, workers=workers, seed=seed, storage=storage, name=name
     )
     objective = _Objective(trainer, families, settings)
     space = of_ranges(families)
@@ -150,6 +153,15 @@ def search(
     if page is not None:
         report.write(page, f"Search over {', '.join(families)}: validation MASE", study, space, settings)
     return Result(objective.best(study), [_outcome(each) for each in study.outcomes], study.seconds)
+
+
+def study_name(stage: str, inputs: Iterable[Artifact], **searched: Any) -> str:
+    """Return the name of a stage's study, with a digest of its inputs' files and of what else decides what a trial is worth.
+
+    In one storage other data or limits are another study; steps with the same ones share theirs. Raises OSError.
+    """
+    said = json.dumps([[sha256.of_file(each.path) for each in inputs], searched], sort_keys=True)
+    return f"{stage}-{sha256.hexdigest(said.encode())[:16]}"
 
 
 class _Objective:
@@ -194,8 +206,6 @@ class _Objective:
 
     def best(self, study: "StudyResult") -> Candidate | None:
         """Return the best candidate of the study: as it was trained here, as the graph that its trial kept, else trained again."""
-        from fleetml.learn.study.space import in_family
-
         best = study.best
         if best is None:
             return self._best_effort(study)
@@ -204,19 +214,24 @@ class _Objective:
         if best.number in study.kept:
             return _kept(best, study.kept[best.number])
         # With Postgres a graph is where it was trained.
-        end = time.monotonic() + self.settings.seconds
-        return self.trainer.train(*in_family(best.params), end, lambda epoch, score: None)
+        try:
+            return self._trained(best, self.settings.seconds)
+        except TooSlow:  # what was inside the limit there is not here
+            return self._best_effort(study)
 
     def _best_effort(self, study: "StudyResult") -> Candidate | None:
         """Train what came nearest to the limit, whatever its latency; None where no trial failed for that."""
+        slow = [each for each in study.outcomes if each.constraints]
+        nearest = study.best or min(slow, key=lambda each: each.violation, default=None)
+        if nearest is None:
+            return None
+        self.trainer.limit = math.inf
+        return self._trained(nearest, max(1.0, self.settings.seconds / self.settings.trials))
+
+    def _trained(self, told: "trials.Outcome", seconds: float) -> Candidate:
         from fleetml.learn.study.space import in_family
 
-        slow = [each for each in study.outcomes if each.constraints]
-        if not slow:
-            return None
-        nearest, self.trainer.limit = min(slow, key=lambda each: each.violation), math.inf
-        end = time.monotonic() + max(1.0, self.settings.seconds / self.settings.trials)
-        return self.trainer.train(*in_family(nearest.params), end, lambda epoch, score: None)
+        return self.trainer.train(*in_family(told.params), time.monotonic() + seconds, lambda epoch, score: None)
 
 
 def _kept(best: "trials.Outcome", path: Path) -> Candidate:

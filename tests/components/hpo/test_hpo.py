@@ -1,9 +1,12 @@
+import dataclasses
 import json
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.hpo.hpo import hpo
+from components.hpo.best import hpo_best
+from components.hpo.hpo import Tuner, hpo
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 from fleetml.learn import graph as graphs
@@ -85,9 +88,27 @@ def test_a_model_over_the_latency_limit_is_passed_over(made, candidates, monkeyp
 
 def test_of_two_models_over_the_limit_the_faster_is_a_best_effort(made, candidates):
     rows = run(made, trials=2, latency_limit_ms=1e-6)
-    assert [row["state"] for row in rows] == ["trained", "infeasible"]
+    assert [row["state"] for row in rows] == ["infeasible", "infeasible"]
     assert made["model"].metadata["budget_met"] is False
-    assert made["model"].metadata["latency_ms"] == rows[0]["latency_ms"]
+
+
+def test_a_candidate_over_the_limit_is_none_where_one_inside_is_found(made, candidates):
+    _, slow = candidates
+
+    class Other:
+        families, limit = {"mlp": NeuralTrainer.families["mlp"]}, slow.latency_ms / 2
+
+        def train(self, family, hyperparameters, deadline, report):
+            return dataclasses.replace(
+                slow, hyperparameters=hyperparameters, validation_mase=9.0, latency_ms=self.limit
+            )
+
+    tuner = Tuner(slow, Other())
+    found = search.search(tuner, tuner.families, 2, 60.0, 0)
+    assert [each.state for each in found.outcomes] == ["infeasible", "trained"]
+    assert found.incumbent().latency_ms <= Other.limit
+    assert search.search(tuner, tuner.families, 1, 60.0, 0).incumbent() is slow
+    assert tuner.trainer.limit == float("inf")
 
 
 def test_workers_train_networks_in_processes_and_a_second_run_goes_on(made, candidates, tmp_path):
@@ -104,3 +125,26 @@ def test_workers_train_networks_in_processes_and_a_second_run_goes_on(made, cand
 def test_an_unknown_sampler_is_told_with_those_there_are(made, candidates):
     with pytest.raises(InvalidParameter, match=r"sampler of a study must be one of auto, .* got 'bayes'"):
         run(made, sampler="bayes")
+
+
+def test_other_data_are_another_study_in_the_same_storage(made, candidates, tmp_path, windows):
+    storage = str(tmp_path / "journal")
+    run(made, trials=1, storage=storage)
+    before = made["model"].metadata["validation_mase"]
+    windows(60, seed=2).save(made["val"].path)
+    rows = run(made, trials=1, storage=storage)
+    assert made["model"].metadata["validation_mase"] == rows[0]["validation_mase"] != before
+
+
+@pytest.mark.parametrize("inside", [[False, True], [True, False], [False, False]])
+def test_of_the_workers_models_those_inside_the_limits_come_first(made, candidates, inside):
+    models = [made["automl_model"], made["nas_model"]]
+    for model, met in zip(models, inside, strict=True):
+        model.metadata["budget_met"] = met
+    pq.write_table(pa.table({"trial": [0]}), made["leaderboard"].path)
+    target = {"model": made["model"], "leaderboard": made["report"], "metrics": made["metrics"]}
+    hpo_best(models, [made["leaderboard"]] * 2, made["val"], **target)
+    if any(inside):
+        assert made["model"].path.read_bytes() == models[inside.index(True)].path.read_bytes()
+    assert made["model"].metadata["budget_met"] is any(inside)
+    assert made["metrics"].metadata["budget_met"] is any(inside)

@@ -50,7 +50,7 @@ def test_three_steps_share_the_trials_and_the_last_publishes_the_best(given, tmp
     compiler.Compiler().compile(pipeline_of(given, str(journal)), str(path))
     plan = load(path)
     assert local.run(local.Job(plan, path, plan.bind({}), "r"), project) == "succeeded"
-    study = optuna.load_study(study_name="search", storage=JournalStorage(JournalFileBackend(str(journal))))
+    study = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(journal))))  # the only one
     assert len(study.trials) == TRIALS
     assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
     figures = Run(project.home, "r").latest()["hpo-best"].figures

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 import subprocess
 import sys
 
@@ -189,3 +190,23 @@ def test_every_sampler_begins_with_the_defaults_of_all_families(sampler):
     meant = [space.point(start) for start in space.starts]
     assert meant == [(family, pytest.approx(search_space.defaults(FAMILIES[family]))) for family in FAMILIES]
     assert set().union(*space.starts) <= set(space.distributions)
+
+
+def test_other_data_are_another_study_in_the_same_storage(small, tmp_path, windows):
+    storage = str(tmp_path / "study.journal")
+    before = search(small, trials=1, storage=storage)
+    windows(20, seed=2).save(small["val"].path)
+    after = search(small, trials=1, storage=storage)
+    assert after[0]["validation_mase"] != before[0]["validation_mase"]
+    assert small["model"].metadata["validation_mase"] == after[0]["validation_mase"]
+
+
+def test_a_graph_that_another_process_has_is_trained_again(small, tmp_path):
+    """As with Postgres, where graphs stay with the process that trained them."""
+    storage = str(tmp_path / "study.journal")
+    search(small, trials=1, counted=True, storage=storage)
+    there = small["model"].path.read_bytes()
+    shutil.rmtree(f"{storage}.kept")
+    search(small, trials=1, counted=True, storage=storage)
+    assert small["model"].path.read_bytes() == there
+    assert small["model"].metadata["budget_met"] is True

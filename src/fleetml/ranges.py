@@ -37,6 +37,8 @@ _AMOUNTS = (
     "memory_mb",
     "target_ratio",
     "target_latency_ms",
+    "max_parameters",
+    "max_operations",
 )
 _POSITIVE = (
     "latency_limit_ms",
@@ -54,6 +56,15 @@ RANGES: Mapping[str, Range] = {
     "threshold": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
     "alarms_per_vm_week": {"exclusiveMinimum": 0, "maximum": 2016},  # one for each row of five minutes
     "precision": {"enum": ["int8", "fp16"]},
+    # fleetml.learn.study.settings.SAMPLERS and PRUNERS, components.nas.nas.SECOND: a run of cache hits loads none of them
+    "sampler": {
+        "enum": [
+            *("auto", "random", "qmc", "grid", "tpe", "gp", "gp_ucb", "gp_pi", "cmaes", "nsga2", "evolution"),
+            "reinforce",
+        ]
+    },
+    "pruner": {"enum": ["none", "median", "halving", "hyperband", "wilcoxon"]},
+    "second_objective": {"enum": ["", "latency", "operations"]},
     "rollout": {"enum": ["", "canary", "ab", "shadow"]},  # fleetml.serving.deployment.MODES, which takes long to import
 }
 """What a parameter of this name may be in any of our components; some of them want more."""

@@ -105,3 +105,13 @@ def test_a_cluster_is_not_asked_for_what_its_step_would_refuse() -> None:
 
     with pytest.raises(InvalidParameter, match="'horizon' of step 'validate' must be at least 1, got 0"):
         submit(DAGS / "train_forecaster" / "pipeline.yaml", {"horizon": 0}, "http://127.0.0.1:9", project=ROOT)
+
+
+def test_words_of_searches_are_those_that_the_searches_know() -> None:
+    from components.nas.nas import SECOND
+    from fleetml.learn.study.settings import PRUNERS, SAMPLERS
+
+    words = {"sampler": SAMPLERS, "pruner": PRUNERS, "second_objective": tuple(SECOND)}
+    assert {name: ranges.RANGES[name] for name in words} == {name: {"enum": [*each]} for name, each in words.items()}
+    for limit in ("max_parameters", "max_operations"):
+        assert ranges.RANGES[limit] == {"minimum": 0}

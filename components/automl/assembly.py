@@ -84,7 +84,7 @@ def choose(problem: Problem, found: Mapping[int, Evaluated]) -> tuple[list[int],
     by: Combination = Weights(tuple(weight for weight in weights.values if weight > 0))
     how, varied = "one model" if len(kept) == 1 else "greedy selection", _varied(found, kept)
     answers = said[kept[0]] if len(kept) == 1 else _unseen(problem, said, kept, truth, layer=False)
-    if len(varied) > 1 and len(np.unique(truth)) >= problem.classes:
+    if len(varied) > 1 and ensemble.layered(truth, problem.classes):
         layered, plain = _unseen(problem, said, varied, truth, layer=True), problem.loss(truth, answers)
         if (loss := problem.loss(truth, layered)) < plain:
             how = f"a layer fitted to all ({loss:.5g} against {plain:.5g} of greedy weights)"

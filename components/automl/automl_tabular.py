@@ -24,6 +24,7 @@ from fleetml.learn.study.space import in_family, of_ranges
 from fleetml.learn.study.trial import Outcome
 from fleetml.learn.tables import table
 from fleetml.learn.tables.model import TabularModel
+from fleetml.learn.tables.table import TRAIN, VALIDATION
 
 log = logging.getLogger(__name__)
 # Shares of the seconds after which trials, the making of members and the explanations end
@@ -98,7 +99,7 @@ def load() -> None:
 def search(given: Problem, trials: int, end: float, limits: Limits) -> StudyResult:
     """Return the study of the families' spaces until `end` [monotonic s], the portfolio first.
 
-    Where time suffices no trial is ended for being worse: what errs otherwise than the best is worth something to an ensemble.
+    No trial is ended for being worse: what errs otherwise than the best is worth something to an ensemble.
     """
     families = {
         name: space
@@ -110,7 +111,7 @@ def search(given: Problem, trials: int, end: float, limits: Limits) -> StudyResu
         trials=trials,
         seconds=seconds,
         sampler="auto",
-        pruner="wilcoxon" if given.validation.scarce else "none",
+        pruner="none",
         workers=limits.workers,
         seed=given.seed,
         trial_seconds=max(LEAST_SECONDS, TRIAL_SHARE * seconds),
@@ -218,6 +219,8 @@ def _publish(found: Found, card: dict[str, Any], artifact: Artifact) -> None:
     about = found.python.about
     artifact.metadata.update(
         kind="tabular",
+        metric=card["metric"],
+        learnt_from=[TRAIN, VALIDATION],
         algorithm=about.algorithm,
         objective=about.objective,
         target=about.target,

@@ -91,10 +91,25 @@ def fitted(said: Sequence[Said], truth: Truth) -> Combination:
 
 def nested(said: Sequence[Said], truth: Truth, loss: Loss, seed: int, *, layer: bool) -> Said:
     """Return what greedy weights (or what is `fitted`) say [N, C] of rows of which they were not made, part by part."""
-    part = np.random.default_rng(seed).permutation(len(truth)) % NESTED
+    part = _dealt(truth, said[0].shape[1] > 1, seed)
     answers = np.zeros_like(said[0])
     for each in range(NESTED):
         seen, rows = [one[part != each] for one in said], truth[part != each]
         by = fitted(seen, rows) if layer else greedy(seen, rows, loss, seed)
         answers[part == each] = combined([one[part == each] for one in said], by)
     return answers
+
+
+def layered(truth: Truth, classes: int) -> bool:
+    """Say whether a layer can be fitted without any part of `nested`: each class has a row in two parts, as a class is dealt out."""
+    return classes < 2 or int(np.bincount(truth, minlength=classes).min()) > 1
+
+
+def _dealt(truth: Truth, classifies: bool, seed: int) -> npt.NDArray[np.int64]:
+    """Return the part [N] of each row, at random; the rows of a class evenly."""
+    order = np.random.default_rng(seed).permutation(len(truth))
+    if classifies:
+        order = order[np.argsort(truth[order], kind="stable")]
+    part = np.empty(len(truth), np.int64)
+    part[order] = np.arange(len(truth)) % NESTED
+    return part

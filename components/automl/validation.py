@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from fleetml.errors import InvalidData, InvalidParameter
+from fleetml.learn.tables import table
 
 Places = npt.NDArray[np.int64]
 FEW, SOME, MANY = 1_000, 8_000, 50_000  # rows a minute: below 5 parts twice, 5, 3, above one fifth is held out
@@ -48,7 +49,6 @@ class Validation:
     folds: tuple[Fold, ...]
     parts: Places  # [N]: the part a row is in, from 0; of what is ordered in time the first part is never held
     ordered: bool = False
-    scarce: bool = False  # the time, for so many rows
 
     @property
     def once(self) -> tuple[Fold, ...]:
@@ -71,6 +71,8 @@ def plan(
     """
     if groups is not None and times is not None:
         raise InvalidParameter("validation is grouped or ordered in time, got group and time_column; give one of them")
+    if classifies and times is None:
+        how = replace(how, parts=min(how.parts, _largest(target)))
     if times is not None:
         kind, folds = "ordered in time", _ordered(times, how.parts)
     elif groups is not None:
@@ -89,9 +91,18 @@ def plan(
             "give more rows of the rare classes, or leave group and time_column out"
         )
     usable = usable[: how.folds] if how.folds else usable
-    return Validation(
-        f"{kind}, {len(usable)} folds", usable, parts, ordered=times is not None, scarce=how != Effort(5, how.times)
-    )
+    return Validation(f"{kind}, {len(usable)} folds", usable, parts, ordered=times is not None)
+
+
+def _largest(target: npt.NDArray[Any]) -> int:
+    """Return how many rows the largest class has: into more parts none can be dealt. Raises InvalidData for one."""
+    largest = int(np.bincount(target).max())
+    if largest < 2:
+        raise InvalidData(
+            f"a class must have two rows to be learnt and judged, each of {len(target)} has one; regress the target, or give "
+            "more rows"
+        )
+    return largest
 
 
 def _complete(fold: Fold, target: npt.NDArray[Any], classifies: bool) -> bool:
@@ -116,7 +127,7 @@ def _random(target: npt.NDArray[Any], classifies: bool, parts: int, seed: int) -
 def _grouped(target: npt.NDArray[Any], classifies: bool, groups: pl.Series, parts: int, seed: int) -> tuple[Fold, ...]:
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-    codes = groups.cast(pl.String).fill_null("").rank("dense").to_numpy()
+    codes = table.groups(groups)
     different = len(np.unique(codes))
     if different < 2:
         raise InvalidData(f"column {groups.name!r} must hold two groups to validate by, got one; leave group out")
@@ -129,11 +140,7 @@ def _grouped(target: npt.NDArray[Any], classifies: bool, groups: pl.Series, part
 
 def _ordered(times: pl.Series, parts: int) -> tuple[Fold, ...]:
     """Expanding: the moments in parts of equal number, each part is judged by what was learnt before it."""
-    if times.null_count():
-        raise InvalidData(
-            f"column {times.name!r} must tell the time of every row, {times.null_count()} have none; mend them"
-        )
-    moments = times.rank("dense").to_numpy().astype(np.int64) - 1
+    moments = table.moments(times)
     different = int(moments.max()) + 1
     if different <= parts:
         raise InvalidData(

@@ -18,6 +18,8 @@ def prepare(
     schema: dict = {},  # noqa: B006 - kfp reads the default when it compiles
     validation_split: float = 0.2,
     test_split: float = 0.1,
+    group: str = "",
+    time_column: str = "",
     seed: int = 0,
 ) -> dsl.ContainerSpec:
     """Read CSV or Parquet, hold it to a schema, find the target, split it; reads a file, so compile with caching off."""

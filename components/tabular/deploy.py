@@ -33,8 +33,8 @@ def deploy(
     """Register the model as the champion and point the serving folder at it; return its version.
 
     With a `dataset` its figures on the held-out rows are recorded, and the graph that lies in the serving folder must answer
-    them as the model does before anything points at it. With `only_if_better` a champion that is as good on these rows stays,
-    and the step fails. `target` and `scaling_config` are recorded with it.
+    them as the model does before anything points at it. With `only_if_better` a champion that is as good on these rows, by the
+    metric the model was searched by, stays, and the step fails. `target` and `scaling_config` are recorded with it.
     Raises ConfigurationError without registry or serving_dir, InvalidParameter, Unavailable.
     """
     plan = release.Deployment.of({"target": target, "scaling_config": scaling_config or {}}, "parameters")
@@ -42,7 +42,7 @@ def deploy(
     known = TabularModel(model.path)
     about = known.about
     given = table.read(dataset.path) if dataset is not None else None
-    figures = judge(given, known)["model"] if given is not None else {}
+    figures = judge(given, known, model.metadata)["model"] if given is not None else {}
     if only_if_better:
         _check_champion(registry, model_name, given, figures)
     params = {name: getattr(about, name) for name in ("algorithm", "objective", "target")} | dict(about.hyperparameters)
@@ -88,8 +88,8 @@ def _check_champion(registry: str, name: str, given: Table | None, figures: dict
         graph = Path(scratch) / "champion" / "model.onnx"
         graph.parent.mkdir()
         known.fetch(name, version, graph)
-        before = judge(given, TabularModel(graph))["model"]
-    first, *_ = figures
+        before = judge(given, TabularModel(graph), {})["model"]
+    first = next(name for name in figures if name in before)  # AUC needs the same classes
     if not scores.better(first, figures[first], before[first]):
         raise InvalidData(
             f"a model replaces the champion if it is better: {first} is {figures[first]}, that of {name} version {version} "

@@ -1,6 +1,7 @@
 """MODEL_EVALUATION and MODEL_VALIDATION: a model beside the best constant on rows nothing was chosen by."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from fleetml.component import Artifact
@@ -17,8 +18,7 @@ def evaluate(dataset: Artifact, model: Artifact, result: Artifact, metrics: Arti
 
     Raises InvalidData where dataset and model do not belong together.
     """
-    given, judged = table.read(dataset.path), TabularModel(model.path)
-    found = judge(given, judged)
+    found = judge(table.read(dataset.path), TabularModel(model.path), model.metadata)
     with aside(result.path) as temporary:
         temporary.write_text(json.dumps(found, indent=1, sort_keys=True))
     result.metadata.update(found["model"])
@@ -38,7 +38,7 @@ def validate(
     A threshold is the least of a metric of which more is better (accuracy, f1, roc_auc, r2), else the most.
     Raises InvalidData for such a model, InvalidParameter for an unknown metric.
     """
-    found = judge(table.read(dataset.path), TabularModel(model.path))
+    found = judge(table.read(dataset.path), TabularModel(model.path), model.metadata)
     figures = found["model"]
     for name, bound in (thresholds or {}).items():
         if name not in METRICS or name not in figures:
@@ -61,14 +61,22 @@ def validate(
     metrics.log(**figures, checked=len(thresholds or {}), rows=found["rows"])
 
 
-def judge(given: Table, model: TabularModel) -> dict[str, Any]:
-    """Return the figures of a model and of the best constant on the held-out rows. Raises InvalidData."""
+def judge(given: Table, model: TabularModel, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of a model and of the best constant on the held-out rows; the metric it was searched by is the first.
+
+    `known` is the metadata of the model. Raises InvalidData, also for rows that the model has learnt from.
+    """
     target = model.about.target
     if target not in given.frame.columns:
         raise InvalidData(
             f"a model of {target!r} is judged on rows that hold it; the dataset is about {given.recipe.target!r}"
         )
     split, held = given.held_out()
+    if split in (learnt := known.get("learnt_from", [TRAIN])):
+        raise InvalidData(
+            f"a model is judged on rows it has not learnt from, this one learnt from {' and '.join(learnt)}, and the dataset "
+            "has no test rows; prepare it with a test_split above 0"
+        )
     said = model.predict(held)
     constant = scores.baseline(model.about, given.part(TRAIN)[target], held[target])
     return {
@@ -77,6 +85,10 @@ def judge(given: Table, model: TabularModel) -> dict[str, Any]:
         "algorithm": model.about.algorithm,
         "split": split,
         "rows": len(held),
-        "model": scores.rounded(scores.scores(model.about, held[target], said)),
+        "model": _first(known.get("metric", ""), scores.rounded(scores.scores(model.about, held[target], said))),
         "constant": scores.rounded(constant),
     }
+
+
+def _first(metric: str, figures: dict[str, Any]) -> dict[str, Any]:
+    return {metric: figures[metric], **figures} if metric in figures else figures

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from components.tabular import source
@@ -11,7 +12,7 @@ from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn.algorithms import CLASSIFICATION, OBJECTIVES, REGRESSION
 from fleetml.learn.tables import table
-from fleetml.learn.tables.table import SPLIT, TEST, TRAIN, VALIDATION, Feature, Recipe, Table
+from fleetml.learn.tables.table import CATEGORICAL, NUMERIC, SPLIT, TEST, TRAIN, VALIDATION, Feature, Recipe, Table
 
 TARGETS = ("target", "label")
 MOST_CLASSES = 20  # different whole numbers that are still taken for classes
@@ -24,6 +25,7 @@ _DTYPES: dict[str, tuple[str, Any]] = {
     **dict.fromkeys(("datetime", "timestamp", "date"), ("a time", pl.Datetime)),
 }
 
+Floats = npt.NDArray[np.float64]
 log = logging.getLogger(__name__)
 
 
@@ -37,9 +39,13 @@ def prepare(
     schema: dict[str, str] | None = None,
     validation_split: float = 0.2,
     test_split: float = 0.1,
+    group: str = "",
+    time_column: str = "",
     seed: int = 0,
 ) -> None:
     """Write the dataset: rows with a target, each in train, validation or test.
+
+    The rows of a `group` are in one part; ordered by a `time_column` the latest are the test rows, those before them validation.
 
     Without a `target` it is the column named target or label, or the last column. Without an `objective` a text, a
     truth value, or a whole number of at most 20 different values is classified, anything else is regressed.
@@ -55,7 +61,10 @@ def prepare(
     rows = len(frame)
     frame = frame.filter(frame[name].is_not_null() & _finite(frame[name]))
     kind = objective_of(frame[name], objective)
-    made = split(frame, frame[name] if kind == CLASSIFICATION else None, validation_split, test_split, seed)
+    if keys := _keys(frame, group, time_column):
+        made = split_whole(frame, *keys, validation_split, test_split, seed)
+    else:
+        made = split(frame, frame[name] if kind == CLASSIFICATION else None, validation_split, test_split, seed)
     recipe = Recipe(name, kind, _features(frame, name))
     table.write(Table(made, recipe), dataset.path)
     counts = {part: int((made[SPLIT] == part).sum()) for part in (TRAIN, VALIDATION, TEST)}
@@ -90,7 +99,7 @@ def target_of(frame: pl.DataFrame, target: str, place: str) -> str:
     found = target or next((names[known] for known in TARGETS if known in names), frame.columns[-1])
     if found not in frame.columns:
         raise InvalidData(f"dataset {place}: the target {found!r} is no column; it has {', '.join(frame.columns)}")
-    if not table.infer(frame, found):
+    if table.infer(frame, found) not in (NUMERIC, CATEGORICAL):
         raise InvalidData(
             f"dataset {place}: the target {found!r} must be a number, a text or a truth value, got "
             f"{frame.schema[found]}; name another column: target: NAME"
@@ -123,8 +132,7 @@ def objective_of(target: pl.Series, objective: str) -> str:
 
 def split(frame: pl.DataFrame, classes: pl.Series | None, validation: float, test: float, seed: int) -> pl.DataFrame:
     """Return the frame with its split, drawn at random from `seed`; each class has its share in each part."""
-    if len(frame) < LEAST_ROWS:
-        raise InvalidData(f"a dataset must hold at least {LEAST_ROWS} rows with a target, got {len(frame)}; give more")
+    _check_rows(frame)
     order = np.random.default_rng(seed).permutation(len(frame))
     if classes is not None:  # classes beside each other in a random order: every stretch of places is a fair share
         codes = np.unique(classes.cast(pl.String).to_list(), return_inverse=True)[1]
@@ -133,6 +141,46 @@ def split(frame: pl.DataFrame, classes: pl.Series | None, validation: float, tes
     places = (np.arange(len(frame)) * 0.6180339887498949) % 1
     ranks = np.empty(len(frame))
     ranks[order] = np.argsort(np.argsort(places)) / len(frame)
+    return _parted(frame, ranks, validation, test)
+
+
+def split_whole(
+    frame: pl.DataFrame, column: pl.Series, ordered: bool, validation: float, test: float, seed: int
+) -> pl.DataFrame:
+    """Return the frame with its split: rows of one value of `column` in one part, the latest moments as test where `ordered`.
+
+    Raises InvalidData where the values are too few for each part that was asked for.
+    """
+    _check_rows(frame)
+    places = table.moments(column) if ordered else table.groups(column)
+    if not ordered:
+        places = np.random.default_rng(seed).permutation(int(places.max()) + 1)[places]
+    after = (len(frame) - np.cumsum(np.bincount(places))[places]) / len(frame)  # the share of rows in later places
+    made = _parted(frame, after, validation, test)
+    if missing := {TRAIN, *([TEST] if test else [])} - set(made[SPLIT]):
+        raise InvalidData(
+            f"column {column.name!r} must hold enough different values to split by, got {column.n_unique()}: no {missing.pop()} "
+            "rows are left; choose other shares, or leave it out"
+        )
+    return made
+
+
+def _keys(frame: pl.DataFrame, group: str, time: str) -> tuple[pl.Series, bool] | None:
+    """Return the column that is split by, and whether it is one of time. Raises InvalidParameter."""
+    if group and time:
+        raise InvalidParameter("rows are split by group or in time, got group and time_column; give one of them")
+    for parameter, name in (("group", group), ("time_column", time)):
+        if name and name not in frame.columns:
+            raise InvalidParameter(f"{parameter} must be a column, got {name!r}; it has {', '.join(frame.columns)}")
+    return (frame[group or time], bool(time)) if group or time else None
+
+
+def _check_rows(frame: pl.DataFrame) -> None:
+    if len(frame) < LEAST_ROWS:
+        raise InvalidData(f"a dataset must hold at least {LEAST_ROWS} rows with a target, got {len(frame)}; give more")
+
+
+def _parted(frame: pl.DataFrame, ranks: Floats, validation: float, test: float) -> pl.DataFrame:
     parts = np.where(ranks < test, TEST, np.where(ranks < test + validation, VALIDATION, TRAIN))
     return frame.with_columns(pl.Series(SPLIT, parts.tolist(), pl.String))
 

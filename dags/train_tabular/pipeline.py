@@ -34,14 +34,14 @@ def train_tabular(
         dataset_path: CSV or Parquet: a file, a folder of them, or a URL.
         target: Column that is learnt; empty: the one named target or label, or the last.
         objective: classification or regression; empty: by the target's values.
-        test_split: Share of the rows that only judge the finished model.
+        test_split: Share of the rows that only judge the finished model; above 0.
         trials: Configurations tried.
         search_seconds: Wall-clock budget of the search, the finished graph included, in seconds.
         workers: Trials at a time, each on one thread.
         memory_mb: Megabytes that one trial may take beyond the data.
         metric: What is made good: accuracy, f1, roc_auc, log_loss; rmse, mae, r2. Empty: log_loss or rmse.
-        group: Column whose rows belong together: they are on one side when trials are judged. Empty: none.
-        time_column: Column of the time: trials are judged by later rows than they learnt from. Empty: none.
+        group: Column whose rows belong together: they are on one side when trials and the model are judged. Empty: none.
+        time_column: Column of the time: trials and the model are judged by later rows than they learnt from. Empty: none.
         latency_limit_ms: Longest time of one row on one thread, in milliseconds.
         size_limit_mb: Largest graph, in megabytes.
         thresholds: Figures the model must reach on the held-out rows, e.g. {"roc_auc": 0.8}.
@@ -51,7 +51,15 @@ def train_tabular(
         registry: MLflow tracking and registry URI.
         serving_dir: Folder the server watches.
     """
-    data = prepare(dataset_path=dataset_path, target=target, objective=objective, test_split=test_split, seed=seed)
+    data = prepare(
+        dataset_path=dataset_path,
+        target=target,
+        objective=objective,
+        test_split=test_split,
+        group=group,
+        time_column=time_column,
+        seed=seed,
+    )
     data.set_caching_options(False).set_display_name("Prepare")
     found = automl_tabular(
         dataset=data.outputs["dataset"],

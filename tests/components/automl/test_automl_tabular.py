@@ -70,6 +70,8 @@ def test_classes_end_in_one_proven_graph_with_card_leaderboard_and_page(run: Run
     assert card["proof_mean_difference"] <= 1e-4
     assert card["budget_met"] is True
     assert held(made)["roc_auc"] > 0.8
+    assert made["model"].metadata["metric"] == "log_loss"
+    assert made["model"].metadata["learnt_from"] == ["train", "validation"]  # so evaluate refuses to judge by them
     board = pl.read_parquet(made["leaderboard"].path)
     assert board["name"][0] == "the model"
     assert set(board["state"]) >= {"complete", "baseline"}

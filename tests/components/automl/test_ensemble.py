@@ -41,6 +41,18 @@ def test_a_stacked_layer_learns_what_weights_cannot_say(truth):
     assert log_loss(truth, layer) < 0.5 < log_loss(truth, plain)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_each_part_leaves_rows_of_a_class_of_two_to_fit_the_layer_to(classes):
+    truth = np.arange(102) % (classes - 1)
+    truth[[10, 57]] = classes - 1
+    said = [answers(truth, 2.0, 1.0, seed) for seed in range(2)]
+    assert ensemble.layered(truth, classes)
+    for seed in range(8):  # dealt at random, both rows lie in one part of every fifth
+        assert 0 < log_loss(truth, ensemble.nested(said, truth, log_loss, seed, layer=True)) < 1
+    truth[57] = 0
+    assert not ensemble.layered(truth, classes)
+
+
 def test_a_stacked_layer_of_two_classes_says_the_probability_of_both():
     truth = np.random.default_rng(1).integers(0, 2, 400)
     said = [answers(truth, 1.5, 1.0, seed) for seed in range(2)]

@@ -29,6 +29,21 @@ def test_a_row_that_is_its_class_alone_is_only_learnt_from():
     assert all(200 in fold.train and 200 not in fold.held for fold in made.folds)
 
 
+def test_classes_of_fewer_rows_than_folds_are_dealt_into_fewer():
+    made = plan(np.arange(30) // 3, True, None, None, Effort(5, times=2), 0)
+    assert len(made.once) == 3
+    assert all(len(np.unique(np.arange(30)[fold.train] // 3)) == 10 for fold in made.folds)
+    hosts = pl.Series("host", [f"h{at % 10}" for at in range(30)])
+    assert plan(np.arange(30) // 3, True, hosts, None, Effort(5), 0).folds
+    with pytest.raises(InvalidData, match="a class must have two rows"):
+        plan(np.arange(30), True, None, None, Effort(5), 0)
+
+
+def test_a_time_must_have_an_order():
+    with pytest.raises(InvalidData, match="'when' must hold numbers, dates or times to order rows by, got String"):
+        plan(np.zeros(200), False, None, pl.Series("when", [f"day {at}" for at in range(200)]), Effort(3), 0)
+
+
 def test_a_group_is_on_one_side_of_a_fold():
     groups = pl.Series("host", [f"h{at % 7}" for at in range(200)])
     for classifies in (True, False):

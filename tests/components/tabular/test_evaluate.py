@@ -34,6 +34,24 @@ def test_without_test_rows_the_validation_rows_are_judged(dataset: Any, trained:
     assert found["model"]["rmse"] < found["constant"]["rmse"]
 
 
+def test_rows_that_a_model_has_learnt_from_do_not_judge_it(dataset: Any, trained: Any, new: Any) -> None:
+    given = dataset(["age", "income"], target="spend", test_split=0.0)
+    model = trained(given)
+    model.metadata["learnt_from"] = ["train", "validation"]  # as AutoML writes it
+    for judged in (lambda: evaluate(given, model, new("result"), new("m")), lambda: validate(given, model, new("m"))):
+        with pytest.raises(InvalidData, match="learnt from train and validation, and the dataset has no test rows"):
+            judged()
+
+
+def test_the_metric_of_the_search_is_what_the_constant_is_beaten_by(dataset: Any, trained: Any, new: Any) -> None:
+    given = dataset(FEATURES)
+    model, metrics = trained(given), new("m")
+    model.metadata["metric"] = "log_loss"
+    evaluate(given, model, new("result"), metrics)
+    assert next(iter(metrics.metadata)) == "log_loss"
+    assert metrics.metadata["constant_log_loss"] > metrics.metadata["log_loss"]
+
+
 def test_validation_lets_a_good_model_pass_and_stops_others(dataset: Any, trained: Any, new: Any) -> None:
     given = dataset(FEATURES)
     model = trained(given)

@@ -162,6 +162,37 @@ def test_rows_without_a_target_and_columns_that_are_no_feature_are_left_out(tmp_
     assert (len(found.frame), metrics.metadata["without_target"]) == (38, 2)
 
 
+def test_a_group_is_in_one_part_and_the_latest_rows_are_the_test_rows(tmp_path: Path, new: Any) -> None:
+    rows = pl.DataFrame({"host": [f"h{i % 12}" for i in range(240)], "when": [(i * 7) % 240 for i in range(240)]})
+    rows.with_columns(x=pl.int_range(240), label=pl.int_range(240) % 2).write_csv(tmp_path / "t.csv")
+    made = new("made")
+    prepare(str(tmp_path / "t.csv"), made, new("m"), group="host", test_split=0.2)
+    found = table.read(made.path)
+    assert found.frame.group_by("host").agg(pl.col(SPLIT).n_unique())[SPLIT].max() == 1
+    assert 20 <= len(found.part("test")) <= 60
+    prepare(str(tmp_path / "t.csv"), made, new("m"), time_column="when", test_split=0.2)
+    found = table.read(made.path)
+    order = [found.part(part)["when"] for part in ("train", "validation", "test")]
+    assert [len(each) for each in order] == [144, 48, 48]
+    assert order[0].max() < order[1].min()
+    assert order[1].max() < order[2].min()
+    for parameters, error, said in [
+        ({"group": "host", "time_column": "when"}, InvalidParameter, "give one of them"),
+        ({"group": "nobody"}, InvalidParameter, "group must be a column, got 'nobody'"),
+        ({"group": "label", "test_split": 0.6}, InvalidData, "no train rows are left"),
+        ({"time_column": "host"}, InvalidData, "numbers, dates or times to order rows by, got String"),
+    ]:
+        with pytest.raises(error, match=said):
+            prepare(str(tmp_path / "t.csv"), made, new("m"), **parameters)
+
+
+def test_a_date_is_no_target(tmp_path: Path, new: Any) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("x,due\n" + "".join(f"{i},2026-01-{1 + i % 28:02}\n" for i in range(40)))
+    with pytest.raises(InvalidData, match="'due' must be a number, a text or a truth value, got Date"):
+        prepare(str(path), new("made"), new("m"))
+
+
 def test_a_rare_class_is_in_the_training_rows() -> None:
     classes = pl.Series(["a"] * 95 + ["b"] * 5)
     made = split(pl.DataFrame({"x": range(100), "y": classes}), classes, 0.2, 0.1, seed=0)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 
@@ -108,6 +110,30 @@ def feature(entry: Any, columns: Sequence[str], place: str) -> Feature:
             f"{place}.transformations must be of {', '.join(TRANSFORMATIONS)}, got {wrong[0]!r}; correct it"
         )
     return Feature(name, _TYPES[str(kind).lower()] if kind else "", tuple(chosen))
+
+
+def groups(column: pl.Series) -> npt.NDArray[np.int64]:
+    """Return the group [N] of each row, from 0; rows without one are a group."""
+    return _ranks(column.cast(pl.String).fill_null(""))
+
+
+def moments(column: pl.Series) -> npt.NDArray[np.int64]:
+    """Return the moment [N] of each row, in the order of time from 0. Raises InvalidData where the column does not tell it."""
+    if not (column.dtype.is_numeric() or column.dtype.is_temporal()):
+        raise InvalidData(
+            f"column {column.name!r} must hold numbers, dates or times to order rows by, got {column.dtype}; "
+            "give it as numbers or as ISO 8601 dates"
+        )
+    told = column.fill_nan(None) if column.dtype.is_float() else column
+    if told.null_count():
+        raise InvalidData(
+            f"column {column.name!r} must tell the time of every row, {told.null_count()} have none; mend them"
+        )
+    return _ranks(told)
+
+
+def _ranks(column: pl.Series) -> npt.NDArray[np.int64]:
+    return column.rank("dense").to_numpy().astype(np.int64) - 1
 
 
 def infer(frame: pl.DataFrame, name: str) -> str:

@@ -1,11 +1,11 @@
-"""Cells of a benchmark that takes hours: each is computed once, in a process of its own, and kept; what is there is not done again.
+"""Cells of a benchmark that takes hours: each is computed in a process of its own and kept; what is there is not done again.
 
     cells = [Cell("automl", system, data, fold, seed, 60.0) for ...]
-    done = run(cells, lambda cell: [python, "-m", "benchmarks.automl", "--cell", cell.text], "automl", minutes=40, lanes=2)
+    done = run(cells, lambda cell: [python, "-m", "benchmarks.automl", cell.text], "automl", minutes=40, lanes=2)
 
 The command prints its figures as one line of JSON, the last of its output. Results are lines of
 ``benchmarks/results/<name>.jsonl``: the cell, figures, seconds, commit, cores, and the load that others made as it began. A command
-that fails or outlives three times its budget and a minute is a result too: {"failed": why}.
+that fails or outlives three times its budget and a minute is a result too: {"failed": why}; such a cell is done again by the next call.
 """
 
 from __future__ import annotations
@@ -63,15 +63,16 @@ def latest(name: str) -> dict[Cell, dict[str, Any]]:
 def run(
     cells: Iterable[Cell], command: Callable[[Cell], Sequence[str]], name: str, minutes: float, lanes: int = 2
 ) -> str:
-    """Compute those that have no result yet, `lanes` at a time, each lane on cores of its own; return "n of m cells done".
+    """Compute those that have no figures yet, `lanes` at a time, each lane on cores of its own; return "n of m cells done".
 
     No cell begins that `minutes` would not suffice for.
     """
-    wanted, have = list(cells), latest(name)
+    wanted, have = list(cells), _figured(name)
     todo = iter([cell for cell in wanted if cell not in have])
     lock, end = threading.Lock(), time.monotonic() + 60 * minutes
     cores = sorted(os.sched_getaffinity(0))
-    share = max(1, len(cores) // lanes)
+    lanes = min(lanes, len(cores))
+    share = len(cores) // lanes
 
     def lane(number: int) -> None:
         mine = cores[number * share : (number + 1) * share]
@@ -86,8 +87,13 @@ def run(
 
     with ThreadPoolExecutor(lanes) as pool:
         list(pool.map(lane, range(lanes)))
-    have = latest(name)
+    have = _figured(name)
     return f"{sum(cell in have for cell in wanted)} of {len(wanted)} cells done"
+
+
+def _figured(name: str) -> set[Cell]:
+    """Return the cells whose last result did not fail."""
+    return {cell for cell, line in latest(name).items() if "failed" not in line["figures"]}
 
 
 def _computed(cell: Cell, command: Sequence[str], cores: Sequence[int]) -> dict[str, Any]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks import automl
+from benchmarks import automl, cells
 from benchmarks.cells import Cell
+
+CORES = os.sched_getaffinity(0)
 
 
 def line(score: float, p99: float = 1.0, graph: bool = False) -> dict[str, Any]:
@@ -57,6 +62,42 @@ def test_what_failed_is_last_and_a_goal_that_is_missed_says_so() -> None:
     assert found["fleetml: normalised score, mean"][0] == 0
     assert found["goal: mean rank ahead of FLAML's"][1] == "NOT MET"
     assert found["bike: fleetml"][1] == "rmse (1 failed)"
+
+
+def test_no_goal_is_met_while_a_compared_system_failed() -> None:
+    failed = {"figures": {"failed": "no such file"}}
+    found = report(
+        fleetml=[line(1.0), line(1.0)],
+        flaml=[line(3.0), failed],
+        autogluon_medium_quality=[failed, failed],
+    )
+    assert found["goal: mean rank ahead of FLAML's"][1] == "NOT MET: 1 cells of flaml failed"
+    (told,) = [unit for name, (_, unit) in found.items() if name.startswith("goal: rank ahead of autogluon")]
+    assert told == "NOT MET: 2 cells of autogluon medium quality failed"
+
+
+def test_the_limit_of_latency_holds_for_ours_too() -> None:
+    found = report(fleetml=[line(1.0, p99=11.0)], autogluon_medium_quality=[line(2.0, p99=5.0)])
+    (told,) = [unit for name, (_, unit) in found.items() if name.startswith("goal: rank ahead of autogluon")]
+    assert told == "NOT MET"
+
+
+def test_peers_without_their_environment_are_told(tmp_path: Path) -> None:
+    wanted = [Cell("automl", system, "bike", 0, 0, 60.0) for system in ("fleetml", "flaml")]
+    with pytest.raises(FileNotFoundError, match=r"flaml run in \.venv/peers-automl, .*BENCH_SYSTEMS=fleetml"):
+        automl.check(wanted, tmp_path / "python")
+    automl.check(wanted[:1], tmp_path / "python")
+
+
+def test_a_cell_that_failed_is_done_again_on_however_few_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "RESULTS", tmp_path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {min(CORES)})
+    wanted = [Cell("automl", "fleetml", "bike", fold, 0, 0.0) for fold in range(2)]
+    fails = [sys.executable, "-c", "raise SystemExit(3)"]
+    works = [sys.executable, "-c", "print('{\"score\": 1}')"]
+    assert cells.run(wanted, lambda cell: works if cell.fold else fails, "made", 9, lanes=2) == "1 of 2 cells done"
+    assert cells.run(wanted, lambda cell: works, "made", 9, lanes=2) == "2 of 2 cells done"
+    assert [line["cell"]["fold"] for line in cells.results("made")].count(1) == 1
 
 
 def test_a_fold_that_some_system_has_not_done_yet_is_not_compared() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fleetml.errors import InvalidData
@@ -50,7 +51,21 @@ def test_what_is_left_of_a_plain_program_is_the_program(exported: Path, tmp_path
     archives.rewrite_torch(exported, tmp_path / "clean.pt2")
     with zipfile.ZipFile(exported) as one, zipfile.ZipFile(tmp_path / "clean.pt2") as other:
         assert one.namelist() == other.namelist()
-        assert all(one.read(name) == other.read(name) for name in one.namelist() if not name.endswith("model.pt"))
+        plain = [name for name in one.namelist() if not name.endswith(("model.pt", ".json"))]
+        assert all(one.read(name) == other.read(name) for name in plain)
+        program = json.loads(one.read(f"{one.namelist()[0].partition('/')[0]}/{PROGRAM}"))
+        kept = json.loads(other.read(f"{one.namelist()[0].partition('/')[0]}/{PROGRAM}"))
+        assert kept == {**program, "guards_code": []}
+
+
+def test_guards_are_never_run(exported: Path, tmp_path: Path) -> None:
+    def guard(document: Any) -> None:
+        document["guards_code"] = [f"__import__('os').system('touch {tmp_path}/owned') == 0"]
+
+    program = source.open(changed(exported, tmp_path / "bad.pt2", in_json(PROGRAM, guard)), {})
+    (name,) = (info.name for info in program.graph().graph.input)
+    assert program.run({name: np.zeros((3, 4), np.float32)})[0].shape == (3, 3)
+    assert not (tmp_path / "owned").exists()
 
 
 def _call(document: Any) -> None:
@@ -69,11 +84,36 @@ def _elsewhere(document: Any) -> None:
     next(iter(document["config"].values()))["path_name"] = "opaque_obj_0"
 
 
+def _more(document: Any) -> None:
+    document["more_code"] = []
+
+
+def _tree(**changes: Any) -> Callable[[Any], None]:
+    """Write other inputs of the whole module: JSON in a string, in which a context is JSON in a string."""
+
+    def edit(document: Any) -> None:
+        plain = {"type": "builtins.dict", "context": json.dumps(["x"]), "children_spec": []}
+        whole = document["graph_module"]["module_call_graph"][0]["signature"]
+        whole["in_spec"] = json.dumps([1, {**plain, **changes}])
+
+    return edit
+
+
+_ENUM = json.dumps([{"__enum__": True, "fqn": "antigravity:x", "name": "x"}])
+_FACTORY = {"default_factory_module": "antigravity", "default_factory_name": "x", "dict_context": []}
+
+
 @pytest.mark.parametrize(
     ("member", "edit", "said"),
     [
         (PROGRAM, _call, "calls torch.os.system"),
         (PROGRAM, _size, r"has the size \"__import__"),
+        (PROGRAM, _more, "has more_code"),
+        (PROGRAM, _tree(context=_ENUM), "by text .in_spec"),
+        (PROGRAM, _tree(context=_FACTORY, type="collections.defaultdict"), "by text .in_spec"),
+        (PROGRAM, _tree(type="mine.Tuple"), "by text .in_spec"),
+        (PROGRAM, _tree(children_spec=[{"type": "mine.Tuple"}]), "by text .in_spec"),
+        (PROGRAM, _tree(context="no JSON"), "by text .in_spec"),
         (WEIGHTS, _unpickle, "unpickles weight_0"),
         (WEIGHTS, _elsewhere, "reads opaque_obj_0"),
     ],
@@ -126,6 +166,9 @@ def keras(path: Path, **layer: Any) -> Path:
         {"module": "keras.src.utils.file_utils", "class_name": "get_file"},
         {"module": None, "class_name": "Mine", "registered_name": "mine>Mine"},
         {"config": {"activation": {"module": "builtins", "class_name": "function", "config": "eval"}}},
+        {"module": "keras", "class_name": "layers.Lambda"},
+        {"module": "keras", "class_name": None},
+        {"config": {"activation": {"module": "keras", "class_name": "function", "config": "utils.get_file"}}},
     ],
 )
 def test_a_keras_file_with_code_of_its_own(tmp_path: Path, layer: dict[str, Any]) -> None:
@@ -140,3 +183,22 @@ def test_a_plain_one_passes_and_none_is_told(tmp_path: Path) -> None:
         archive.writestr("config.json", "no JSON")
     with pytest.raises(InvalidData, match=r"config.json must be JSON"):
         archives.check_keras(path, path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", "{}")
+    with pytest.raises(InvalidData, match=r"model.keras must be a whole archive"):
+        archives.check_keras(path, path)
+
+
+def test_a_huge_description_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", b"[" * (archives.MAX_JSON_BYTES + 1))
+    with pytest.raises(InvalidData, match="at most 64 MiB"):
+        archives.check_keras(path, path)
+
+
+def test_half_an_archive(exported: Path, tmp_path: Path) -> None:
+    content = exported.read_bytes()
+    (path := tmp_path / "half.pt2").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InvalidData, match=r"half.pt2 must be a whole archive"):
+        source.open(path, {})

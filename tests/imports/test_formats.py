@@ -115,6 +115,27 @@ def test_a_name_twice_may_be_read_as_either(tmp_path: Path) -> None:
         recognise(path)
 
 
+def test_files_are_told_by_their_first_part(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(pickle.dumps(list(range(20_000)), 0)[:-1] + b"\xff")  # no whole pickle, but one for very long
+    with pytest.raises(InvalidData, match="a pickle runs"):
+        recognise(path)
+    path.write_bytes(b'{"version": "' + b"x" * 5000 + b'", "learner": {}}')
+    with pytest.raises(InvalidData, match="is none of"):
+        recognise(path)
+
+
+def test_an_archive_that_does_not_unpack(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("readme", "hello" * 100)
+    content = bytearray(path.read_bytes())
+    content[36:44] = b"\xff" * 8  # of what is compressed
+    path.write_bytes(content)
+    with pytest.raises(InvalidData, match="begins as an archive, but is none"):
+        recognise(path)
+
+
 def test_each_format_has_its_source() -> None:
     folder = Path(__file__).parents[2] / "src/fleetml/imports/sources"
     assert all((folder / f"{known.module}.py").is_file() for known in FORMATS.values())

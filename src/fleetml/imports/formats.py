@@ -1,16 +1,18 @@
 """What a model file is, by its content: suffixes say nothing. Standard library only."""
 
-import json
 import pickletools
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from fleetml.errors import InvalidData
+from fleetml.imports.archives import BROKEN
 
 MAX_BYTES = 4 << 30  # of a file, and of what an archive unpacks to
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4", b"\x78": "zlib"}
 _HEAD = 4096
+_MAX_OPCODES = 10_000
 REMEDY = "save the model as ONNX, with skops (scikit-learn), as XGBoost JSON or UBJ, LightGBM text, torch.export (.pt2) or .keras"
 
 
@@ -52,15 +54,16 @@ def recognise(path: Path) -> str:
         return _of_archive(path)
     if found := _of_head(head):
         return found
-    refuse_pickle(path.read_bytes(), str(path))
-    if head.lstrip().startswith(b"{") and _is_xgboost(path):
+    with path.open("rb") as whole:
+        refuse_pickle(whole, str(path))
+    if head.lstrip().startswith(b"{") and b'"learner"' in head:
         return "xgboost"
     if head.startswith(b"\x08"):  # the first field of ONNX's ModelProto, ir_version
         return "onnx"
     raise InvalidData(f"{path} is none of {_known()}, by its content; {REMEDY}")
 
 
-def refuse_pickle(content: bytes, place: str) -> None:
+def refuse_pickle(content: IO[bytes], place: str) -> None:
     """Raises InvalidData where the bytes are a Python pickle: to load one is to run what its author wrote."""
     if is_pickle(content):
         raise InvalidData(
@@ -69,15 +72,18 @@ def refuse_pickle(content: bytes, place: str) -> None:
         )
 
 
-def is_pickle(content: bytes) -> bool:
-    """Say whether bytes begin with a whole pickle of any protocol: opcodes up to STOP. Nothing is run."""
-    count = 0
+def is_pickle(content: IO[bytes]) -> bool:
+    """Say whether bytes begin with a pickle of any protocol: opcodes up to STOP, or 10,000 of them. Nothing is run."""
+    count, head = 0, content.read(2)
+    content.seek(0)
     try:
         for _opcode, _argument, _place in pickletools.genops(content):
             count += 1
+            if count == _MAX_OPCODES:
+                break
     except (ValueError, IndexError, OverflowError, UnicodeError, MemoryError):
         # joblib writes arrays between the opcodes: such a file stops parsing, but begins like every newer pickle
-        return content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and count > 1
+        return head in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") and count > 1
     return count > 1
 
 
@@ -118,7 +124,7 @@ def _of_archive(path: Path) -> str:
                         f"a pickle runs whatever its author wrote, {path} holds {name} (torch.save, torch.jit); {REMEDY}"
                     )
             return _by_members(path, names, archive)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except BROKEN as error:
         raise InvalidData(f"{path} begins as an archive, but is none: {error}; copy it again, or {REMEDY}") from error
 
 
@@ -130,16 +136,9 @@ def _by_members(path: Path, names: set[str], archive: zipfile.ZipFile) -> str:
     if any(name.endswith("/archive_format") or name == "archive_format" for name in names):
         return "torch"
     for name in names:
-        refuse_pickle(archive.read(name), f"{path}: {name}")
+        with archive.open(name) as member:
+            refuse_pickle(member, f"{path}: {name}")
     raise InvalidData(f"the archive {path} is none of {_known()}, by its members; {REMEDY}")
-
-
-def _is_xgboost(path: Path) -> bool:
-    try:
-        found = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and "learner" in found
 
 
 def _known() -> str:

@@ -53,7 +53,7 @@ class Program:
 
         given = [torch.from_numpy(inputs[name]) for name in self._names]
         with torch.no_grad():
-            said = self._program.module()(*given)
+            said = self._program.module(check_guards=False)(*given)
         return [part.numpy() for part in _pytree.tree_leaves(said) if isinstance(part, torch.Tensor)]
 
 

@@ -139,17 +139,23 @@ class _Nodes:
 
 
 def _trees(part: Any, features: int = 0, seen: set[int] | None = None) -> Iterator[_Nodes]:
-    """Yield the nodes of all trees inside an estimator. A tree in no estimator that says how many features it takes has none."""
+    """Yield the nodes of all trees inside an estimator. A tree in no estimator that says how many features it takes has none.
+
+    Raises InvalidData before it looks into a tree that says it is larger than what it holds.
+    """
     seen = set() if seen is None else seen
     if id(part) in seen:
         return
     seen.add(id(part))
     features = int(getattr(part, "n_features_in_", features))
+    _check_members(part)
     if type(part).__name__ == "Tree":
+        _require(0 < part.node_count == part.capacity, "as many nodes as it says")
         left, right = part.children_left, part.children_right
         yield _Nodes(part.threshold, left, right, part.feature, left == -1, min(features, int(part.n_features)))
     elif type(part).__name__ == "TreePredictor":  # of histogram gradient boosting
         nodes = part.nodes
+        _require(len(nodes) > 0, "nodes")
         leaves = nodes["is_leaf"].astype(bool)
         yield _Nodes(nodes["num_threshold"], nodes["left"], nodes["right"], nodes["feature_idx"], leaves, features)
     elif isinstance(part, list | tuple) or (isinstance(part, np.ndarray) and part.dtype == object):
@@ -161,6 +167,26 @@ def _trees(part: Any, features: int = 0, seen: set[int] | None = None) -> Iterat
     elif hasattr(part, "__dict__"):
         for each in vars(part).values():
             yield from _trees(each, features, seen)
+
+
+def _check_members(part: Any) -> None:
+    """Raises InvalidData where a tree of an ensemble takes other features than it is handed: nothing asks it again."""
+    from sklearn.ensemble import BaseEnsemble
+
+    if not isinstance(part, BaseEnsemble) or not hasattr(part, "estimators_"):
+        return
+    members = list(np.asarray(part.estimators_, object).flat)
+    chosen = getattr(part, "estimators_features_", None)
+    handed = [int(part.n_features_in_)] * len(members) if chosen is None else [len(columns) for columns in chosen]
+    for member, width in zip(members, handed, strict=False):
+        if hasattr(member, "tree_"):
+            _require(int(member.n_features_in_) == int(member.tree_.n_features) == width, "its ensemble's features")
+    _require(len(handed) == len(members), "its features")
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise InvalidData(f"a tree has {what}, one of the file has not; fit the model and save it again")
 
 
 def _round_down(thresholds: Array) -> None:

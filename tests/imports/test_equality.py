@@ -39,7 +39,7 @@ def test_other_shapes_missing_values_and_labels(made: tuple[Path, arrays.Arrays,
     with pytest.raises(InvalidData, match=r"has the shape \[256, 2\]"):
         equality.prove(graph, inputs, {"probabilities": said[:, :1]})
     holes = np.where(np.arange(256)[:, None] == 3, np.nan, said)
-    with pytest.raises(InvalidData, match="other values are no numbers"):
+    with pytest.raises(InvalidData, match="other values are infinite or no numbers"):
         equality.prove(graph, inputs, {"probabilities": holes})
 
 
@@ -62,3 +62,20 @@ def test_outputs_that_are_no_tensors(tmp_path: Path) -> None:
     graph.write_bytes(convert_sklearn(model, initial_types=[("x", FloatTensorType([None, 1]))]).SerializeToString())
     with pytest.raises(InvalidGraph, match="without ZipMap"):
         equality.prove(graph, {"x": np.zeros((1, 1), np.float32)}, {})
+
+
+def test_text_is_compared_whole() -> None:
+    none = np.zeros(0, bool)
+    with pytest.raises(InvalidData, match=r"100.00% of the values differ"):
+        equality._difference("label", np.array(["usa"], object), np.array(["us"]), none)
+    assert equality._difference("label", np.array([1, 2]), np.array(["1", "2"]), none) is None
+    with pytest.raises(InvalidData, match="the mean difference is"):
+        equality._difference("score", np.array([0.9, 1.9]), np.array([0, 1]), none)
+
+
+def test_infinities_have_a_sign() -> None:
+    none, said = np.zeros(0, bool), np.array([np.inf, np.nan, 1.0], np.float32)
+    assert equality._difference("score", said, said.astype(float), none) is not None
+    for other in ([-np.inf, np.nan, 1.0], [np.nan, np.inf, 1.0]):
+        with pytest.raises(InvalidData, match="are infinite or no numbers"):
+            equality._difference("score", said, np.array(other), none)

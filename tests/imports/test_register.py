@@ -57,6 +57,19 @@ def test_answers_in_the_samples_are_what_counts(settings: Settings, tmp_path: Pa
     assert not Registry(settings.registry).champion("theirs")
 
 
+def test_answers_of_a_table_are_a_column(settings: Settings, tmp_path: Path) -> None:
+    import polars as pl
+    import xgboost
+
+    booster = xgboost.train({"max_depth": 2}, xgboost.DMatrix(ROWS, ROWS[:, 0]), 3)
+    booster.save_model(tmp_path / "model.ubj")
+    said = booster.predict(xgboost.DMatrix(ROWS))
+    table = pl.DataFrame({"prediction": said, **{name: ROWS[:, at] for at, name in enumerate("abcd")}})
+    table.write_parquet(tmp_path / "rows.parquet")
+    made = import_model(settings, tmp_path / "model.ubj", "theirs", tmp_path / "rows.parquet")
+    assert (made.compared, made.equality.rows) == ("the answers in the samples (prediction)", len(ROWS))
+
+
 def test_names_and_broken_files_are_told_as_the_user_knows_them(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_text("tree\nversion=v4\nbroken\n")

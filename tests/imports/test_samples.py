@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from fleetml.errors import InvalidData, InvalidParameter
-from fleetml.imports import samples
+from fleetml.imports import arrays, samples
 
 
 def graph(**inputs: tuple[int, list[int | str]]) -> onnx.ModelProto:
@@ -84,3 +84,42 @@ def test_samples_that_do_not_fit(tmp_path: Path) -> None:
         samples.given(tmp_path / "objects.npy")
     with pytest.raises(InvalidParameter, match=r"are a \.npz"):
         samples.given(tmp_path / "a.xls")
+
+
+def test_broken_files(tmp_path: Path) -> None:
+    import polars as pl
+
+    np.savez(tmp_path / "whole.npz", x=np.ones(1000))
+    content = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "half.npz").write_bytes(content[: len(content) // 2])
+    (tmp_path / "damaged.npz").write_bytes(content.replace(b"PK\x01\x02", b"PK\x01\x09"))
+    (tmp_path / "empty.npy").write_bytes(b"")
+    (tmp_path / "empty.csv").write_bytes(b"")
+    pl.DataFrame({"a": [[1, 2]]}).write_parquet(tmp_path / "lists.parquet")
+    for name in ("half.npz", "damaged.npz", "empty.npy", "empty.csv", "lists.parquet", "nowhere.npz"):
+        with pytest.raises(InvalidData, match=f"{name} is not"):
+            samples.given(tmp_path / name)
+
+
+def test_one_array_under_the_other_suffix(tmp_path: Path) -> None:
+    with (tmp_path / "rows.npz").open("wb") as file:
+        np.save(file, np.ones((3, 2)))
+    assert samples.inputs(MATRIX, (), samples.given(tmp_path / "rows.npz"), False)["x"].shape == (3, 2)
+
+
+def test_columns_of_any_name_reach_the_child(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("file,allow_pickle,args,a/b.npy\n1,2,3,x\n")
+    given = samples.given(tmp_path / "rows.csv")
+    arrays.write(tmp_path / "given", given)
+    assert {name: a.tolist() for name, a in arrays.read(tmp_path / "given").items()} == {
+        "file": [1.0], "allow_pickle": [2.0], "args": [3.0], "a/b.npy": ["x"],
+    }  # fmt: skip
+
+
+def test_answers_are_no_columns(tmp_path: Path) -> None:
+    made = graph(x=(TensorProto.FLOAT, ["batch", 2]))
+    made.graph.output.append(helper.make_tensor_value_info("said", TensorProto.STRING, ["batch"]))
+    rows = {"a": np.ones(3), "said": np.array(["x"] * 3), "b": np.zeros(3)}
+    assert samples.inputs(made, (), rows, False)["x"].tolist() == [[1, 0]] * 3
+    with pytest.raises(InvalidParameter, match="the answers said alone"):
+        samples.inputs(made, (), {"said": rows["said"]}, False)

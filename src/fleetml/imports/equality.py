@@ -62,15 +62,16 @@ def _difference(name: str, said: Array, answer: Array, ties: npt.NDArray[np.bool
             f"the graph must answer as the original, its {name} has the shape {list(said.shape)}, the original's {list(answer.shape)}; "
             "export the model as ONNX yourself"
         )
-    if answer.dtype.kind != "f":
-        unequal = np.asarray(said.astype(answer.dtype) != answer)
+    if "f" not in (said.dtype.kind, answer.dtype.kind) or _is_text(said) or _is_text(answer):
+        text = _is_text(said) or _is_text(answer)
+        unequal = np.asarray(said.astype(str) != answer.astype(str) if text else said != answer)
         if unequal.shape == ties.shape:
             unequal &= ~ties
         _require(name, f"{unequal.mean():.2%} of the values differ", bool(unequal.mean() <= SHARE))
         return None
-    if not np.array_equal(np.isfinite(said), np.isfinite(answer)):
-        _require(name, "other values are no numbers", False)
-    finite = np.isfinite(answer)
+    finite = np.isfinite(answer) & np.isfinite(said)
+    same = np.array_equal(said[~finite], answer[~finite], equal_nan=True)
+    _require(name, "other values are infinite or no numbers", same)
     size = max(float(np.abs(answer[finite]).mean()) if finite.any() else 0.0, _LEAST)
     found = (
         np.where(finite, np.abs(np.where(finite, said, 0).astype(np.float64) - np.where(finite, answer, 0)), 0) / size
@@ -82,6 +83,10 @@ def _difference(name: str, said: Array, answer: Array, ties: npt.NDArray[np.bool
         bool(found.mean() <= MEAN and np.mean(rows > LARGE) <= SHARE),
     )
     return found.ravel()
+
+
+def _is_text(array: Array) -> bool:
+    return array.dtype.kind in "UO"
 
 
 def _require(name: str, what: str, holds: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fleetml.errors import InvalidData
 from fleetml.imports import conversion, equality, formats, samples
-from fleetml.imports.arrays import Arrays
+from fleetml.imports.arrays import Array, Arrays
 from fleetml.imports.conversion import Converted
 from fleetml.imports.equality import Equality
 from fleetml.imports.formats import FORMATS
@@ -72,13 +72,19 @@ def import_model(
 
 def _told(made: Converted, wanted: Arrays, kind: str) -> tuple[Converted, str]:
     """Compare with the answers that the samples hold, where they do; say what was compared."""
-    told = {name: wanted[name] for name in made.answers if name in wanted}
+    told = {name: _shaped(wanted[name], said) for name, said in made.answers.items() if name in wanted}
     rows = "given" if wanted else "drawn"
     if told:
         return replace(made, answers={**made.answers, **told}), f"the answers in the samples ({', '.join(told)})"
     if kind == "onnx":
         return made, f"itself without ONNX Runtime's optimisations, on {rows} rows"
     return made, f"the original on {rows} rows"
+
+
+def _shaped(told: Array, said: Array) -> Array:
+    """Return answers as the graph's output has them, where they differ in axes of length 1: a column of a table is [rows]."""
+    same = [size for size in told.shape if size != 1] == [size for size in said.shape if size != 1]
+    return told.reshape(said.shape) if same else told
 
 
 def _stamp(made: Converted) -> None:

@@ -21,10 +21,8 @@ def given(path: Path) -> dict[str, Array]:
     """Return the arrays of a .npz (by input) or .npy, or the columns of a .parquet or .csv. Raises InvalidParameter, InvalidData."""
     suffix = path.suffix.lower()
     try:
-        if suffix == ".npz":
+        if suffix in (".npz", ".npy"):
             return read(path)
-        if suffix == ".npy":
-            return {"": np.load(path, allow_pickle=False)}
         if suffix in (".parquet", ".csv"):
             return _columns(path, suffix)
     except (OSError, ValueError) as error:
@@ -37,26 +35,29 @@ def _columns(path: Path, suffix: str) -> dict[str, Array]:
 
     try:
         frame = pl.read_parquet(path) if suffix == ".parquet" else pl.read_csv(path, infer_schema_length=None)
+        return {
+            name: np.array([text or "" for text in column.to_list()], str)
+            if column.dtype == pl.String
+            else column.cast(pl.Float64).to_numpy()
+            for name, column in zip(frame.columns, frame.get_columns(), strict=True)
+        }
     except pl.exceptions.PolarsError as error:
         raise InvalidData(f"samples must be readable, {path} is not: {error}; write the file again") from error
-    return {
-        name: np.array([text or "" for text in column.to_list()], str)
-        if column.dtype == pl.String
-        else column.cast(pl.Float64).to_numpy()
-        for name, column in zip(frame.columns, frame.get_columns(), strict=True)
-    }
 
 
 def inputs(graph: "onnx.ModelProto", columns: Sequence[str], wanted: Arrays, missing: bool) -> dict[str, Array]:
     """Return the graph's inputs: from the samples `wanted`, drawn where there are none.
 
-    One matrix takes its columns by the model's names of them, else in their order. Raises InvalidParameter for samples that do
-    not fit, InvalidData for an input that is no tensor.
+    One matrix takes its columns by the model's names of them, else in their order; arrays named as outputs are answers. Raises
+    InvalidParameter for samples that do not fit, InvalidData for an input that is no tensor.
     """
     weights = {tensor.name for tensor in graph.graph.initializer}
     infos = [info for info in graph.graph.input if info.name not in weights]
     if not wanted:
         return _drawn(graph, infos, missing)
+    answers = {info.name for info in graph.graph.output} - {info.name for info in infos} - set(columns)
+    if not (wanted := {name: array for name, array in wanted.items() if name not in answers}):
+        raise InvalidParameter(f"samples hold rows, these hold the answers {', '.join(answers)} alone; add the rows")
     if len(infos) == 1 and infos[0].name not in wanted:
         return {infos[0].name: _matrix(infos[0], columns, wanted)}
     if lacking := [info.name for info in infos if info.name not in wanted]:

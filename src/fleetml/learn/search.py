@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fleetml import sha256
 from fleetml.component import Artifact
 from fleetml.errors import FleetMLError, InvalidData, InvalidParameter
 from fleetml.learn import search_space
@@ -160,8 +159,13 @@ def study_name(stage: str, inputs: Iterable[Artifact], **searched: Any) -> str:
 
     In one storage other data or limits are another study; steps with the same ones share theirs. Raises OSError.
     """
-    said = json.dumps([[sha256.of_file(each.path) for each in inputs], searched], sort_keys=True)
-    return f"{stage}-{sha256.hexdigest(said.encode())[:16]}"
+    import hashlib
+
+    digest = hashlib.sha256(json.dumps(searched, sort_keys=True).encode())
+    for each in inputs:
+        with each.path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"{stage}-{digest.hexdigest()[:16]}"
 
 
 class _Objective:

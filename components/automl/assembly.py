@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 
 from components.automl import calibration, ensemble, finish
-from components.automl.finish import Limits
+from components.automl.finish import Limits, Part
 from components.automl.given import Problem
 from components.automl.losses import Said
 from components.automl.trials import Evaluated
@@ -129,7 +129,7 @@ def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -
     numbers, chosen = choose(problem, found)
     wanted = {number: found[number] for number in numbers}
     weights = dict(zip(numbers, _shares(chosen.combination, len(numbers)), strict=True))
-    parts, ways = finish.plan(wanted, weights, limits)
+    parts, ways = finish.plan(wanted, weights, limits, ordered=problem.validation.ordered)
     spare = finish.spare(found)
     wanted |= {spare.trial: found[spare.trial]}
     made = finish.members(problem, wanted, [spare, *(part for part in parts if part != spare)], limits)
@@ -155,7 +155,8 @@ def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -
         if result.met or sum(map(len, bags.values())) == 1:
             shares = dict(zip(numbers, _shares(chosen.combination, len(numbers)), strict=True))
             said = {each: ways.get(each, finish.ONE) for each in numbers}
-            return replace(result, weights=shares, ways=said, dropped=dropped)
+            told = replace(result, weights=shares, ways=said, dropped=dropped)
+            return told if result.met else _inside(problem, found, made, limits, told)
         rest = result.p50_ms - sum(one.p50_ms for bag in bags.values() for one in bag)
         if len(bags) == 1 or rest > limits.latency_ms:  # a bag itself is too much, or the columns' preparation is
             least = min(bags, key=lambda each: bags[each][0].p50_ms)
@@ -168,6 +169,34 @@ def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -
         dropped[slowest] = OVER
         del bags[slowest]
     return constant(problem, "no member could be made and proven within the budget", limits, dropped)
+
+
+def _inside(
+    problem: Problem, found: Mapping[int, Evaluated], made: Mapping[Part, Member], limits: Limits, over: Found
+) -> Found:
+    """Return the graph of the quickest model of a trial that keeps the limits; `over`, the best effort, where none does."""
+    lone = {part.trial: one for part, one in made.items() if over.dropped.get(part.trial) != BAD}
+    known = {part.trial for part in made}
+    small = sorted(set(found) - known, key=lambda each: found[each].pickled_mb)
+    new = [finish.one(number, found[number]) for number in small]
+    lone |= {part.trial: one for part, one in finish.members(problem, found, new, limits).items()}
+    within = [number for number in lone if lone[number].p50_ms <= limits.latency_ms and number not in over.weights]
+    for place, number in enumerate(sorted(within, key=lambda each: lone[each].p50_ms)):
+        if place and time.monotonic() > limits.deadline:
+            break
+        _, chosen = choose(problem, {number: found[number]})
+        python = _python(problem, {number: (lone[number],)}, chosen)
+        graph = python.graph()
+        try:
+            proof = prove(graph, python.predict, problem.frame[:: -(-len(problem.frame) // PROOF_ROWS)])
+        except InvalidGraph:
+            continue
+        result = _measured(problem, graph, python, chosen, proof, limits)
+        if result.met:
+            dropped = {**over.dropped, **dict.fromkeys(over.weights, OVER)}
+            dropped.pop(number, None)
+            return replace(result, weights={number: 1.0}, ways={number: finish.ONE}, dropped=dropped)
+    return over
 
 
 def constant(problem: Problem, reason: str, limits: Limits, dropped: Mapping[int, str] | None = None) -> Found:

@@ -41,11 +41,12 @@ class Part:
 
 
 def plan(
-    found: Mapping[int, Evaluated], weights: Mapping[int, float], limits: Limits
+    found: Mapping[int, Evaluated], weights: Mapping[int, float], limits: Limits, *, ordered: bool
 ) -> tuple[list[Part], dict[int, str]]:
     """Return the parts in the order of the trials' weights, and how each trial is finished; one that would take too long is not.
 
-    Networks and boosted trees gain from a bag, forests are bags; where a bag takes too much time or room, one model does.
+    Networks and boosted trees gain from a bag, forests are bags; where a bag takes too much time or room, one model does. No bag of
+    folds that are `ordered` in time: the early ones knew only the oldest rows.
     """
     seconds = _USABLE * limits.workers * max(0.0, limits.deadline - time.monotonic())
     room, parts, ways = _USABLE * limits.size_mb, [], {}
@@ -55,11 +56,11 @@ def plan(
         options = {
             BAG: (count * made.convert_seconds, count * made.graph_mb, [Part(trial, each) for each in range(count)]),
             REFIT: (1.4 * fold + made.convert_seconds, made.graph_mb, [Part(trial, -1)]),
-            ONE: (made.convert_seconds, made.graph_mb, [Part(trial, 0)]),
+            ONE: (made.convert_seconds, made.graph_mb, [one(trial, made)]),
         }
         if made.algorithm in portfolio.NETWORKS:
             del options[REFIT]  # nothing would tell it when to stop
-        elif made.algorithm not in portfolio.BOOSTED:
+        if ordered or count == 1 or made.algorithm not in (*portfolio.BOOSTED, *portfolio.NETWORKS):
             del options[BAG]
         for way, (takes, megabytes, wanted) in options.items():
             if takes <= seconds and megabytes <= room:
@@ -69,11 +70,16 @@ def plan(
     return parts, ways
 
 
+def one(trial: int, made: Evaluated) -> Part:
+    """Return the model of the last fold: of those that are ordered in time it learnt from the most and latest rows."""
+    return Part(trial, len(made.models) - 1)
+
+
 def spare(found: Mapping[int, Evaluated]) -> Part:
     """Return what is made first, whatever becomes of the rest: one model of the best trial among the quick to convert."""
     quickest = min(made.convert_seconds for made in found.values())
     quick = [trial for trial, made in found.items() if made.convert_seconds <= max(_QUICK, quickest)]
-    return Part(quick[0], 0)
+    return one(quick[0], found[quick[0]])
 
 
 def members(

@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.automl import portfolio
+from components.automl import assembly, finish, portfolio
 from components.automl.automl_tabular import automl_tabular
+from components.automl.trials import Evaluated
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn.search_space import Range
@@ -143,6 +144,43 @@ def test_limits_that_nothing_keeps_end_in_the_best_effort_named_so(run: Run) -> 
     assert (card["budget_met"], card["members"]) == (False, 1)
     assert card["reason"].startswith("best effort: one row takes")
     assert "best effort" in pl.read_parquet(made["leaderboard"].path)["reason"][0]
+
+
+def test_a_trial_inside_the_limits_is_taken_where_the_best_one_is_over_them(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = assembly.latency
+
+    def latency(content: bytes, given: Any) -> tuple[float, float]:
+        slow = TabularModel(content).about.hyperparameters.get("families") != "linear"
+        return (50.0, 50.0) if slow else true(content, given)
+
+    def choose(given: Any, found: Any) -> Any:  # the linear model is not among those that answer
+        kept = {number: one for number, one in found.items() if one.algorithm != "linear"}
+        return chosen(given, kept or found)
+
+    chosen = assembly.choose
+    monkeypatch.setattr(assembly, "latency", latency)
+    monkeypatch.setattr(assembly, "choose", choose)
+    made = run(rows().drop("spend"), "label", "classification", latency_limit_ms=20.0)
+    card = made["model"].metadata["card"]
+    assert (card["budget_met"], card["families"]) == (True, ["linear"])
+    board = pl.read_parquet(made["leaderboard"].path)
+    assert dict(zip(board["family"], board["weight"], strict=True))["linear"] == 1
+    assert card["score"] == pytest.approx(board.filter(pl.col("family") == "linear")["log_loss"][0], rel=0.2)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_what_is_ordered_in_time_is_fitted_to_all_rows_or_is_the_latest_model(ordered: bool) -> None:
+    def made(algorithm: str) -> Evaluated:
+        return Evaluated(algorithm, {}, np.zeros((1, 1)), (None,) * 3, 3.0, (1.0,) * 3, 0.1)
+
+    found = {0: made("lightgbm"), 1: made("mlp")}
+    limits = finish.Limits(10.0, 20.0, time.monotonic() + 600, 1, 1000)
+    parts, ways = finish.plan(found, {0: 0.6, 1: 0.4}, limits, ordered=ordered)
+    assert list(ways.values()) == ([finish.REFIT, finish.ONE] if ordered else [finish.BAG] * 2)
+    assert (parts == [finish.Part(0, -1), finish.Part(1, 2)]) is ordered
+    assert finish.spare(found).model == 2
 
 
 def test_a_member_whose_graph_differs_is_left_out_by_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

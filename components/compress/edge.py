@@ -38,7 +38,9 @@ def compress_anomaly(
     loaded = onnx.load_from_string(original)
     kind = scorer.describe({prop.key: prop.value for prop in loaded.metadata_props}).kind
     if kind != "anomaly":
-        raise InvalidParameter(f"compress_anomaly takes a graph of kind anomaly, got {kind!r}; a forecaster is for compress")
+        raise InvalidParameter(
+            f"compress_anomaly takes a graph of kind anomaly, got {kind!r}; a forecaster is for compress"
+        )
     wanted = bool(target_ratio or target_latency_ms)
     data = AnomalyData(loaded, samples.load(val.path), TUNING * seconds * wanted, seed)
     found = search(data, target, seconds=seconds, seed=seed, precision=precision)

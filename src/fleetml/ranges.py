@@ -26,7 +26,7 @@ _COUNTS = (
         "min_rows",
         "min_forecasts",
     ),
-    *("trials", "timeout_seconds", "epochs", "width", "train_episodes", "test_episodes", "workers"),
+    *("trials", "timeout_seconds", "epochs", "width", "train_episodes", "test_episodes", "workers", "batch_size"),
     *("rounds", "local_epochs", "clients"),
 )
 _AMOUNTS = (
@@ -55,6 +55,7 @@ RANGES: Mapping[str, Range] = {
     "seed": {"minimum": 0, "maximum": 2**32 - 1},  # what scikit-learn and Optuna take
     "threshold": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
     "alarms_per_vm_week": {"exclusiveMinimum": 0, "maximum": 2016},  # one for each row of five minutes
+    "processes": {"minimum": 1, "maximum": 64},  # torchrun's on one machine
     "precision": {"enum": ["int8", "fp16"]},
     # fleetml.learn.study.settings.SAMPLERS and PRUNERS, components.nas.nas.SECOND: a run of cache hits loads none of them
     "sampler": {

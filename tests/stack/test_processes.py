@@ -36,7 +36,7 @@ def start(tmp_path: Path):
 
 
 def _child(log: Path) -> psutil.Process:
-    assert processes.wait_until(lambda: log.exists() and log.read_text().endswith("\n"), 20)
+    assert processes.wait_until(lambda: log.exists() and log.read_text().endswith("\n"), 60)
     return psutil.Process(int(log.read_text().split()[0]))
 
 
@@ -48,7 +48,7 @@ def _gone(process: psutil.Process) -> bool:
 def test_a_daemon_has_its_own_session_and_its_output_goes_to_the_log(start, tmp_path):
     daemon = start("print('hello', flush=True); " + SLEEP)
     log = tmp_path / "a home with spaces" / "log"
-    assert processes.wait_until(lambda: log.read_text() == "hello\n", 20)
+    assert processes.wait_until(lambda: log.read_text() == "hello\n", 60)
     assert os.getsid(daemon.pid) == daemon.pid
     assert daemon.alive()
 
@@ -84,7 +84,7 @@ def test_sweep_finds_an_orphan_whose_parent_is_gone(start, tmp_path):
     daemon = start(PARENT)
     child = _child(tmp_path / "a home with spaces" / "log")
     os.kill(daemon.pid, signal.SIGKILL)
-    assert processes.wait_until(lambda: not daemon.alive(), 10)
+    assert processes.wait_until(lambda: not daemon.alive(), 60)
     assert child.is_running()
     assert processes.sweep(tmp_path / "a home with spaces") == []
     assert _gone(child)

@@ -145,7 +145,7 @@ def test_a_container_tells_whose_it_is(containers: Containers) -> None:
 def test_what_a_process_that_is_no_more_left_running_is_removed(containers: Containers) -> None:
     client = docker.connect()
     host, pid, start = container.owner().split()
-    gone = {f"{host} {2**22 + 1} 1.00", f"{host} {pid} 1.00"}
+    gone = {f"{host} {2**22 + 1} {start}", f"{host} {pid} earlier/1"}
     alive = {f"other {pid} {start}", container.owner()}
     for owner in gone | alive:
         client.containers.create(containers.reference, entrypoint=["true"], labels={OWNER: owner})

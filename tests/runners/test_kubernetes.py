@@ -75,8 +75,8 @@ def test_what_a_process_that_is_no_more_left_running_is_deleted(cluster: Cluster
     cluster.unschedulable = "so that they wait"
     host, pid, start = container.owner().split()
     owners = {
-        "a": f"{host} {2**22 + 1} 1.00",
-        "b": f"{host} {pid} 1.00",
+        "a": f"{host} {2**22 + 1} {start}",
+        "b": f"{host} {pid} earlier/1",
         "c": f"other {pid} {start}",
         "d": container.owner(),
     }

@@ -71,13 +71,22 @@ def test_stop_kills_what_ignores_the_polite_signal(start, tmp_path):
 def test_a_reused_pid_is_a_stranger_and_is_left_alone():
     stranger = subprocess.Popen([sys.executable, "-c", SLEEP])
     try:
-        stale = processes.Process(stranger.pid, psutil.Process(stranger.pid).create_time() - 100)
-        assert not stale.alive()
-        processes.stop(stale)
+        known = processes.Process.of(stranger.pid)
+        assert known.alive()
+        for stale in (replace(known, started=known.started - 1), replace(known, boot="an earlier one")):
+            assert not stale.alive()
+            processes.stop(stale)
         assert stranger.poll() is None
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_a_clock_that_was_set_makes_nobody_a_stranger(start, monkeypatch):
+    daemon = start(SLEEP)
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: 1.0)  # what is reckoned from the clock
+    assert daemon.alive()
+    assert [member.pid for member in daemon.family()] == [daemon.pid]
 
 
 def test_sweep_finds_an_orphan_whose_parent_is_gone(start, tmp_path):

@@ -11,6 +11,7 @@ import sys
 import threading
 import types
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -249,7 +250,7 @@ def test_a_half_written_or_foreign_stack_file_counts_as_none(tmp_path):
 def test_a_recorded_pid_of_a_stranger_is_not_stopped(settings):
     running = stack.up(settings).stack
     stranger = psutil.Process()
-    stale = processes.Process(stranger.pid, stranger.create_time() - 1000, ("airflow",))
+    stale = replace(processes.Process.of(stranger.pid, ("airflow",)), started=1)
     service = running.services["mlflow"]
     state.write(state.Stack(settings.home, {"mlflow": Service("mlflow", service.address, (stale,))}, 0.0))
     stack.down(settings)

@@ -6,9 +6,8 @@ import os
 import signal
 import socket
 from collections.abc import Iterable
-from contextlib import suppress
-from pathlib import Path
 
+from fleetml import process_identity
 from fleetml.errors import ConfigurationError
 from fleetml.runners import Command
 
@@ -41,24 +40,19 @@ def no_program(command: Command, said: str) -> ConfigurationError:
 
 def owner(pid: int | None = None) -> str:
     """Return "host pid start" of the process (this one) that waits for a container."""
-    import psutil
-
-    return f"{_here()} {pid or os.getpid()} {psutil.Process(pid).create_time():.2f}"
+    return f"{_here()} {pid or os.getpid()} {_start(pid)}"
 
 
 def orphaned(by: str) -> bool:
     """Say whether an `owner` was a process of this machine that is no more."""
-    import psutil
+    host, pid, start = by.split()
+    return host == _here() and start != _start(int(pid))
 
-    host, pid, _ = by.split()
-    if host != _here():
-        return False
-    with suppress(psutil.NoSuchProcess):
-        return owner(int(pid)) != by or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
-    return True
+
+def _start(pid: int | None) -> str:
+    return f"{process_identity.boot()}/{process_identity.started(pid)}"
 
 
 def _here() -> str:
     """Where a pid means a process: this machine, or the container on it that we are in ourselves."""
-    namespace = Path("/proc/self/ns/pid")
-    return f"{socket.gethostname()}/{namespace.readlink() if namespace.exists() else ''}"
+    return f"{socket.gethostname()}/{process_identity.namespace()}"

@@ -1,7 +1,7 @@
 """Daemons that outlive the command that started them, found again and ended without hitting a stranger.
 
-A process id alone is not an identity: after a reboot or a wrap-around it may be anybody's. A `Process` is
-its id and its start time. What daemons start in sessions of their own is found by the mark in its environment.
+A process id alone is not an identity: after a reboot or a wrap-around it may be anybody's (fleetml.process_identity).
+What daemons start in sessions of their own is found by the mark in its environment.
 """
 
 import os
@@ -15,37 +15,39 @@ from typing import Any
 
 import psutil
 
+from fleetml import process_identity
+
 MARK = "FLEETML_STACK"
 """Environment variable every process of a stack carries; its value is the stack's home."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A started process; `started` is its start time in seconds since the epoch."""
+    """A started process; `started` is the clock tick of its start since `boot`."""
 
     pid: int
-    started: float
+    started: int
+    boot: str
     command: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, pid: int, command: Sequence[str] = ()) -> "Process":
+        """Return the process that has this number now."""
+        return cls(pid, process_identity.started(pid), process_identity.boot(), tuple(command))
 
     def alive(self) -> bool:
         """Say whether this very process still runs (a zombie does not)."""
-        return self._found() is not None
-
-    def _found(self) -> psutil.Process | None:
-        try:
-            found = psutil.Process(self.pid)
-            if abs(found.create_time() - self.started) > 0.5 or found.status() == psutil.STATUS_ZOMBIE:
-                return None
-        except psutil.Error:
-            return None
-        return found
+        return self.boot == process_identity.boot() and self.started == process_identity.started(self.pid) != -1
 
     def family(self) -> list[psutil.Process]:
         """Return this process, its descendants and the members of its session, as far as they live."""
-        found = self._found()
-        if found is None:
+        if not self.alive():
             return []
-        return [found, *found.children(recursive=True), *_session(self.pid)]
+        try:
+            found = psutil.Process(self.pid)
+            return [found, *found.children(recursive=True), *_session(self.pid)]
+        except psutil.NoSuchProcess:
+            return []
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Service:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Service":
-        processes = tuple(Process(p["pid"], p["started"], tuple(p["command"])) for p in document["processes"])
+        processes = tuple(Process(**{**p, "command": tuple(p["command"])}) for p in document["processes"])
         return cls(document["name"], document["address"], processes, document["log"], document["details"])
 
 
@@ -91,7 +93,7 @@ def spawn(command: Sequence[str], *, home: Path, log: Path, env: Mapping[str, st
             cwd=cwd,
             start_new_session=True,
         )
-    return Process(child.pid, psutil.Process(child.pid).create_time(), tuple(command))
+    return Process.of(child.pid, command)
 
 
 def stop(process: Process, first: signal.Signals = signal.SIGTERM, grace_seconds: float = 15.0) -> None:

@@ -173,7 +173,7 @@ def test_a_process_that_ended_and_was_not_waited_for_is_dead():
     from fleetml.learn.study import owner
 
     ended = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    theirs = {**owner.this(), "pid": ended.pid, "started": owner._started(ended.pid)}
+    theirs = {**owner.this(), "pid": ended.pid, "started": owner.identity.started(ended.pid)}
     try:
         assert owner.lives(theirs, 0.0)
         ended.kill()

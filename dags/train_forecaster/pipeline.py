@@ -33,6 +33,8 @@ def train_forecaster(
     nas_seconds: int = 40,
     hpo_trials: int = 8,
     hpo_seconds: int = 30,
+    hpo_sampler: str = "auto",
+    hpo_workers: int = 1,
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
     max_compression_loss: float = 0.02,
@@ -65,6 +67,8 @@ def train_forecaster(
         nas_seconds: Wall-clock budget of the architecture search in seconds.
         hpo_trials: Settings of the winner tried.
         hpo_seconds: Wall-clock budget of the hyperparameter search in seconds.
+        hpo_sampler: How its trials are chosen: auto, random, qmc, grid, tpe, gp, gp_ucb, gp_pi, cmaes, nsga2, evolution or reinforce.
+        hpo_workers: Its trials at a time, each in a process of its own where there are several.
         latency_budget_ms: Longest p99 latency of one forecast the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
         max_compression_loss: Error the compressed graph may lose, as a share of the original's.
@@ -110,6 +114,8 @@ def train_forecaster(
         timeout_seconds=hpo_seconds,
         latency_limit_ms=latency_budget_ms,
         seed=seed,
+        sampler=hpo_sampler,
+        workers=hpo_workers,
     ).set_display_name("Hyperparameter search")
     small = compress(model=tuned.outputs["model"], **split, max_loss=max_compression_loss).set_display_name("Compress")
     reigning = champion(registry=registry, model_name=target)

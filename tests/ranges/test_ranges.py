@@ -28,6 +28,8 @@ def forecaster() -> Plan:
         ("window_days", 0, "parameter 'window_days' of step 'ingest' must be at least 1, got 0"),
         ("context", -1, "'context'"),
         ("hpo_trials", 0, "parameter 'hpo_trials' of step 'hpo' must be at least 1, got 0"),
+        ("hpo_workers", 0, "parameter 'hpo_workers' of step 'hpo' must be at least 1, got 0"),
+        ("hpo_sampler", "gpp", "parameter 'hpo_sampler' of step 'hpo' must be one of auto, random, qmc,"),
         ("automl_seconds", 0, "'automl_seconds'"),
         ("test_windows", 0, "'test_windows'"),
         ("seed", -1, "must be at least 0, got -1; give a greater number"),

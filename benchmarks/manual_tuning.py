@@ -1,0 +1,226 @@
+"""What AutoML saves beside tuning by hand: evaluations and seconds until it is as good as a documented grid (needs ../shared).
+
+    MINUTES=60 python -m benchmarks manual_tuning
+
+By hand: LightGBM, the 96 points of this grid in its written order, from LightGBM's defaults on, the last line fastest:
+
+| parameter | values | where it is recommended to be tuned |
+|---|---|---|
+| learning_rate | 0.1, 0.05, 0.02 | LightGBM, "Parameters Tuning", for better accuracy: a small one, with many iterations |
+| num_leaves | 31, 15, 63, 127 | the same, "the main parameter to control the complexity" of a leaf-wise tree |
+| min_data_in_leaf | 20, 5 | the same, against over-fitting |
+| feature_fraction | 1.0, 0.7 | the same, against over-fitting |
+| lambda_l2 | 0, 1 | the same, against over-fitting |
+
+The rounds are found by early stopping (at most 1500). Ours: 96 trials of AutoML, one at a time, its portfolio first. An evaluation is all
+folds of one configuration: both by `components.automl.trials.evaluate`, on the same folds of the training rows, with one
+thread, by the same loss. Whoever tunes by hand knows the grid's best after all of it: that is the cost ours is compared with; beside it
+stands how far the walk was when it came upon that best. Ours has reached it with the first trial that is as good; a set on which none is
+counts with a ratio of 0. What the ensemble adds to the best trial is no part of this.
+
+Seconds are those of the processor, which the load of the machine changes least. Test scores are of the best configuration by then, fitted to
+all training rows. AutoML has converged after the second from which on its best trial gains less than a thousandth of (its last - the constant).
+Sets and folds are those of `benchmarks.automl` (fold 0). Cells are kept in results/manual_tuning.jsonl; MINUTES (default 60), BENCH_SETS.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmarks import automl, cells
+from benchmarks.cells import Cell
+from benchmarks.goals import Figure
+
+NAME = "manual_tuning"
+GRID = {
+    "learning_rate": (0.1, 0.05, 0.02),
+    "num_leaves": (31, 15, 63, 127),
+    "min_samples_leaf": (20, 5),
+    "max_features": (1.0, 0.7),
+    "l2": (0.0, 1.0),
+}
+POINTS = math.prod(map(len, GRID.values()))
+HAND, OURS = "grid", "fleetml"
+FASTER, CONVERGED = 10.0, 1800.0  # the goals: times, seconds
+EFFORT = 60.0  # seconds AutoML is told: how many folds it makes of so many rows
+_SECONDS = 420.0
+SETS = (
+    *("blood-transfusion", "credit-g", "concrete", "energy", "airfoil", "kr-vs-kp"),
+    *("vehicle", "phoneme", "parkinsons", "bike"),  # what takes long comes last
+)
+Step = tuple[float, float | None]  # seconds since the beginning; the loss of the evaluation that ended then
+
+
+def walk() -> Iterator[dict[str, float]]:
+    """Yield the points of the grid in its written order."""
+    for values in itertools.product(*GRID.values()):
+        yield dict(zip(GRID, values, strict=True))
+
+
+def cell(asked: Cell) -> dict[str, Any]:
+    """Return the evaluations of one side on one set, and the test score of each that was the best until then."""
+    from components.automl import automl_tabular, given
+    from fleetml.learn.tables import table
+
+    automl_tabular.load()
+    train, test, target = automl.split(asked.data, asked.fold)
+    metric = automl.metric_of(asked.data)
+    frame = train.with_columns(pl.lit(table.TRAIN).alias(table.SPLIT))
+    features = tuple(table.Feature(name, table.infer(train, name)) for name in train.columns if name != target)
+    kind = "regression" if metric == "rmse" else "classification"
+    recipe = table.Recipe(target, kind, features)
+    problem = given.problem(table.Table(frame, recipe), metric, "", "", EFFORT, 20.0, asked.seed)
+    # By hand no graph has to be small
+    steps, made = _walked(replace(problem, size_limit_mb=math.inf)) if asked.system == HAND else _searched(problem)
+    best = {str(at): _tested(problem, made[at], test) for at in improvements(steps)}
+    return {"metric": metric, "steps": steps, "test": best, "constant": problem.constant()}
+
+
+def _walked(problem: Any) -> tuple[list[Step], list[Any]]:
+    from components.automl import portfolio, trials
+
+    steps, made, began = [], [], time.process_time()
+    for point in walk():
+        chosen = portfolio.hyperparameters("lightgbm", point, len(problem.target), problem.size_limit_mb)
+        made.append(trials.evaluate(problem, "lightgbm", chosen, lambda number, loss: None, math.inf))
+        steps.append((round(time.process_time() - began, 2), made[-1].curve[-1]))
+    return steps, made
+
+
+def _searched(problem: Any) -> tuple[list[Step], dict[int, Any]]:
+    import pickle
+
+    from components.automl import portfolio, trials
+    from fleetml.learn.study import loop
+    from fleetml.learn.study.settings import StudySettings
+    from fleetml.learn.study.space import of_ranges
+    from fleetml.learn.study.trial import Trial
+
+    objective, ended, began = trials.objective(problem), {}, time.process_time()
+
+    def timed(trial: Trial) -> float:
+        try:
+            return objective(trial)
+        finally:
+            ended[trial.number] = round(time.process_time() - began, 2)
+
+    settings = StudySettings(trials=POINTS, seed=problem.seed)
+    found = loop.run(timed, of_ranges(portfolio.SPACES), settings, portfolio.starts(portfolio.SPACES))
+    outcomes = sorted(found.outcomes, key=lambda each: each.number)
+    steps: list[Step] = [(ended[each.number], each.value if each.values else None) for each in outcomes]
+    return steps, {at: pickle.loads(found.kept[at].read_bytes()) for at in improvements(steps)}
+
+
+def improvements(steps: Sequence[Step]) -> list[int]:
+    """Return the places of the evaluations that were better than all before."""
+    best, found = math.inf, []
+    for at, (_, loss) in enumerate(steps):
+        if loss is not None and loss < best:
+            best = loss
+            found.append(at)
+    return found
+
+
+def _tested(problem: Any, made: Any, test: pl.DataFrame) -> float:
+    """Return the test score of a configuration that is fitted to all training rows."""
+    from components.automl import trials
+    from fleetml.learn.tables import fit
+    from fleetml.learn.tables.members import HEAD_OF
+
+    rows = problem.heads.apply(HEAD_OF[made.algorithm], test)
+    said = fit.outputs(trials.refitted(problem, made), rows, problem.classifies).astype(float)
+    if not problem.classifies:
+        said = said * problem.about.scale[1] + problem.about.scale[0]
+    classes = [str(each) for each in problem.about.classes]
+    return automl.judged(problem.metric, test[problem.about.target], said, classes)
+
+
+def reached(steps: Sequence[Step], target: float) -> int | None:
+    """Return the place of the first evaluation that is as good as `target`."""
+    return next((at for at, (_, loss) in enumerate(steps) if loss is not None and loss <= target), None)
+
+
+def converged(steps: Sequence[Step], constant: float) -> float:
+    """Return the second from which on the best loss falls by less than a thousandth of its distance to the constant's."""
+    places = improvements(steps)
+    if not places:
+        return math.inf
+    losses = {at: float(steps[at][1] or 0.0) for at in places}
+    last = losses[places[-1]]
+    near = (at for at in places if losses[at] <= last + 1e-3 * max(0.0, constant - last))
+    return steps[next(near)][0]
+
+
+def run() -> Iterator[Figure]:
+    """Compute what is missing, then yield what both sides needed."""
+    sets = os.environ.get("BENCH_SETS", ",".join(SETS)).split(",")
+    wanted = [Cell(NAME, system, data, 0, 0, _SECONDS) for data in sets for system in (HAND, OURS)]
+    minutes = float(os.environ.get("MINUTES", "60"))
+    command = [sys.executable, "-m", "benchmarks.manual_tuning"]
+    print(f"{NAME}: {cells.run(wanted, lambda cell: [*command, cell.text], NAME, minutes, lanes=1)}", flush=True)
+    known = {each: line["figures"] for each, line in cells.latest(NAME).items() if each in wanted}
+    yield from report({(each.data, each.system): it for each, it in known.items() if "failed" not in it}, len(sets))
+
+
+def report(done: Mapping[tuple[str, str], Mapping[str, Any]], wanted: int) -> Iterator[Figure]:
+    """Yield the figures of each set that both sides were done on, and the goals; of `wanted` sets all must be."""
+    ratios = []
+    for data in dict.fromkeys(data for data, _ in done):
+        if {(data, HAND), (data, OURS)} <= set(done):
+            found, ratio = _of_set(data, done[data, HAND], done[data, OURS])
+            yield from found
+            ratios.append(ratio)
+    spent = {data: converged(it["steps"], it["constant"]) for (data, system), it in done.items() if system == OURS}
+    if ratios:
+        names = ("evaluations", "seconds", "evaluations, beside the walk until its best", "seconds, beside the same")
+        for at, name in enumerate(names):
+            values = [ratio[at] for ratio in ratios]
+            told = _told(float(np.median(values)) >= FASTER, len(ratios), wanted, f"at least {FASTER:g}")
+            yield f"median ratio of {name}", float(np.median(values)), told if at < 2 else "times"
+        yield "sets whose grid was not reached", float(sum(not ratio[0] for ratio in ratios)), f"of {len(ratios)}"
+    if spent:
+        told = _told(max(spent.values()) < CONVERGED, len(spent), wanted, f"below {CONVERGED:g}")
+        yield "AutoML converges, the slowest set", max(spent.values()), f"s, {told}"
+
+
+def _told(good: bool, done: int, wanted: int, goal: str) -> str:
+    missing = f", {wanted - done} sets are missing" if done < wanted else ""
+    return f"({'met' if good and not missing else 'NOT MET'}: {goal}{missing})"
+
+
+def _of_set(data: str, hand: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[list[Figure], tuple[float, ...]]:
+    """Return the figures, and by what the grid's evaluations and seconds, the whole's and until its best, exceed ours."""
+    top = improvements(hand["steps"])[-1]
+    at = reached(ours["steps"], hand["steps"][top][1])
+    last, metric = improvements(ours["steps"])[-1], hand["metric"]
+    tests = [
+        (f"{data}: test, the grid's best", hand["test"][str(top)], metric),
+        (f"{data}: test, ours by then", ours["test"][str(last if at is None else at)], metric),
+    ]
+    seconds = [hand["steps"][-1][0], hand["steps"][top][0]]
+    if at is None:
+        worse = ours["steps"][last][1] / hand["steps"][top][1] - 1
+        told = f"evaluations: NEVER as good as the grid, {worse:.2%} more loss"
+        return [(f"{data}: ours, until as good", math.inf, told), *tests], (0.0,) * 4
+    spent = ours["steps"][at][0]
+    figures = [
+        (f"{data}: ours, until as good", at + 1.0, f"evaluations, grid {POINTS} (its best is number {top + 1})"),
+        (f"{data}: ours, until as good", spent, f"s, grid {seconds[0]:.0f} s (its best after {seconds[1]:.0f} s)"),
+    ]
+    ratios = POINTS / (at + 1), seconds[0] / spent, (top + 1) / (at + 1), seconds[1] / spent
+    return [*figures, *tests], ratios
+
+
+if __name__ == "__main__":
+    print(json.dumps(cell(Cell.of(sys.argv[1]))))

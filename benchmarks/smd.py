@@ -88,7 +88,7 @@ def run() -> Iterator[tuple[str, float, str]]:
         best = max(published[name], key=published[name].__getitem__)
         yield f"{name}: best published, {best}", published[name][best], ""
         for fitted, part in FITTED.items():
-            detector = fit(part(machine), SETTINGS[fitted])
+            detector = fit([part(machine)], SETTINGS[fitted])
             score = _by_graph(detector, machine.rows)
             found[name, fitted] = machine.judge(score)
             yield f"{name}: ours, fitted on {fitted}", found[name, fitted], ""
@@ -117,7 +117,9 @@ def choose() -> Iterator[tuple[dict[str, float], Settings]]:
     for steps, ridge, smooth, trim in itertools.product((10, 16, 24), (0.005, 0.002), (10,), (0.0, 0.1, 0.2)):
         settings = Settings(steps=steps, ridge=ridge, smooth=smooth, trim=trim)
         figures = {
-            fitted: [machine.judge(fit(FITTED[fitted](machine), settings).score(machine.rows)) for machine in machines]
+            fitted: [
+                machine.judge(fit([FITTED[fitted](machine)], settings).score(machine.rows)) for machine in machines
+            ]
             for fitted in ("prefix", "all rows")
         }
         means = {fitted: _mean(iter(values)) for fitted, values in figures.items()}

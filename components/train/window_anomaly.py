@@ -26,7 +26,7 @@ def train_window_anomaly(
     columns, rows = _series(data, vm)
     settings = Settings(steps=steps, smooth=smooth, trim=trim)
     fitted = int(len(rows) * (1 - HELD_OUT))
-    detector = mahalanobis.fit(rows[:fitted], settings)
+    detector = mahalanobis.fit([rows[:fitted]], settings)
     later = rows[fitted - settings.rows + 1 :]
     graph = detector.graph(columns).SerializeToString()
     alarms = float((detector.score(later) >= 1).mean()) * _WEEK

@@ -25,7 +25,7 @@ def windows(rows: np.ndarray) -> np.ndarray:
 
 
 def test_the_graph_says_what_python_says() -> None:
-    detector, rows = mahalanobis.fit(machine(600, 0), SETTINGS), machine(200, 1)
+    detector, rows = mahalanobis.fit([machine(600, 0)], SETTINGS), machine(200, 1)
     rows[100:110, 1] = 3.0
     rows[50, 0] = np.nan
     score, contribution = session(detector.graph().SerializeToString()).run(None, {"metrics": windows(rows)})
@@ -35,7 +35,7 @@ def test_the_graph_says_what_python_says() -> None:
 
 
 def test_a_metric_that_leaves_the_others_is_found_and_named_though_its_value_is_usual() -> None:
-    detector, rows = mahalanobis.fit(machine(600, 0), SETTINGS), machine(200, 1)
+    detector, rows = mahalanobis.fit([machine(600, 0)], SETTINGS), machine(200, 1)
     rows[100:110, 1] = 1 - rows[100:110, 1]
     score, contribution = session(detector.graph().SerializeToString()).run(None, {"metrics": windows(rows)})
     at = 105 - SETTINGS.rows + 1
@@ -45,19 +45,34 @@ def test_a_metric_that_leaves_the_others_is_found_and_named_though_its_value_is_
 
 def test_the_threshold_is_seldom_passed_by_what_it_was_fitted_on() -> None:
     rows = machine(3000, 0)
-    assert (mahalanobis.fit(rows, SETTINGS).score(rows) > 1).mean() == pytest.approx(mahalanobis.ALARMS, abs=1e-3)
+    assert (mahalanobis.fit([rows], SETTINGS).score(rows) > 1).mean() == pytest.approx(mahalanobis.ALARMS, abs=1e-3)
 
 
 def test_anomalies_among_the_fitted_rows_are_left_out_by_a_second_fit() -> None:
     rows = machine(600, 0)
     rows[300:315, 1] = 1 - rows[300:315, 1]
-    plain, trimmed = (mahalanobis.fit(rows, Settings(steps=5, smooth=3, trim=trim)) for trim in (0.0, 0.1))
+    plain, trimmed = (mahalanobis.fit([rows], Settings(steps=5, smooth=3, trim=trim)) for trim in (0.0, 0.1))
     contrast = [found.score(rows)[300:313].mean() / np.median(found.score(rows)) for found in (plain, trimmed)]
     assert contrast[1] > 2 * contrast[0]
 
 
+def test_what_a_second_fit_leaves_out_does_not_set_the_threshold() -> None:
+    rows = machine(3000, 0)
+    rows[1500:1700, 1] = 1 - rows[1500:1700, 1]
+    found = mahalanobis.fit([rows], Settings(steps=5, smooth=3, trim=0.1)).score(rows)
+    assert (found[1500:1695] > 1).mean() > 0.8
+    assert (np.delete(found, slice(1480, 1720)) > 1).mean() < 0.1  # trim counts so many as anomalies, be they or not
+
+
+def test_machines_alike_share_a_detector_and_no_window_spans_two() -> None:
+    first, second = machine(600, 0), machine(500, 1)
+    found = mahalanobis.fit([first, second, first[:4]], SETTINGS)
+    apart = np.concatenate([found.score(one) for one in (first, second)])
+    assert (apart > 1).mean() == pytest.approx(mahalanobis.ALARMS, abs=1e-3)
+
+
 def test_the_graph_says_what_it_is() -> None:
-    graph = mahalanobis.fit(machine(100, 0), SETTINGS).graph().SerializeToString()
+    graph = mahalanobis.fit([machine(100, 0)], SETTINGS).graph().SerializeToString()
     said = scorer.described(session(graph))
     assert (said.kind, said.family, said.about["rows"]) == ("window_anomaly", "mahalanobis", SETTINGS.rows)
     assert said.hyperparameters == vars(SETTINGS)
@@ -67,4 +82,4 @@ def test_the_graph_says_what_it_is() -> None:
 @pytest.mark.parametrize("rows", [np.zeros((5, 3)), np.full((100, 3), np.nan), np.zeros(100)])
 def test_what_it_cannot_be_fitted_on_is_refused(rows: np.ndarray) -> None:
     with pytest.raises(InvalidData, match="give more history"):
-        mahalanobis.fit(rows, SETTINGS)
+        mahalanobis.fit([rows], SETTINGS)

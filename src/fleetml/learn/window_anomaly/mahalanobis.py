@@ -3,7 +3,7 @@
 A window is `steps` consecutive rows, scaled, as one vector; its covariance, shrunk as Ledoit and Wolf (2004) do, knows which metrics
 move together, and how they follow each other in time. The score is the mean distance of the last `smooth` windows, in multiples of
 the threshold: the distance that the fraction `ALARMS` of the fitted rows exceeded. No labels are needed; where anomalies may be among
-the fitted rows, `trim` leaves out the farthest windows and fits again.
+the fitted rows, `trim` leaves out the farthest windows, and fits again, and sets the threshold, without them.
 """
 
 from __future__ import annotations
@@ -96,22 +96,45 @@ class Detector:
         return scorer.finish(model, KIND, FAMILY, about, vars(settings))
 
 
-def fit(rows: npt.ArrayLike, settings: Settings | None = None) -> Detector:
-    """Return the detector of a machine from rows [N, C], the oldest first. Raises InvalidData."""
-    settings, values = settings or Settings(), np.asarray(rows, np.float64)
-    if values.ndim != 2 or len(values) < 2 * settings.rows or not np.isfinite(values).all():
-        raise InvalidData(
-            f"rows must be finite, [N, metrics], with N of at least {2 * settings.rows}, got {values.shape}; give more history"
-        )
-    centre, width = values.mean(axis=0), np.maximum(values.std(axis=0), settings.least)
-    windows = _windows(_scaled(values, centre, width, settings.clip), settings.steps)
+def fit(series: Sequence[npt.ArrayLike], settings: Settings | None = None) -> Detector:
+    """Return the detector of a machine, or of several alike, from rows [N, C] of each, the oldest first. Raises InvalidData."""
+    settings = settings or Settings()
+    known = _checked(series, settings)
+    every = np.concatenate(known)
+    centre, width = every.mean(axis=0), np.maximum(every.std(axis=0), settings.least)
+    windows = np.concatenate([_windows(_scaled(one, centre, width, settings.clip), settings.steps) for one in known])
     found = Detector(settings, centre, width, *_whitening(windows, settings.ridge))
+    usual = np.ones(len(windows), bool)
     if settings.trim:
-        distance = found.distance(values)
-        usual = windows[distance <= np.quantile(distance, 1 - settings.trim)]
-        found = Detector(settings, centre, width, *_whitening(usual, settings.ridge))
-    threshold = float(np.quantile(found.score(values), 1 - ALARMS))
-    return replace(found, threshold=max(threshold, 1e-6))
+        distance = np.concatenate([found.distance(one) for one in known])
+        usual = distance <= np.quantile(distance, 1 - settings.trim)
+        found = Detector(settings, centre, width, *_whitening(windows[usual], settings.ridge))
+    return replace(found, threshold=max(_threshold(found, known, usual), 1e-6))
+
+
+def _checked(series: Sequence[npt.ArrayLike], settings: Settings) -> list[Numbers]:
+    """Return the rows of the machines with enough of them for a score."""
+    values = [np.asarray(one, np.float64) for one in series]
+    fit = all(one.ndim == 2 and np.isfinite(one).all() for one in values) and len({one.shape[1] for one in values}) == 1
+    known = [one for one in values if len(one) >= settings.rows] if fit else []
+    if sum(map(len, known)) < 2 * settings.rows:
+        raise InvalidData(
+            f"rows must be finite, [N, metrics], with N of at least {2 * settings.rows}, got {[one.shape for one in values]}; "
+            "give more history"
+        )
+    return known
+
+
+def _threshold(detector: Detector, series: Sequence[Numbers], usual: npt.NDArray[np.bool_]) -> float:
+    """Return the distance that the fraction `ALARMS` exceeded of the means over windows all of which were fitted on.
+
+    Where anomalies leave no such mean it is of those with the most. `usual` says of each window of the series whether it was.
+    """
+    smooth, steps = detector.settings.smooth, detector.settings.steps
+    parts = np.split(usual, np.cumsum([len(one) - steps + 1 for one in series])[:-1])
+    fitted = np.concatenate([np.convolve(part, np.ones(smooth), mode="valid") for part in parts])
+    scores = np.concatenate([detector.score(one) for one in series])
+    return float(np.quantile(scores[fitted == fitted.max()], 1 - ALARMS))
 
 
 def _whitening(windows: Numbers, ridge: float) -> tuple[Numbers, Numbers]:

@@ -1,6 +1,7 @@
 """AutoML: linear, random forest, XGBoost, LightGBM and MLP under a budget of trials and seconds."""
 
 from fleetml.component import Artifact
+from fleetml.learn import leaderboard as boards
 from fleetml.learn import search, windows
 
 
@@ -24,4 +25,4 @@ def automl(
 
     trainer = TabularTrainer(windows.load(train.path), windows.load(val.path), seed)
     result = search.search(trainer, trainer.families, trials, timeout_seconds, seed)
-    search.publish(result, model, leaderboard, metrics, budget_met=True)
+    boards.publish(result, model, leaderboard, metrics, budget_met=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from fleetml.component import Artifact
 from fleetml.learn import graph, search, search_space, windows
+from fleetml.learn import leaderboard as boards
 from fleetml.learn.search import Candidate, Report, TooSlow, Trainer
 from fleetml.learn.search_space import Hyperparameters, Space
 from fleetml.learn.windows import Windows
@@ -49,7 +50,7 @@ def hpo(
     best = result.incumbent()
     gain = 1 - best.validation_mase / incumbent.validation_mase
     figures = {"incumbent_mase": round(incumbent.validation_mase, 4), "gain": gain}
-    search.publish(result, model, leaderboard, metrics, best.latency_ms <= latency_limit_ms, **figures)
+    boards.publish(result, model, leaderboard, metrics, best.latency_ms <= latency_limit_ms, **figures)
 
 
 def better(models: Mapping[str, Artifact], val: Windows, latency_limit_ms: float) -> Candidate:

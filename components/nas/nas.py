@@ -11,9 +11,11 @@ from components.nas.space import Searched, searched
 from fleetml import frozen
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
+from fleetml.learn import leaderboard as boards
 from fleetml.learn import search, windows
+from fleetml.learn.leaderboard import Outcome, Result
 from fleetml.learn.limits import Limits
-from fleetml.learn.search import Candidate, Outcome, Result
+from fleetml.learn.search import Candidate
 from fleetml.learn.study.settings import StudySettings
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ def _publish(
     """Write the graph with the least error inside the limits, or the best effort, the trials and the figures."""
     result = Result(best, [_line(each, space) for each in found.outcomes], found.seconds)
     on_front = {each.number for each in found.front}
-    search.publish(result, model, leaderboard, metrics, met, front=len(on_front), stopped=found.reason_to_stop)
+    boards.publish(result, model, leaderboard, metrics, met, front=len(on_front), stopped=found.reason_to_stop)
     columns = {each.number: {**_counts(each.notes), "front": each.number in on_front} for each in found.outcomes}
     _add(leaderboard, columns)
 

@@ -13,7 +13,8 @@ from fleetml.data.schema import aside
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn import requested_space
 from fleetml.learn.algorithms import ALGORITHMS, METRICS
-from fleetml.learn.search import SearchFailed, check_budget
+from fleetml.learn.leaderboard import SearchFailed
+from fleetml.learn.search import check_budget
 from fleetml.learn.tables import fit, scores, table
 from fleetml.learn.tables.table import Table
 

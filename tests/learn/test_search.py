@@ -3,14 +3,13 @@ import math
 import shutil
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
-from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn import graph as graphs
 from fleetml.learn import search
-from fleetml.learn.search import Candidate, SearchFailed, TooSlow
+from fleetml.learn.leaderboard import SearchFailed
+from fleetml.learn.search import Candidate, TooSlow
 from fleetml.learn.search_space import Range
 from fleetml.learn.study.trial import Pruned
 
@@ -136,19 +135,6 @@ def test_where_all_are_too_slow_the_nearest_to_the_limit_is_trained_as_a_best_ef
     assert result.incumbent().hyperparameters["x"] == min(tried)
 
 
-def test_the_leaderboard_lists_every_trial_best_first(tmp_path: Path):
-    result = run(Trainer(fail(ValueError("no"))))
-    result.save_leaderboard(tmp_path / "leaderboard")
-    rows = pq.read_table(tmp_path / "leaderboard").to_pylist()
-    scores = [row["validation_mase"] for row in rows]
-    trained = [score for score in scores if score is not None]
-    assert len(rows) == 12
-    assert trained == sorted(trained)
-    assert scores[len(trained) :] == [None] * (12 - len(trained))
-    assert rows[0]["hyperparameters"].startswith('{"x": ')
-    assert {"trial", "family", "state", "seconds", "size_bytes", "latency_ms", "reason"} < set(rows[0])
-
-
 @pytest.mark.parametrize(
     ("budget", "name"), [((0, 10, 5.0), "trials"), ((1, 0, 5.0), "timeout_seconds"), ((1, 10, math.nan), "latency")]
 )
@@ -189,17 +175,6 @@ def test_workers_and_a_storage_hand_over_the_graph_that_was_trained(graph, windo
     again = search.search(Trainer(), FAMILIES, 3, 60.0, 0, storage=storage)
     assert again.best.graph == first.best.graph
     assert len(again.outcomes) == 3
-
-
-def test_publishing_writes_model_leaderboard_and_figures(graph, windows, tmp_path: Path):
-    candidate = search.judge(graphs.load(graph()), windows())
-    result = search.Result(best=candidate, outcomes=[search.Outcome(0, "test", "{}", "trained", 1.0, 1.0, 1, 1.0, "")])
-    model, leaderboard, metrics = (Artifact(name, str(tmp_path / name)) for name in ("model", "leaderboard", "metrics"))
-    search.publish(result, model, leaderboard, metrics, budget_met=True)
-    assert graphs.describe(graphs.load(model.path)).family == "test"
-    assert model.metadata["validation_mase"] == candidate.validation_mase
-    assert {"family", "hyperparameters", "size_bytes"} < set(model.metadata)
-    assert list(metrics.metadata)[:3] == ["family", "validation_mase", "trials"]
 
 
 def test_what_is_inside_the_limit_elsewhere_and_not_here_is_a_best_effort(graph, windows, tmp_path: Path):

@@ -8,7 +8,7 @@ from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 from fleetml.learn import graph as graphs
 from fleetml.learn import tabular
-from fleetml.learn.search import SearchFailed
+from fleetml.learn.leaderboard import SearchFailed
 from fleetml.learn.search_space import defaults
 
 

@@ -11,7 +11,7 @@ import pytest
 from components.tabular.tune import tune
 from fleetml.errors import InvalidParameter
 from fleetml.learn.algorithms import ALGORITHMS
-from fleetml.learn.search import SearchFailed
+from fleetml.learn.leaderboard import SearchFailed
 from fleetml.learn.tables import equality
 from fleetml.learn.tables.model import TabularModel
 from tests.components.tabular.conftest import FEATURES

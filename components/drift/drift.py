@@ -7,6 +7,7 @@ import pandas as pd
 
 from components.drift import report as page
 from components.drift import statistics
+from components.drift.quality import UNKNOWN
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 
@@ -28,7 +29,7 @@ def drift(
     `features` are those whose divergence, in each VM's own terms, is more than `column_threshold` beyond the usual
     (`components.drift.statistics`), with that excess in nats; `missing` those that training had and live rows lack. `score` is
     that of the worst, from 0 to 1. The data drifted when it exceeds `threshold` and there is such a feature. Fewer
-    than `min_rows` live rows are not judged: then nothing drifted, and the report says so. `judged` are the errors by hour.
+    than `min_rows` live rows are not judged: then nothing drifted, the score is `UNKNOWN`, and the report says so. `judged` are the errors by hour.
     """
     if not (0 < threshold < 1 and column_threshold > 0 and min_rows > 0):
         raise InvalidParameter(
@@ -44,7 +45,7 @@ def drift(
             f"<!doctype html><meta charset=utf-8><title>Drift</title><p>{html.escape(note)}</p>{quality}"
         )
         metrics.log(drifted=False, requests=len(live), note=note)
-        return {"drifted": False, "score": 0.0, "features": {}, "missing": []}
+        return {"drifted": False, "score": UNKNOWN, "features": {}, "missing": []}
     found = statistics.judge(live, trained, columns)
     score = statistics.score(list(found.values()))
     missing = [name for name, each in found.items() if each.missing]

@@ -30,14 +30,14 @@ def publish(
     """Write the verdict to ``monitor/<model>.json`` and, for all models, ``metrics/monitor.prom`` of the serving folder.
 
     MLflow's experiment ``monitor/<model>`` gets the figures and the report; a registry that does not answer fails the step, after
-    the files are written. An accuracy below 0 is unknown.
+    the files are written. An accuracy or a score below 0 is unknown.
     """
     root = existing(serving_dir)
     verdict = {
         "time": time.time(),
         "run": run_id,
         "drifted": drifted,
-        "score": score,
+        "score": score if score >= 0 else None,
         "features": features,
         "missing": missing,
         "accuracy": accuracy if accuracy >= 0 else None,
@@ -61,9 +61,10 @@ def exposition(root: Path) -> str:
     looked = Gauge("model_monitor_timestamp_seconds", "When monitor looked last", ["model"], registry=registry)
     for path in sorted((root / VERDICTS).glob("*.json")):
         verdict = json.loads(path.read_text(encoding="utf-8"))
-        score.labels(path.stem).set(verdict["score"])
-        count.labels(path.stem).set(len(verdict["features"]) + len(verdict["missing"]))
-        gone.labels(path.stem).set(len(verdict["missing"]))
+        if verdict["score"] is not None:
+            score.labels(path.stem).set(verdict["score"])
+            count.labels(path.stem).set(len(verdict["features"]) + len(verdict["missing"]))
+            gone.labels(path.stem).set(len(verdict["missing"]))
         looked.labels(path.stem).set(verdict["time"])
         if verdict["accuracy"] is not None:
             accuracy.labels(path.stem).set(verdict["accuracy"])
@@ -73,8 +74,10 @@ def exposition(root: Path) -> str:
 def _note(registry: str, model: str, verdict: dict[str, Any], report: Path) -> str:
     from fleetml.serving.registry import Registry
 
-    figures = {"drift_score": verdict["score"], "drifted": float(verdict["drifted"])}
-    figures |= {"features_drifted": float(len(verdict["features"]) + len(verdict["missing"]))}
+    figures = {"drifted": float(verdict["drifted"])}
+    if verdict["score"] is not None:
+        figures |= {"drift_score": verdict["score"]}
+        figures |= {"features_drifted": float(len(verdict["features"]) + len(verdict["missing"]))}
     figures |= {f"excess.{name}": value for name, value in verdict["features"].items()}
     if verdict["accuracy"] is not None:
         figures["accuracy"] = verdict["accuracy"]

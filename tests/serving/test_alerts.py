@@ -155,6 +155,7 @@ def test_prometheus_has_the_same_alerts() -> None:
     edge = {"score": 0.3, "features": {}, "missing": [], "accuracy": 0.8}
     beyond = {"score": 0.31, "features": {}, "missing": ["x"], "accuracy": 0.79}
     assert not any(rule.holds(edge, 3 * 3600) for rule in alerts.RULES)
+    assert not any(rule.holds({**edge, "score": None, "accuracy": None}, 3 * 3600) for rule in alerts.RULES)
     assert all(rule.holds(beyond, 3 * 3600 + 1) for rule in alerts.RULES)
 
 

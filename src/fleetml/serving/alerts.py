@@ -42,7 +42,7 @@ RULES = (
         "ModelDataDrift",
         "warning",
         timedelta(hours=2),
-        lambda found, age: found["score"] > 0.3,
+        lambda found, age: found["score"] is not None and found["score"] > 0.3,
         lambda model, found, age: (
             f"The traffic of {model} is not that of its training (score {found['score']:.2f}): "
             f"{', '.join([*found['features'], *found['missing']])}"

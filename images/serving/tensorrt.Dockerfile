@@ -27,6 +27,6 @@ RUN python -c "import tensorrt; assert int(tensorrt.__version__.split('.')[0]) =
 USER fleetml
 EXPOSE 50051 50052
 HEALTHCHECK --interval=10s --timeout=10s --start-period=300s --retries=3 \
-    CMD ["python", "-c", "from fleetml.serving.client import Client; raise SystemExit(not Client('127.0.0.1:50051').healthy())"]
+    CMD ["python", "-m", "fleetml.serving.ready"]
 CMD ["python", "-m", "fleetml.serving", "--dir", "/var/lib/fleetml/serving", "--host", "0.0.0.0", "--port", "50051", \
      "--backend", "tensorrt"]

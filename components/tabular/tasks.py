@@ -2,6 +2,7 @@
 
 from kfp import dsl
 
+from components.automl.component import automl_tabular
 from components.register.component import champion
 from components.tabular.component import deploy, evaluate, extract, predict, prepare, train, tune, validate
 
@@ -12,6 +13,7 @@ def tasks(dataset_path: str):  # type: ignore[no-untyped-def]  # kfp takes an an
     data = {"dataset": prepare(dataset_path=dataset_path).outputs["dataset"]}
     extract(**data)
     tune(**data)
+    automl_tabular(**data)
     made = {"model": train(**data).outputs["model"]}
     evaluate(**data, **made)
     validate(**data, **made)

@@ -40,6 +40,7 @@ def task(name: str, kind: str, *after: str, **parameters: Any) -> dict[str, Any]
 
 DATA = task("data", "DATA_PREPROCESSING", dataset_path="/d.csv")
 TRAIN = task("train", "MODEL_TRAINING", "data")
+DATA_DONE = {"state": "succeeded", "parameters": {}, "artifacts": {"dataset": [{"uri": "/x"}]}}
 DEPTH = {"max_depth": {"type": "integer", "min": 1, "max": 2}}
 
 
@@ -55,8 +56,7 @@ def test_the_example_becomes_two_steps_and_the_data_flow() -> None:
         "train-model": "train_model",
     }
     assert made.steps["train-model"].upstream == ("preprocess-data",)
-    outcome = {"state": "succeeded", "parameters": {}, "artifacts": {"dataset": [{"uri": "/x"}]}}
-    inputs = made.resolve("train-model", made.bind({}), {"preprocess-data": outcome}, {})
+    inputs = made.resolve("train-model", made.bind({}), {"preprocess-data": DATA_DONE}, {})
     assert inputs.parameters["algorithm"] == "random_forest"
     assert inputs.artifacts["dataset"][0]["uri"] == "/x"
 
@@ -177,6 +177,24 @@ def test_the_example_becomes_two_steps_and_the_data_flow() -> None:
             flow(DATA, task("t", "HYPERPARAMETER_TUNING", "data", max_trials=0)),
             "tasks[1].parameters.max_trials: must be",
         ),
+        (flow(task("a", "AUTOML")), "tasks[0]: AUTOML needs a Dataset, no task before 'a' makes one"),
+        (
+            flow(DATA, task("a", "AUTOML", "data", metric="acuracy")),
+            "tasks[1].parameters.metric: 'acuracy' is none of accuracy",
+        ),
+        (flow(DATA, task("a", "AUTOML", "data", trials=0)), "tasks[1].parameters.trials: must be a number from 1"),
+        (
+            flow(DATA, task("a", "AUTOML", "data", size_limit_mb=0)),
+            "tasks[1].parameters.size_limit_mb: must be above 0, got 0; raise it",
+        ),
+        (
+            flow(DATA, task("a", "AUTOML", "data"), global_parameters={"group": "vm", "time_column": "at"}),
+            "tasks[1].parameters.time_column: validation is grouped or ordered in time, group is given too",
+        ),
+        (
+            flow(DATA, task("a", "AUTOML", "data", group="vm")),
+            "tasks[1].parameters.group: must be that of 'data' too, which splits off the test rows, got 'vm' and ''",
+        ),
         (
             flow(DATA, TRAIN, task("v", "MODEL_VALIDATION", "train", thresholds={"acc": 1})),
             "tasks[2].parameters.thresholds: 'acc' is none of accuracy",
@@ -283,3 +301,13 @@ def test_a_model_of_the_registry_is_fetched_by_a_step_of_its_own() -> None:
 def test_two_thousand_tasks_in_a_row_compile() -> None:
     tasks = [DATA, *(task(f"f{at}", "FEATURE_EXTRACTION", f"f{at - 1}" if at else "data") for at in range(2000))]
     assert len(compiled(parse(flow(*tasks)))["root"]["dag"]["tasks"]) == 2001
+
+
+def test_automl_has_the_groups_of_the_split_and_the_cores_of_its_task() -> None:
+    search = {**task("search", "automl", "data", group="${by}"), "resources": {"cpu_cores": 3}}
+    data = task("data", "DATA_PREPROCESSING", dataset_path="/d.csv", group="${by}")
+    judge = task("judge", "MODEL_EVALUATION", "search")
+    made = plan(flow(data, search, judge, global_parameters={"by": "vm"}))
+    inputs = made.resolve("search", made.bind({}), {"data": DATA_DONE}, {})
+    assert (inputs.parameters["group"], inputs.parameters["workers"]) == ("vm", 3)
+    assert made.steps["judge"].upstream == ("data", "search")

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from fleetml.cli import main
-from fleetml.records import runs
+from fleetml.records import Run, runs
 from fleetml.serving import deployment
 from tests.contracts import rows
 
@@ -39,6 +39,19 @@ def test_tuning(place: Path) -> None:
     text = (place / "best.yaml").read_text()
     (place / "best.yaml").write_text(text.replace("max_trials: 20", "max_trials: 5"))
     assert main(["run", "best.yaml"]) == 0
+
+
+def test_automl_to_a_version_that_serves(place: Path) -> None:
+    main(["workflow", "new", "found", "--template", "automl"])
+    text = (place / "found.yaml").read_text()
+    (place / "found.yaml").write_text(text.replace("timeout_seconds: 300", "timeout_seconds: 60, trials: 2"))
+    assert main(["run", "found.yaml"]) == 0
+    (run,) = runs(place / "home")
+    outcomes = Run(place / "home", run["run_id"]).latest()
+    model = outcomes["search"].outcome["artifacts"]["model"][0]  # type: ignore[index]
+    assert model["metadata"]["metric"] == "accuracy"
+    assert "seconds" in model["metadata"]["card"]
+    assert deployment.read(place / "home" / "serving")["found"].version == "1"
 
 
 def test_retraining_serves_a_model_that_batch_inference_finds(place: Path) -> None:

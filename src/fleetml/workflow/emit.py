@@ -20,6 +20,7 @@ _RUN_ID = "{{$.pipeline_job_uuid}}"
 def compiled(workflow: Workflow) -> dict[str, Any]:
     """Return the PipelineSpec. Raises InvalidWorkflow for what is wrong with the workflow, with its place."""
     artifacts = flow.sources(workflow)
+    flow.check_split(workflow)
     steps = {task.id: task.step for task in workflow.tasks}
     components: dict[str, Any] = {}
     executors: dict[str, Any] = {}

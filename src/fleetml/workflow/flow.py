@@ -6,6 +6,7 @@ A task takes the dataset (the model) of the nearest task before it that makes on
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fleetml.frozen import frozen
 from fleetml.workflow.grammar import InvalidWorkflow
@@ -53,6 +54,31 @@ def sources(workflow: Workflow) -> dict[str, dict[str, Source]]:
     check_order(workflow)
     tasks = {task.id: task for task in workflow.tasks}
     return {task.id: _of(task, tasks) for task in workflow.tasks}
+
+
+def check_split(workflow: Workflow) -> None:
+    """Raises InvalidWorkflow where AutoML validates by a group or a time that the rows were not split by.
+
+    The test rows would hold VMs, customers, … that the model has learnt from, and so flatter it.
+    """
+    tasks = {task.id: task for task in workflow.tasks}
+    for task in (each for each in workflow.tasks if each.type == "AUTOML"):
+        before = [tasks[each] for each in tasks if each in _ancestors(task, tasks)]
+        for data in (each for each in before if each.type == "DATA_PREPROCESSING"):
+            for name in ("group", "time_column"):
+                wanted, by = (_value(one, name, workflow) for one in (task, data))
+                if wanted and wanted != by:
+                    raise InvalidWorkflow(
+                        f"{task.place}.parameters.{name}: must be that of {data.id!r} too, which splits off the test rows, "
+                        f"got {wanted!r} and {by!r}; make it a global parameter"
+                    )
+
+
+def _value(task: Task, name: str, workflow: Workflow) -> Any:
+    """Return what a parameter of a task is, by itself or by a global parameter."""
+    value = task.parameters.get(name) or workflow.parameters.get(name, "")
+    refers = {f"${{{known}}}": it for known, it in workflow.parameters.items()}
+    return refers.get(value, value) if isinstance(value, str) else value
 
 
 def _of(task: Task, tasks: Mapping[str, Task]) -> dict[str, Source]:

@@ -39,7 +39,7 @@ _REQUEST = ("workflow_spec", "hyperparameter_config")
 _CONFIG = ("search_space", "max_trials", "objective_metric", "direction", "seed", "sampler")
 _DIRECTIONS = ("maximize", "minimize")
 _PLACE = "hyperparameter_config"
-FIRST = ("MODEL_TRAINING", "HYPERPARAMETER_TUNING")
+FIRST = ("MODEL_TRAINING", "HYPERPARAMETER_TUNING", "AUTOML")
 
 
 @frozen

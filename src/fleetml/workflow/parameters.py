@@ -50,7 +50,7 @@ def inputs(task: Task, workflow: Workflow) -> dict[str, Any]:
             found.update(_given(name, value, parameter, workflow, place))
         elif name in workflow.parameters or name in INSTALLATION:
             found[name] = {"componentInputParameter": name}
-        elif name == "threads" and task.cpu_cores >= 1:
+        elif name in ("threads", "workers") and task.cpu_cores >= 1:
             found[name] = {"runtimeValue": {"constant": int(task.cpu_cores)}}
         elif name in task.kind.required:
             raise InvalidWorkflow(

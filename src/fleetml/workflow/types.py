@@ -1,4 +1,4 @@
-"""The task types of a workflow and the component that each is (`components/tabular`)."""
+"""The task types of a workflow and the component that each is (`components/tabular`, `components/automl`)."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ TYPES: dict[str, TaskType] = {
     "MODEL_TRAINING": TaskType("train", takes=(DATASET,), makes=((MODEL, "model"),)),
     "MODEL_VALIDATION": TaskType("validate", takes=(DATASET, MODEL), from_registry=True),
     "HYPERPARAMETER_TUNING": TaskType("tune", takes=(DATASET,), makes=((MODEL, "model"),)),
+    "AUTOML": TaskType("automl-tabular", takes=(DATASET,), makes=((MODEL, "model"),)),
     "MODEL_DEPLOYMENT": TaskType("deploy", takes=(MODEL,), may_take=(DATASET,), cached=False),
     "BATCH_INFERENCE": TaskType("predict", takes=(MODEL,), may_take=(DATASET,), cached=False, from_registry=True),
     "MODEL_EVALUATION": TaskType("evaluate", takes=(DATASET, MODEL), from_registry=True),

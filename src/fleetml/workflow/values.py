@@ -88,6 +88,21 @@ def _tune(known: Values, given: Values, place: str) -> None:
         _search_space(algorithm, space, f"{place}.search_space")
 
 
+def _automl(known: Values, given: Values, place: str) -> None:
+    if known.get("metric"):
+        one_of(known["metric"], METRICS, f"{place}.metric")
+    for name, least in (("trials", 1), ("timeout_seconds", 1), ("workers", 1), ("memory_mb", 0)):
+        if name in known:
+            grammar.number(known[name], f"{place}.{name}", least)
+    for name in ("latency_limit_ms", "size_limit_mb"):
+        if name in known and not grammar.number(known[name], f"{place}.{name}"):
+            raise InvalidWorkflow(f"{place}.{name}: must be above 0, got {known[name]}; raise it")
+    if known.get("group") and known.get("time_column"):
+        raise InvalidWorkflow(
+            f"{place}.time_column: validation is grouped or ordered in time, group is given too; leave one out"
+        )
+
+
 def _search_space(algorithm: str, wanted: Any, place: str) -> None:
     """Check a space; the ends of its dimensions as far as the algorithm is known before the run."""
     try:
@@ -129,6 +144,7 @@ _CHECKS: Mapping[str, Callable[[Values, Values, str], None]] = {
     "extract": _extract,
     "train": _train,
     "tune": _tune,
+    "automl-tabular": _automl,
     "validate": _validate,
     "deploy": _deploy,
 }

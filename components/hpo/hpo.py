@@ -88,7 +88,7 @@ class Tuner:
     def train(self, family: str, hyperparameters: Hyperparameters, deadline: float, report: Report) -> Candidate:
         if hyperparameters == search_space.defaults(self.families[family]):
             if self.incumbent.latency_ms > self.limit:
-                raise TooSlow(self.incumbent.latency_ms, self.limit)
+                raise TooSlow(self.incumbent.latency_ms, self.limit, self.incumbent.validation_mase)
             return self.incumbent
         return self.trainer.train(family, hyperparameters, deadline, report)
 

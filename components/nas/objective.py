@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleetml.learn import export, training
 from fleetml.learn.limits import Limits, Price
+from fleetml.learn.search import HANDOVER
 
 if TYPE_CHECKING:
     from fleetml.learn.neural_trainer import NeuralTrainer
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from fleetml.learn.study.trial import Trial
 
 log = logging.getLogger(__name__)
-# A trial in a process of its own is ended at its deadline; so long [s] before it the graph is exported and judged.
-_MARGIN = 1.5
 
 
 @dataclass
@@ -69,7 +68,7 @@ class Objective:
         if self.counted:
             return math.inf
         now = time.monotonic()
-        left = max(trial.deadline - _MARGIN * (self.workers > 1) - now, 1.0)
+        left = max(trial.deadline - HANDOVER * (self.workers > 1) - now, 1.0)
         return now + left / max(1, math.ceil((self.turns - trial.number) / self.workers))
 
 

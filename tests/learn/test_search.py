@@ -1,6 +1,7 @@
 import json
 import math
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,39 @@ def test_when_every_trial_fails_the_first_cause_is_named():
 
     with pytest.raises(SearchFailed, match=r"3 trials and none; the first \(good .* was failed: MemoryError: cause 1"):
         run(Broken(), trials=3).incumbent()
+
+
+class Wide:
+    """The wider the better, and the slower: the limit lies at a width of one half."""
+
+    families, limit = {"net": {"width": Range(0.0, 1.0, 0.2), "other": Range(0.0, 1.0, 0.5)}}, 5.0
+
+    def train(self, family, hyperparameters, deadline, report):
+        error, latency = 2.0 - hyperparameters["width"], 10.0 * hyperparameters["width"]
+        if latency > self.limit:
+            raise TooSlow(latency, self.limit, error)
+        return Candidate(None, family, hyperparameters, error, latency, 10)
+
+
+def test_the_search_learns_where_the_limit_of_latency_runs():
+    result = run(Wide(), trials=24)
+    slow = [each for each in result.outcomes if each.state == "infeasible"]
+    assert slow
+    assert len([each for each in slow if each.trial >= 12]) <= 6  # of twelve; what is asked lies at the limit
+    assert result.incumbent().validation_mase < 1.52  # 1.5 is the best that is inside
+    assert all(math.isnan(each.validation_mase) and each.latency_ms > 5.0 for each in slow)
+    assert slow[0].reason.endswith("exceeds the limit of 5 ms")
+
+
+def test_training_in_a_process_of_its_own_ends_before_the_trial_does(tmp_path: Path):
+    class Told(Trainer):
+        def train(self, family, hyperparameters, deadline, report):
+            (tmp_path / "left").write_text(str(deadline - time.monotonic()))
+            return super().train(family, hyperparameters, deadline, report)
+
+    good = {"good": FAMILIES["good"]}
+    search.search(Told(), good, 1, 60.0, 0, workers=2)
+    assert float((tmp_path / "left").read_text()) < 60.0 - search.HANDOVER
 
 
 def test_where_all_are_too_slow_the_nearest_to_the_limit_is_trained_as_a_best_effort():

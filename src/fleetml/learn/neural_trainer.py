@@ -8,7 +8,7 @@ import torch
 from fleetml.learn import export, search, training
 from fleetml.learn.architectures import FAMILIES, architecture
 from fleetml.learn.neural import Network
-from fleetml.learn.search import Candidate, Report
+from fleetml.learn.search import Candidate, Report, TooSlow
 from fleetml.learn.search_space import Hyperparameters, Space
 from fleetml.learn.windows import Windows
 
@@ -30,9 +30,12 @@ class NeuralTrainer:
         self.seed, self.limit = seed, latency_limit_ms
 
     def train(self, family: str, hyperparameters: Hyperparameters, deadline: float, report: Report) -> Candidate:
-        """Train one architecture. Raises TooSlow before training when its untrained graph exceeds the limit."""
+        """Train one architecture. Raises TooSlow before training, with its untrained error, when its graph exceeds the limit."""
         network = self.untrained(family, hyperparameters)
-        search.check_latency(export.from_torch(network, self.meta, hyperparameters), self.limit)
+        try:
+            search.check_latency(export.from_torch(network, self.meta, hyperparameters), self.limit)
+        except TooSlow as slow:
+            raise slow.judged(training.validate(network, self.val_examples)) from None
         return self.trained(network, hyperparameters, deadline, report)
 
     def untrained(self, family: str, hyperparameters: Hyperparameters) -> Network:

@@ -24,14 +24,23 @@ if TYPE_CHECKING:
     from fleetml.learn.study.trial import Trial
 
 Report = Callable[[int, float], None]
+# So long [s] before a trial in a process of its own is over its graph is exported and judged.
+HANDOVER = 1.5
 
 
 class TooSlow(Exception):
-    """A candidate's latency exceeds the limit: the trial is infeasible, the search goes on."""
+    """A graph's latency exceeds the limit: the trial is infeasible, the search goes on.
 
-    def __init__(self, latency_ms: float, limit_ms: float) -> None:
+    `validation_mase` is the graph's as it is, trained or not; NaN where nobody judged it.
+    """
+
+    def __init__(self, latency_ms: float, limit_ms: float, validation_mase: float = math.nan) -> None:
         super().__init__(f"latency {latency_ms:.2f} ms exceeds the limit of {limit_ms:g} ms")
-        self.latency_ms, self.limit_ms = latency_ms, limit_ms
+        self.latency_ms, self.limit_ms, self.validation_mase = latency_ms, limit_ms, validation_mase
+
+    def judged(self, validation_mase: float) -> "TooSlow":
+        """Return the same of a graph whose error is known: a sampler learns of no trial without a value."""
+        return TooSlow(self.latency_ms, self.limit_ms, validation_mase)
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,8 @@ class Trainer(Protocol):
     """Trains one point of its families' spaces into a candidate.
 
     `families` are in the order of promise: their defaults are tried first. `train` returns near `deadline`
-    (`time.monotonic()`, s), may call `report(epoch, score)`, which may raise to prune, and raises TooSlow for a graph whose
-    latency [ms] is above `limit`.
+    (`time.monotonic()`, s), may call `report(epoch, score)`, which may raise to prune, and raises TooSlow, with the error, for
+    a graph whose latency [ms] is above `limit`.
     """
 
     families: Mapping[str, Space]
@@ -133,8 +142,9 @@ class _Objective:
         try:
             candidate = self.trainer.train(family, hyperparameters, self._deadline(trial), report)
         except TooSlow as slow:
-            trial.constrain("latency_ms", slow.latency_ms - slow.limit_ms)
-            raise Pruned(str(slow)) from None
+            return self._too_slow(trial, slow)
+        if math.isfinite(self.trainer.limit):
+            trial.constrain("latency_ms", candidate.latency_ms - self.trainer.limit)
         trial.note("latency_ms", candidate.latency_ms)
         trial.note("size_bytes", candidate.size_bytes)
         if self.settings.isolated or self.settings.storage:
@@ -143,12 +153,24 @@ class _Objective:
             self._best = trial.number, candidate
         return candidate.validation_mase
 
+    @staticmethod
+    def _too_slow(trial: "Trial", slow: TooSlow) -> float:
+        """Tell a trial with its error and by how much it is over, so that a sampler learns where the limit runs."""
+        from fleetml.learn.study.trial import Pruned
+
+        trial.constrain("latency_ms", slow.latency_ms - slow.limit_ms)
+        trial.note("latency_ms", slow.latency_ms)
+        if math.isnan(slow.validation_mase):
+            raise Pruned(str(slow))
+        trial.note("reason", str(slow))
+        return slow.validation_mase
+
     def _deadline(self, trial: "Trial") -> float:
-        """Return when the trial should end: defaults share the time that is left among them."""
+        """Return when training should end: defaults share the time that is left among them."""
         now = time.monotonic()
+        left = max(trial.deadline - HANDOVER * self.settings.isolated - now, 1.0)
         first = min(len(self.families), self.settings.trials)
-        shares = max(1, math.ceil((first - trial.number) / self.settings.workers))
-        return now + max(trial.deadline - now, 1.0) / shares
+        return now + left / max(1, math.ceil((first - trial.number) / self.settings.workers))
 
     def best(self, study: "StudyResult") -> Candidate | None:
         """Return the best candidate of the study: as it was trained here, as the graph that its trial kept, else trained again."""
@@ -167,7 +189,7 @@ class _Objective:
 
     def _best_effort(self, study: "StudyResult") -> Candidate | None:
         """Train what came nearest to the limit, whatever its latency; None where no trial failed for that."""
-        slow = [each for each in study.outcomes if each.constraints]
+        slow = [each for each in study.outcomes if each.violation]
         nearest = study.best or min(slow, key=lambda each: each.violation, default=None)
         if nearest is None:
             return None
@@ -194,17 +216,18 @@ def _outcome(told: "trials.Outcome") -> Outcome:
     from fleetml.learn.study.space import in_family
 
     family, hyperparameters = in_family(told.params)
-    states = {"complete": "trained", "pruned": "infeasible" if told.constraints else "pruned"}
+    states = {"complete": "trained", "pruned": "pruned"}
+    state = "infeasible" if told.violation else states.get(told.state, "failed")
     return Outcome(
         trial=told.number,
         family=family,
         hyperparameters=json.dumps(hyperparameters),
-        state=states.get(told.state, "failed"),
-        validation_mase=told.value,
+        state=state,
+        validation_mase=told.value if state == "trained" else math.nan,
         seconds=told.seconds,
         size_bytes=told.notes.get("size_bytes", 0),
         latency_ms=told.notes.get("latency_ms", math.nan),
-        reason=told.reason,
+        reason=told.reason or told.notes.get("reason", ""),
     )
 
 
@@ -220,15 +243,18 @@ def check_budget(trials: int, timeout_seconds: float, latency_limit_ms: float = 
 
 
 def judge(graph: "onnx.ModelProto", windows: Windows, latency_limit_ms: float = math.inf) -> Candidate:
-    """Return a finished graph as a candidate: scored and timed by ONNX Runtime. Raises TooSlow."""
+    """Return a finished graph as a candidate: scored and timed by ONNX Runtime. Raises TooSlow, with its error."""
     from fleetml.learn.forecaster import Forecaster
     from fleetml.learn.graph import describe
     from fleetml.learn.metrics import mase
 
     content = graph.SerializeToString()
-    latency_ms = check_latency(graph, latency_limit_ms)
     found = describe(graph)
     score = mase(windows, Forecaster(content).forecast(windows))
+    try:
+        latency_ms = check_latency(graph, latency_limit_ms)
+    except TooSlow as slow:
+        raise slow.judged(score) from None
     return Candidate(graph, found.family, found.hyperparameters, score, latency_ms, len(content))
 
 

@@ -1,5 +1,6 @@
 """Trials that break, each in a process of its own."""
 
+import math
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from optuna.distributions import FloatDistribution
 
 from fleetml.learn.study.loop import run
 from fleetml.learn.study.settings import StudySettings
+from fleetml.learn.study.worker import grace
 from fleetml.stack.processes import wait_until
 
 SPACE = {"x": FloatDistribution(0.0, 1.0)}
@@ -132,3 +134,16 @@ def test_an_interrupt_ends_the_trials_too(monkeypatch, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(sleep, SPACE, StudySettings(trials=2, trial_seconds=900.0))
     assert not psutil.pid_exists(int(pids.read_text()))
+
+
+@pytest.mark.parametrize(("had", "more"), [(0.5, 2.0), (30.0, 3.0), (600.0, 10.0), (math.inf, 10.0)])
+def test_a_trial_may_end_a_tenth_of_its_time_late(had, more):
+    assert grace(had) == more
+
+
+def test_what_ends_a_little_after_its_deadline_is_not_lost():
+    def late(trial):
+        assert wait_until(lambda: time.monotonic() > trial.deadline + 0.2, 60)
+        return 1.0
+
+    assert only(late, trial_seconds=0.3).values == (1.0,)

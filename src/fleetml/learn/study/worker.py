@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from fleetml.learn.study.loop import Objective
 
-# An objective that returns at its deadline has this long [s] to hand over what it has.
-_GRACE = 2.0
+# An objective that returns at its deadline has so long [s] to hand over what it has: a share of its time, from the least to the most.
+_SHARE, _LEAST, _MOST = 0.1, 2.0, 10.0
 # How often [s] the time and the memory of the trials are looked at
 _LOOK = 0.1
 _MB = 2**20
@@ -97,7 +97,7 @@ class Crew:
                 else:
                     each.connection.send(each.ask_pruner(*said))
         except (EOFError, OSError):  # it is dying: its exit status will tell how
-            each.process.join(_GRACE)
+            each.process.join(_LEAST)
         return None
 
     def _death(self, each: Running) -> Outcome | None:
@@ -108,7 +108,7 @@ class Crew:
     def _broke(self, each: Running) -> Outcome | None:
         settings = self.ledger.settings
         took = time.monotonic() - each.begun
-        if time.monotonic() > each.trial.deadline + _GRACE:
+        if time.monotonic() > each.trial.deadline + grace(each.trial.deadline - each.begun):
             return each.outcome("late", f"it did not end in its time and was ended after {took:.1f} s")
         if settings.memory_mb and each.began_with:
             added = (confinement.memory(each.process.pid) - each.began_with) / _MB
@@ -127,6 +127,11 @@ class Crew:
         confinement.kill(each.process.pid)
         each.process.join()
         each.connection.close()
+
+
+def grace(seconds: float) -> float:
+    """Return how long [s] a trial that had so many seconds is let go on after its deadline before it is ended."""
+    return min(_MOST, max(_LEAST, _SHARE * seconds))
 
 
 def _death(status: int) -> str:

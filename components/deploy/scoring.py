@@ -1,4 +1,4 @@
-"""Models that score rows: a placement policy, an anomaly detector."""
+"""Models that score rows: a placement policy, anomaly detectors."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.deploy.smoke import Trial
-from components.deploy.trials import Anomalies, Placements
+from components.deploy.trials import Anomalies, Placements, Series
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
 from fleetml.errors import InvalidData
@@ -15,6 +15,7 @@ from fleetml.learn import judges
 from fleetml.learn.anomaly import samples
 from fleetml.learn.anomaly.samples import Samples
 from fleetml.learn.placement import cluster
+from fleetml.learn.window_anomaly import judge as window_judge
 from fleetml.serving import backends, deployment, features
 from fleetml.serving import model as served
 from fleetml.serving.deployment import Card
@@ -44,6 +45,8 @@ def install(
     own = served.load(root, name, deployment.Deployed(version, graph, card.sha256), backends.choose("cpu"))
     if kind == "placement":
         return card, Placements(own, cluster.load(test.path).cluster)
+    if kind == "window_anomaly":
+        return card, Series(window_judge.Asked(model.path.read_bytes()), window_judge.read(test.path))
     write_reference(samples.load(train.path), own, folder / deployment.REFERENCE)
     return card, Anomalies(own, samples.load(test.path))
 

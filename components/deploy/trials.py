@@ -1,16 +1,17 @@
 """What a version is asked in its smoke test, by its kind: the server's answer beside that of the version's own graph."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fleetml.errors import StepFailed
-from fleetml.learn.anomaly.samples import METRICS, Samples
+from fleetml.learn.anomaly.samples import METRICS, Numbers, Samples
 from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.placement.cluster import Cluster
+from fleetml.learn.window_anomaly.judge import Asked
 from fleetml.learn.windows import Windows
 from fleetml.serving import anomaly, placement
 from fleetml.serving.client import Client, Node
@@ -114,6 +115,22 @@ class Anomalies:
             _compare(card, answer.model_version, np.array([answer.score]), own)
         vm, metrics = rows[-1]
         return timed(card, lambda: client.detect_anomaly(vm, metrics))
+
+
+@dataclass(frozen=True)
+class Series:
+    """The last steps of a held-out series [N, 6], by raw tensors. `asked` is the version's own graph."""
+
+    asked: Asked
+    held_out: Mapping[str, Numbers]
+
+    def ask(self, client: Client, card: Card) -> dict[str, Any]:
+        vm, rows = next(iter(self.held_out.items()))
+        inputs = [self.asked.inputs(self.asked.window(rows, at)[None]) for at in range(len(rows))[-ROWS:]]
+        for each in inputs:
+            answer = client.infer(card.name, each, vm)
+            _compare(card, answer.model_version, answer.outputs["score"], self.asked.loaded.run(["score"], each)[0])
+        return timed(card, lambda: client.infer(card.name, inputs[-1], vm))
 
 
 def _own(model: Model, question: Question[Any]) -> Any:

@@ -75,3 +75,17 @@ def samples(
 ) -> dsl.ContainerSpec:
     """Make rows of the six metrics of a canonical table, split by time."""
     return step("components.features.samples:samples")
+
+
+@dsl.container_component
+def series(
+    data: dsl.Input[dsl.Dataset],
+    train: dsl.Output[dsl.Dataset],
+    test: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+    vm: str = "",
+    max_rows: int = 60000,
+    seed: int = 0,
+) -> dsl.ContainerSpec:
+    """Make the six metrics of one VM, or of whole VMs drawn at random, in time and without gaps, split by time."""
+    return step("components.features.series:series")

@@ -22,15 +22,14 @@ def train_anomaly(
 
 @dsl.container_component
 def train_window_anomaly(
-    data: dsl.Input[dsl.Dataset],
+    train: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-    vm: str,
     steps: int = 16,
     smooth: int = 10,
     trim: float = 0.0,
 ) -> dsl.ContainerSpec:
-    """Fit the window detector of one VM on its metrics in time: a share `trim` of the windows may be anomalies already."""
+    """Fit the window detector of one VM, or a fleet, on their metrics in time: a share `trim` of the windows may be anomalies already."""
     return step("components.train.window_anomaly:train_window_anomaly")
 
 

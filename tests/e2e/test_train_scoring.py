@@ -1,4 +1,4 @@
-"""train_placement and train_anomaly on this machine, from a source to an answer over gRPC; a second run keeps the champion."""
+"""train_placement, train_anomaly and train_window_anomaly on this machine, from a source to an answer over gRPC; a second run keeps the champion."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fleetml.cli import main
+from fleetml.learn import scorer
+from fleetml.learn.forecaster import session
 from fleetml.serving import deployment
 from fleetml.serving.client import Client, Node
 
@@ -16,6 +19,12 @@ ROOT = Path(__file__).parents[2]
 SMALL = {
     "placement": {"nodes": "cluster://?nodes=40", "trials": 2, "test_episodes": 2},
     "anomaly": {"source": "synthetic://?vms=8&days=6", "window_days": 6, "window_end": "2026-01-07", "epochs": 4},
+    "window_anomaly": {
+        "source": "synthetic://?vms=2&days=6",
+        "window_days": 6,
+        "window_end": "2026-01-07",
+        "vm": "web-0001",
+    },
 }
 
 pytestmark = [
@@ -45,6 +54,10 @@ def test_a_model_is_trained_gated_registered_and_served(
             nodes = [Node("a", 16, 65536, [1000, 300])]
             answer = client.optimize_placement("job", {"cpu": 2, "gpu": 1, "gpu_milli": 200}, nodes)
             assert [each.node_id for each in answer.candidates] == ["a"]
+        elif kind == "window_anomaly":
+            about = scorer.described(session(tmp_path / "serving" / served.graph)).about
+            wild = np.full((1, about["rows"], len(about["columns"])), 1e8, np.float32)
+            assert client.infer(kind, {"metrics": wild}, "web-0001").outputs["score"][0, 0] > 1
         else:
             assert client.detect_anomaly("vm", {"cpu": 30.0, "disk_io": 1e8}).anomaly_type == "disk"
     assert train(tmp_path, kind) == 0  # the same again: as good as the champion, which stays

@@ -11,7 +11,9 @@ DAGS = Path(__file__).parents[2] / "dags"
 REGISTER = "components.register.register:register"
 
 
-@pytest.mark.parametrize("name", ["train_forecaster", "federated_forecaster", "train_placement", "train_anomaly"])
+@pytest.mark.parametrize(
+    "name", ["train_forecaster", "federated_forecaster", "train_placement", "train_anomaly", "train_window_anomaly"]
+)
 def test_a_registered_model_names_the_run_that_made_it(name: str) -> None:
     plan = load(DAGS / name / "pipeline.yaml")
     (register,) = (step for step in plan.steps.values() if REGISTER in step.container.command)

@@ -8,7 +8,11 @@ from typing import Any, Protocol
 
 from fleetml.errors import InvalidParameter
 
-MODULES = {"placement": "fleetml.learn.placement.judge", "anomaly": "fleetml.learn.anomaly.judge"}
+MODULES = {
+    "placement": "fleetml.learn.placement.judge",
+    "anomaly": "fleetml.learn.anomaly.judge",
+    "window_anomaly": "fleetml.learn.window_anomaly.judge",
+}
 
 
 class Judge(Protocol):

@@ -1,4 +1,4 @@
-"""Graphs that score rows, of the kinds placement and anomaly: stamped, checked, described, timed (docs/adr/0010)."""
+"""Graphs that score rows, of the kinds placement, anomaly and window_anomaly: stamped, checked, described, timed (docs/adr/0010)."""
 
 from __future__ import annotations
 

@@ -14,15 +14,16 @@ from components.deploy import trials
 from components.deploy.deploy import deploy
 from fleetml.component import Artifact
 from fleetml.data import cluster as table
-from fleetml.errors import InvalidData, StepFailed
+from fleetml.errors import InvalidData, InvalidParameter, StepFailed
 from fleetml.learn import scorer
 from fleetml.learn.anomaly import graphs
 from fleetml.learn.anomaly.graphs import Calibration, Scaling
 from fleetml.learn.anomaly.samples import METRICS, Samples
 from fleetml.learn.placement import cluster, policies
 from fleetml.learn.placement.cluster import Episodes
+from fleetml.learn.window_anomaly import mahalanobis
 from fleetml.serving import deployment
-from fleetml.serving.client import Client, Node
+from fleetml.serving.client import Client, Node, Tensors
 
 SMALL = cluster.from_table(table.generate("cluster://?nodes=30"))
 
@@ -39,6 +40,12 @@ class Stage:
             scorer.publish(graph, self.model, test_gpu_allocation=0.9)
             Episodes(SMALL, (SMALL.arrivals(1),)).save(self.test.path)
             Episodes(SMALL, (SMALL.arrivals(2),)).save(self.train.path)
+        elif kind == "window_anomaly":
+            values = np.random.default_rng(0).normal(50, 5, (200, 6)).astype(np.float32)
+            graph = mahalanobis.fit([values], mahalanobis.Settings(4, 2)).graph(METRICS).SerializeToString()
+            scorer.publish(graph, self.model, test_average_precision=0.7)
+            for part in (self.test, self.train):
+                Samples(np.array(["vm"] * 200), values).save(part.path)
         else:
             values = np.exp(np.random.default_rng(0).normal(3, 0.3, (100, 6))).astype(np.float32)
             values[-1, 4] = np.nan
@@ -54,7 +61,7 @@ class Stage:
         return deploy(*made, name or self.kind, version, str(self.folder / "serving"), address, "")
 
 
-@pytest.mark.parametrize(("kind", "confidence"), [("placement", 0.9), ("anomaly", 0.4)])
+@pytest.mark.parametrize(("kind", "confidence"), [("placement", 0.9), ("anomaly", 0.4), ("window_anomaly", 0.7)])
 def test_a_version_is_asked_before_it_serves(
     tmp_path: Path, serve: Callable[..., str], kind: str, confidence: float
 ) -> None:
@@ -66,6 +73,15 @@ def test_a_version_is_asked_before_it_serves(
     with Client(address) as client:
         if kind == "placement":
             assert not client.optimize_placement("job", {"gpu": 8}, [Node("a")]).candidates
+        elif kind == "window_anomaly":
+            usual, wild = (
+                client.infer(kind, {"metrics": np.full((1, 5, 6), level, np.float32)}) for level in (50, 5e5)
+            )
+            assert usual.model_version == wild.model_version == "1"
+            assert usual.outputs["score"][0, 0] < 1 < wild.outputs["score"][0, 0]
+            assert wild.outputs["contribution"].shape == (1, 6)
+            with pytest.raises(InvalidParameter, match="of shape"):
+                client.infer(kind, {"metrics": np.zeros((1, 4, 6), np.float32)}, "vm")
         else:
             assert client.detect_anomaly("vm", {"cpu": 20.0}).model_version == "1"
 
@@ -96,3 +112,21 @@ def test_another_answer_than_the_graphs_fails_and_points_back(
     with pytest.raises(StepFailed, match="may differ by"):
         stage.deploy(address, "2")
     assert deployment.read(tmp_path / "serving")["anomaly"].version == "1"
+
+
+def test_other_scores_than_the_window_graphs_fail_too(
+    tmp_path: Path, serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, "window_anomaly")
+    address = serve(tmp_path / "serving")
+    stage.deploy(address)
+    asked = Client.infer
+
+    def other(self: Client, *given: Any) -> Tensors:
+        answer = asked(self, *given)
+        return Tensors(answer.model_version, {"score": answer.outputs["score"] + 1})
+
+    monkeypatch.setattr(Client, "infer", other)
+    with pytest.raises(StepFailed, match="may differ by"):
+        stage.deploy(address, "2")
+    assert deployment.read(tmp_path / "serving")["window_anomaly"].version == "1"

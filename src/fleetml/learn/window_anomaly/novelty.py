@@ -98,8 +98,8 @@ def spread(filled: Numbers, history: int) -> Numbers:
     return np.sqrt(np.maximum(square - mean**2, 0))
 
 
-def graph(settings: Settings) -> onnx.ModelProto:
-    """Return it as history [batch, history] -> score [batch, 1]; from 1 on it is an anomaly. Raises InvalidGraph."""
+def graph(settings: Settings, column: str = "") -> onnx.ModelProto:
+    """Return it as history [batch, history] of the metric `column` -> score [batch, 1]; from 1 on it is an anomaly. Raises InvalidGraph."""
     built = Builder()
     mean = built.mean("history")
     moved = built.op("Sub", "history", mean)
@@ -115,7 +115,8 @@ def graph(settings: Settings) -> onnx.ModelProto:
     fresh = built.op("Greater", last, built.op("ReduceMax", before, built.integers(1), keepdims=1))
     built.op("Where", fresh, last, built.constant(0.0), name="score")
     model = built.model({"history": ["batch", settings.history]}, {"score": ["batch", 1]}, FAMILY)
-    return scorer.finish(model, KIND, FAMILY, {"threshold": 1.0, "rows": settings.history}, vars(settings))
+    about = {"threshold": 1.0, "rows": settings.history, "columns": [column] if column else []}
+    return scorer.finish(model, KIND, FAMILY, about, vars(settings))
 
 
 def _squares(built: Builder, scaled: str, settings: Settings) -> str:

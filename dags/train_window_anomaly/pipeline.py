@@ -1,0 +1,97 @@
+"""train_window_anomaly: from VM metrics in time to a served detector of anomalies in time, gated like the others."""
+
+from kfp import dsl
+
+from components.deploy.component import deploy
+from components.evaluate.component import gate_window_anomaly, judge_window_anomaly
+from components.features.component import series
+from components.ingest.component import ingest
+from components.register.component import champion, register
+from components.train.component import train_window_anomaly as train_detector
+from components.validate.component import validate
+
+
+@dsl.pipeline(name="train-window-anomaly", display_name="Train the detector of anomalies in time")
+def train_window_anomaly(
+    source: str = "",
+    mapping: str = "",
+    window_days: int = 30,
+    window_end: str = "",
+    vm: str = "",
+    max_rows: int = 60000,
+    steps: int = 16,
+    smooth: int = 10,
+    trim: float = 0.0,
+    latency_budget_ms: float = 10.0,
+    size_budget_mb: float = 5.0,
+    seed: int = 0,
+    rollout: str = "",
+    registry: str = "",
+    serving_dir: str = "",
+    serving_address: str = "",
+):
+    """Fit a detector to the last steps of a VM, or of a fleet, judge it on incidents, and deploy it if it beats the champion.
+
+    Args:
+        source: Where the VM metrics are: a file, folder, fsspec URL, prometheus+http:// address; empty: the synthetic fleet.
+        mapping: YAML file that maps the source's columns to the canonical table; empty: recognised by its columns.
+        window_days: Days of data a run covers.
+        window_end: End of the window, ISO 8601 UTC; empty: the end of the data.
+        vm: The VM it is for; empty: one detector for all of the fleet.
+        max_rows: Steps of five minutes learnt from and judged on at most, of whole VMs drawn at random.
+        steps: Rows of a window.
+        smooth: Windows that a score is the mean of.
+        trim: Share of the windows that may be anomalies already.
+        latency_budget_ms: Longest p99 latency of one answer the gate admits, in milliseconds.
+        size_budget_mb: Largest graph the gate admits, in megabytes.
+        seed: Seed of every random choice.
+        rollout: canary, ab or shadow: a version that passes the gate is tried beside the champion; empty: it serves at once.
+        registry: MLflow tracking and registry URI.
+        serving_dir: Folder the server watches.
+        serving_address: host:port of the gRPC server; empty: none runs.
+    """
+    raw = ingest(source=source, mapping=mapping, window_days=window_days, window_end=window_end)
+    raw.set_caching_options(False).set_display_name("Ingest")
+    valid = validate(data=raw.outputs["data"], target="cpu", context=1, horizon=1).set_display_name("Validate")
+    made = series(data=valid.outputs["valid"], vm=vm, max_rows=max_rows, seed=seed).set_display_name("Features")
+    trained = train_detector(train=made.outputs["train"], steps=steps, smooth=smooth, trim=trim)
+    trained.set_display_name("Train")
+    reigning = champion(registry=registry, model_name="window_anomaly")
+    reigning.set_caching_options(False).set_display_name("Champion")
+
+    models = {"trained_model": trained.outputs["model"], "champion_model": reigning.outputs["model"]}
+    judged = judge_window_anomaly(test=made.outputs["test"], champion_version=reigning.outputs["version"], **models)
+    judged.set_display_name("Evaluate")
+    decision = gate_window_anomaly(
+        scores=judged.outputs["scores"],
+        test=made.outputs["test"],
+        champion_version=reigning.outputs["version"],
+        latency_budget_ms=latency_budget_ms,
+        size_budget_mb=size_budget_mb,
+        **models,
+    ).set_display_name("Gate")
+
+    with dsl.If(decision.outputs["promote"] == True, name="promote"):  # noqa: E712 - kfp builds the condition from ==
+        registered = register(
+            model=decision.outputs["model"],
+            scores=judged.outputs["scores"],
+            data=valid.outputs["valid"],
+            train=made.outputs["train"],
+            registry=registry,
+            model_name="window_anomaly",
+            run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            rollout=rollout,
+        )
+        registered.set_caching_options(False).set_display_name("Register")
+        served = deploy(
+            model=decision.outputs["model"],
+            test=made.outputs["test"],
+            train=made.outputs["train"],
+            version=registered.outputs["version"],
+            model_name="window_anomaly",
+            serving_dir=serving_dir,
+            address=serving_address,
+            registry=registry,
+            rollout=rollout,
+        )
+        served.set_caching_options(False).set_display_name("Deploy")

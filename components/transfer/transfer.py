@@ -1,7 +1,9 @@
 """The fleet's model, warm-started on the windows of a new region or class of VMs."""
 
+from typing import Any
+
 from fleetml.component import Artifact
-from fleetml.errors import InvalidParameter
+from fleetml.errors import InvalidData, InvalidParameter
 
 
 def transfer(
@@ -17,13 +19,18 @@ def transfer(
 ) -> None:
     """Write the better of the fleet's graph and what it becomes, with what was tried in its metadata.
 
-    Raises InvalidParameter, InvalidData for what are no windows, InvalidGraph for a model that is no network of ours.
+    Raises InvalidParameter, InvalidData for what are no windows or where there is no model of the fleet, InvalidGraph for a
+    model that is no network of ours.
     """
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         if value < 1:
             raise InvalidParameter(f"{name} must be at least 1, got {value}; raise it")
     if not modes:
         raise InvalidParameter("modes must name at least one way to transfer, got none; leave it out to try all")
+    if model.metadata.get("absent"):
+        raise InvalidData(
+            "a model of the fleet must be there to transfer, the registry has none of this name; train one first"
+        )
     from fleetml.learn import graph, windows
     from fleetml.learn import transfer as learn
 
@@ -31,6 +38,14 @@ def transfer(
     few, held = windows.load(train.path), windows.load(val.path)
     found = learn.transfer(fleet, few, held, modes, epochs, batch_size, seed)
     scores = {mode: round(score, 4) for mode, score in found.scores.items()}
-    known = {"validation_mase": found.scores[found.mode]} if found.scores else {}
-    graph.publish(found.graph, transferred, transfer=found.mode, reason=found.reason, scores=scores, **known)
-    metrics.log(mode=found.mode, windows=len(few), reason=found.reason, **{f"mase_{m}": s for m, s in scores.items()})
+    known: dict[str, Any] = {"validation_mase": found.scores[found.mode]} if found.scores else {}
+    known |= {"transfer": found.mode, "reason": found.reason, "scores": scores, "judged_apart": found.apart}
+    graph.publish(found.graph, transferred, **known)
+    metrics.log(
+        mode=found.mode,
+        windows=len(few),
+        reason=found.reason,
+        judged_windows=found.judged,
+        judged_apart=found.apart,
+        **{f"mase_{mode}": score for mode, score in scores.items()},
+    )

@@ -1,7 +1,8 @@
 """A model of the fleet, trained further on the few windows of a new region or class of VMs.
 
-Which weights move is a mode; all that are allowed are tried from the same start, and judged, the untouched model among them,
-on windows that none was trained on. With few windows that choice is what keeps it from being worse than the fleet's model.
+Which weights move is a mode; all that are allowed are tried from the same start. The windows held out are dealt in two: the
+first choose the epoch of each mode and the mode, the others, which nothing has seen, tell its error and that of the untouched
+model. With few windows that comparison is what keeps it from being worse than the fleet's model.
 """
 
 from __future__ import annotations
@@ -39,18 +40,25 @@ MODES: Mapping[str, _Mode] = {
 }
 _GAIN = 0.01
 """By which share a trained model must be better than the fleet's on the windows held out, to be taken for it."""
+LEAST = 8
+"""Windows that each of the two parts must have to be dealt apart."""
 _RATE = 4e-3  # where the graph does not say what it was trained with
 _DECAY = 1e-3
 
 
 @dataclass(frozen=True)
 class Transferred:
-    """The graph, the mode that it came from (`NONE`: the fleet's own, and `reason` says why), the validation MASE of each."""
+    """The graph, the mode that it came from (`NONE`: the fleet's own, and `reason` says why), the MASE of each.
+
+    `apart`: whether the windows that the scores are of have chosen nothing; `judged` is how many they are.
+    """
 
     graph: onnx.ModelProto
     mode: str
     scores: Mapping[str, float]
     reason: str
+    apart: bool = False
+    judged: int = 0
 
 
 def transfer(
@@ -67,29 +75,50 @@ def transfer(
     Without windows to train or to judge on that is the fleet's model. Raises InvalidParameter for an unknown mode, InvalidGraph for
     a graph that is no network of ours, or whose windows are others.
     """
-    from fleetml.learn import metrics
-    from fleetml.learn.forecaster import Forecaster
-
     if unknown := [mode for mode in modes if mode not in MODES]:
         raise InvalidParameter(f"a mode of transfer is one of {', '.join(MODES)}, got {unknown[0]!r}; correct it")
     train, val = _scored(train), _scored(val)
     if not len(train) or not len(val):
         what = "to train on" if not len(train) else "to judge on"
         return Transferred(fleet, NONE, {}, f"there are no windows {what}: the fleet's model as it is")
-    scores = {NONE: metrics.mase(val, Forecaster(fleet.SerializeToString()).forecast(val))}
-    made: dict[str, onnx.ModelProto] = {}
-    for mode in modes:
-        made[mode] = _trained(fleet, mode, train, val, epochs, batch_size, seed)
-        scores[mode] = metrics.mase(val, Forecaster(made[mode].SerializeToString()).forecast(val))
-    best = min(made, key=lambda mode: scores[mode], default=NONE)
-    if best == NONE or not scores[best] <= (1 - _GAIN) * scores[NONE]:
-        return Transferred(
-            fleet, NONE, scores, f"no mode is {_GAIN:.0%} better on the held-out windows: the fleet's model as it is"
-        )
-    gain = 1 - scores[best] / scores[NONE]
-    return Transferred(
-        made[best], best, scores, f"{best} is {gain:.1%} better on the held-out windows than the fleet's model"
-    )
+    parts = dealt(val)
+    choice, report = parts or (val, val)
+    scores = {NONE: _error(fleet, report)}
+    made = {mode: _trained(fleet, mode, train, choice, epochs, batch_size, seed) for mode in modes}
+    scores |= {mode: _error(graph, report) for mode, graph in made.items()}
+    chosen = min(made, key=lambda mode: _error(made[mode], choice), default=NONE)
+    where = f"on {len(report)} held-out windows"
+    if not parts:
+        where += " (too few to be dealt apart: they chose the epoch and the mode too, which flatters it)"
+    if chosen != NONE and scores[chosen] <= (1 - _GAIN) * scores[NONE]:
+        reason = f"{chosen} is {1 - scores[chosen] / scores[NONE]:.1%} better than the fleet's model {where}"
+        return Transferred(made[chosen], chosen, scores, reason, parts is not None, len(report))
+    reason = f"{chosen}, the best mode, is not {_GAIN:.0%} better {where}: the fleet's model as it is"
+    return Transferred(fleet, NONE, scores, reason, parts is not None, len(report))
+
+
+def dealt(val: Windows) -> tuple[Windows, Windows] | None:
+    """Return windows that choose and later ones that report, whose targets do not overlap in time.
+
+    Where these are fewer than LEAST, each VM is on one side; None where that leaves too few, too.
+    """
+    import numpy as np
+
+    ends = val.origin + np.timedelta64(val.meta.step_seconds, "s") * val.meta.horizon
+    moments, vms = np.unique(val.origin), np.unique(val.vm_id)
+    middle = moments[len(moments) // 2]
+    half = np.isin(val.vm_id, vms[::2])
+    for choice, report in ((ends <= middle, val.origin >= middle), (half, ~half)):
+        if min(choice.sum(), report.sum()) >= LEAST:
+            return val[choice], val[report]
+    return None
+
+
+def _error(graph: onnx.ModelProto, windows: Windows) -> float:
+    from fleetml.learn import metrics
+    from fleetml.learn.forecaster import Forecaster
+
+    return metrics.mase(windows, Forecaster(graph.SerializeToString()).forecast(windows))
 
 
 def _scored(windows: Windows) -> Windows:

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import yaml
 
-from fleetml.deploy import alerts, kserve, kubernetes, spec, triton
+from fleetml.deploy import alerts, kserve, kubernetes, reading, triton
 from fleetml.deploy.alerts import METRICS, OPERATORS, Alert
 from fleetml.errors import InvalidData
 from fleetml.serving import backends, deployment, model
 from fleetml.serving.__main__ import options
 from fleetml.serving.deployment import Card
 from tests.cluster.manifests import Refused, check_container, check_model
-from tests.deploy.test_spec import WHOLE, changed
+from tests.deploy.test_reading import WHOLE, changed
 from tests.docker.promtool import PROMTOOL
 
 LEAST = {"name": "a", "models": [{"name": "bandwidth"}]}
@@ -35,7 +35,7 @@ KINDS = {
 
 
 def made(document: dict[str, Any]) -> dict[str, Any]:
-    return {each["kind"]: each for each in kubernetes.objects(spec.parse(document))}
+    return {each["kind"]: each for each in kubernetes.objects(reading.parse(document))}
 
 
 @pytest.mark.parametrize("document", [WHOLE, LEAST, changed("autoscaling", None)], ids=["whole", "least", "fixed"])
@@ -86,7 +86,7 @@ def test_a_pod_is_no_root_and_is_probed() -> None:
 
 def test_the_server_takes_the_pods_command() -> None:
     for document in (WHOLE, LEAST):
-        given = spec.parse(document)
+        given = reading.parse(document)
         words = kubernetes.command(given)
         assert words[:3] == ["python", "-m", "fleetml.serving"]
         told, workers = options(words[3:])
@@ -183,7 +183,7 @@ def parsed(text: str) -> Any:
 @needs_triton
 def test_triton_reads_the_repository(tmp_path: Path, graph: Callable[..., Path]) -> None:
     own = loaded(tmp_path / "serving", graph())
-    triton.write(tmp_path / "triton", spec.parse(WHOLE), [(own, graph())])
+    triton.write(tmp_path / "triton", reading.parse(WHOLE), [(own, graph())])
     assert (tmp_path / "triton/bandwidth/7/model.onnx").read_bytes() == graph().read_bytes()
     found = parsed((tmp_path / "triton/bandwidth/config.pbtxt").read_text())
     assert (found["name"], found["maxBatchSize"]) == ("bandwidth", 64)
@@ -196,7 +196,7 @@ def test_triton_reads_the_repository(tmp_path: Path, graph: Callable[..., Path])
 
 def test_triton_knows_versions_by_numbers_only(tmp_path: Path, graph: Callable[..., Path]) -> None:
     with pytest.raises(InvalidData, match="has version 'new'"):
-        triton.config(loaded(tmp_path, graph(), "new"), spec.parse(LEAST))
+        triton.config(loaded(tmp_path, graph(), "new"), reading.parse(LEAST))
 
 
 @needs_triton
@@ -209,22 +209,22 @@ def test_odd_graphs_get_a_configuration_too(tmp_path: Path, graph: Callable[...,
         outputs=(backends.Tensor("y", np.dtype(np.float32), (None, 3)),),
     )
     own = replace(loaded(tmp_path, graph()), session=session)
-    found = parsed(triton.config(own, spec.parse(changed("server.backend", "tensorrt"))))
+    found = parsed(triton.config(own, reading.parse(changed("server.backend", "tensorrt"))))
     assert (found["input"][0]["dims"], found["input"][0]["reshape"]) == (["1"], {})
     assert (found["input"][1]["dims"], found["input"][1]["dataType"]) == (["-1"], "TYPE_STRING")
     assert found["optimization"]["executionAccelerators"]["gpuExecutionAccelerator"] == [{"name": "tensorrt"}]
-    alone = parsed(triton.config(replace(own, batchable=False), spec.parse(LEAST)))
+    alone = parsed(triton.config(replace(own, batchable=False), reading.parse(LEAST)))
     assert "dynamicBatching" not in alone
     assert alone["input"][0]["dims"] == ["-1"]
 
 
 def test_kserve_is_told_where_the_repository_is_and_how_it_scales() -> None:
-    body = kserve.service(spec.parse(WHOLE))
+    body = kserve.service(reading.parse(WHOLE))
     predictor = body["spec"]["predictor"]
     assert body["metadata"]["name"] == "fleet-models-triton"
     assert predictor["model"]["storageUri"] == "pvc://home/deployments/fleet-models/triton"
     assert (predictor["minReplicas"], predictor["maxReplicas"], predictor["scaleTarget"]) == (2, 10, 100)
-    fixed = kserve.service(spec.parse(changed("autoscaling", None)))["spec"]["predictor"]
+    fixed = kserve.service(reading.parse(changed("autoscaling", None)))["spec"]["predictor"]
     assert (fixed["minReplicas"], fixed["maxReplicas"]) == (3, 3)
     assert "scaleTarget" not in fixed
     check_model({"containers": [{"name": "x", "resources": predictor["model"]["resources"]}]}, "V1PodSpec")

@@ -32,12 +32,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     import yaml
 
     from fleetml.cli.output import complain, say
-    from fleetml.deploy import local, spec
+    from fleetml.deploy import local, reading, spec
     from fleetml.deploy.configure import shown
     from fleetml.errors import InvalidParameter
     from fleetml.stack.interrupts import interruptible
 
-    wanted = spec.read(args.deployment)
+    wanted = reading.read(args.deployment)
     text = args.deployment.read_text(encoding="utf-8")
     if args.write:
         if args.write.exists():

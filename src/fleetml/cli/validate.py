@@ -20,10 +20,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     Return 0 if all hold, 1 if one does not. Raises InvalidWorkflow, InvalidParameter.
     """
     from fleetml.cli.output import complain, say
-    from fleetml.deploy import output, spec
+    from fleetml.deploy import output, reading
 
     place = output.document(settings.home, args.deployment)
-    wanted = spec.read(place)
+    wanted = reading.read(place)
     say(f"ok      {place}: deployment {wanted.name}")
     from fleetml.deploy.checks import checks  # ONNX Runtime and more: seconds, after the first line
 

@@ -1,6 +1,6 @@
 """The published JSON Schema of deployments: ``python -m fleetml.deploy.schema docs/schemas``.
 
-What a schema cannot say (more replicas at least than at most, a name that stands twice) `fleetml.deploy.spec` alone refuses.
+What a schema cannot say (more replicas at least than at most, a name that stands twice) `fleetml.deploy.reading` alone refuses.
 """
 
 from __future__ import annotations

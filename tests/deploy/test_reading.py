@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from fleetml.cli import main
-from fleetml.deploy import schema, spec
+from fleetml.deploy import reading, schema, spec
 from fleetml.deploy.alerts import Alert
 from fleetml.errors import InvalidParameter
 from fleetml.workflow.grammar import InvalidWorkflow
@@ -65,7 +65,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 def test_a_whole_deployment_is_read_as_it_stands() -> None:
     published().validate(WHOLE)
-    found = spec.parse(WHOLE)
+    found = reading.parse(WHOLE)
     assert [(model.name, model.version) for model in found.models] == [("bandwidth", "champion"), ("anomaly", "3")]
     assert (found.count, found.cpu_cores, found.gpu_units, found.instance_type) == (3, 2, 1, "m5.xlarge")
     assert found.autoscaling == spec.Autoscaling(2, 10, 100, 300, 60)
@@ -78,7 +78,7 @@ def test_a_whole_deployment_is_read_as_it_stands() -> None:
 def test_name_and_models_are_enough() -> None:
     least = {"name": "a", "models": [{"name": "bandwidth"}]}
     published().validate(least)
-    found = spec.parse(least)
+    found = reading.parse(least)
     assert (found.models[0].version, found.count, found.autoscaling) == ("champion", 1, None)
     assert (found.server.workers, found.server.log_share) == (1, 1.0)
 
@@ -128,7 +128,7 @@ def test_both_refuse_another_shape_and_the_parser_tells_where(path: str, value: 
     document = changed(path, value)
     assert not published().is_valid(document)
     with pytest.raises(InvalidWorkflow) as refused:
-        spec.parse(document)
+        reading.parse(document)
     assert str(refused.value).startswith(said)
 
 
@@ -145,7 +145,7 @@ def test_both_refuse_another_shape_and_the_parser_tells_where(path: str, value: 
 )  # fmt: skip
 def test_what_contradicts_itself_is_refused(path: str, value: Any, said: str) -> None:
     with pytest.raises(InvalidWorkflow) as refused:
-        spec.parse(changed(path, value))
+        reading.parse(changed(path, value))
     assert str(refused.value).startswith(said)
 
 
@@ -153,7 +153,7 @@ def test_a_file_is_named_in_what_is_said_of_it(tmp_path: Path) -> None:
     place = tmp_path / "d.yaml"
     place.write_text(yaml.safe_dump(changed("server.workers", 0)))
     with pytest.raises(InvalidWorkflow, match=r"d\.yaml: server\.workers: must be a whole number from 1, got 0"):
-        spec.read(place)
+        reading.read(place)
     for content, said in (
         ("name: [", "the document is neither YAML nor JSON"),
         ("", "the document is empty"),
@@ -161,9 +161,9 @@ def test_a_file_is_named_in_what_is_said_of_it(tmp_path: Path) -> None:
     ):
         place.write_text(content)
         with pytest.raises(InvalidWorkflow, match=rf"d\.yaml: .*{said}.*; correct it$"):
-            spec.read(place)
+            reading.read(place)
     with pytest.raises(InvalidParameter, match=r"a deployment is a YAML or JSON file, .* is not there"):
-        spec.read(tmp_path / "absent.yaml")
+        reading.read(tmp_path / "absent.yaml")
 
 
 def test_the_published_schema_is_that_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,7 +179,7 @@ def test_the_published_schema_is_that_of_the_code(capsys: pytest.CaptureFixture[
 def test_the_example_is_a_deployment() -> None:
     example = ROOT / "docs" / "examples" / "deployment.yaml"
     published().validate(yaml.safe_load(example.read_text()))
-    assert {model.name for model in spec.read(example).models} == {"bandwidth"}
+    assert {model.name for model in reading.read(example).models} == {"bandwidth"}
 
 
 @pytest.mark.parametrize("command", ["validate", "deploy"])
@@ -210,3 +210,17 @@ def test_a_document_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "is not there; correct the name" in capsys.readouterr().err
     assert main(["validate", str(tmp_path / "nothing.yaml")]) == 2
     assert "is no file that is there" in capsys.readouterr().err
+
+
+def test_all_fields_are_looked_at_before_one_is_complained_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = {**changed("server.workers", 0), "name": "A", "target": "", "models": [], "alerts": [{}]}
+    place = tmp_path / "d.yaml"
+    place.write_text(yaml.safe_dump(document))
+    assert main(["validate", str(place)]) == 2
+    told = capsys.readouterr().err
+    assert all(
+        f"{field}" in told for field in ("name: a name", "target: ", "models: ", "alerts[0].", "server.workers: ")
+    )
+    assert "backend" not in told, "what is well is not spoken of"

@@ -8,18 +8,8 @@ NAMES = ("engine", "resume", "ingest", "serving")
 # These take minutes, or a Docker engine
 OTHERS = (
     *("graph", "airflow", "containers", "point_in_time", "online_features", "drift", "placement", "anomaly"),
-    *(
-        "automl",
-        "hpo_tables",
-        "nas",
-        "gift_eval",
-        "bandwidth",
-        "compression",
-        "smd",
-        "nab",
-        "transfer",
-        "manual_tuning",
-    ),
+    *("automl", "hpo_tables", "nas", "gift_eval", "bandwidth", "compression", "smd", "nab"),
+    *("transfer", "manual_tuning"),
 )
 
 

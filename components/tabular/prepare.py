@@ -60,6 +60,7 @@ def prepare(
     name = target_of(frame, target, dataset_path)
     rows = len(frame)
     frame = frame.filter(frame[name].is_not_null() & _finite(frame[name]))
+    _check_rows(frame)
     kind = objective_of(frame[name], objective)
     if keys := _keys(frame, group, time_column):
         made = split_whole(frame, *keys, validation_split, test_split, seed)
@@ -132,7 +133,6 @@ def objective_of(target: pl.Series, objective: str) -> str:
 
 def split(frame: pl.DataFrame, classes: pl.Series | None, validation: float, test: float, seed: int) -> pl.DataFrame:
     """Return the frame with its split, drawn at random from `seed`; each class has its share in each part."""
-    _check_rows(frame)
     order = np.random.default_rng(seed).permutation(len(frame))
     if classes is not None:  # classes beside each other in a random order: every stretch of places is a fair share
         codes = np.unique(classes.cast(pl.String).to_list(), return_inverse=True)[1]
@@ -151,7 +151,6 @@ def split_whole(
 
     Raises InvalidData where the values are too few for each part that was asked for.
     """
-    _check_rows(frame)
     places = table.moments(column) if ordered else table.groups(column)
     if not ordered:
         places = np.random.default_rng(seed).permutation(int(places.max()) + 1)[places]

@@ -115,10 +115,11 @@ def test_a_schema_chooses_and_casts_columns_and_refuses_what_breaks_it(tmp_path:
     ("content", "said"),
     [
         ("a,label\n", "holds? rows"),
-        ("a,label\n1,2\n", "must vary"),
+        ("a,label\n1,2\n", "at least 10 rows"),
         ("a,label\n" + "1,2\n1,3\n" * 2, "a column beside the target that varies|at least 10 rows"),
         ("label\n" + "1\n2\n" * 10, "a column beside the target"),
-        ("a,label\n" + "1,\n" * 20, "must vary|rows"),
+        ("a,label\n" + "1,\n" * 20, "at least 10 rows with a target, got 0"),
+        ("a,label\n" + "1,2\n" * 20, "must vary"),
     ],
 )
 def test_too_little_data_is_refused(tmp_path: Path, new: Any, content: str, said: str) -> None:

@@ -15,9 +15,12 @@ def compress(
     max_loss: float = 0.02,
     target_ratio: float = 0.0,
     target_latency_ms: float = 0.0,
+    max_operations: int = 0,
+    trials: int = 24,
     seconds: float = 60.0,
     precision: str = "int8",
     seed: int = 0,
+    counted: bool = False,
 ) -> dsl.ContainerSpec:
     """Compress a graph as far as its error grows by no more than a share of itself; else keep it, and say why.
 
@@ -25,9 +28,12 @@ def compress(
         max_loss: Error the compressed graph may add, as a share of the original's.
         target_ratio: How many times smaller it is to be; 0: as small as quantisation makes it.
         target_latency_ms: Longest median latency of one answer, in milliseconds; 0: any.
+        max_operations: Most floating-point operations of one answer; 0: any.
+        trials: How many chains of techniques are tried at most.
         seconds: How long a search for a target takes.
-        precision: int8, or fp16 for GPUs.
+        precision: int8, or fp16 for networks on GPUs.
         seed: Seed of every random choice.
+        counted: No clock decides within a trial: the same seed and trials give the same bytes.
     """
     return step("components.compress.compress:compress")
 
@@ -41,9 +47,12 @@ def compress_anomaly(
     max_loss: float = 0.02,
     target_ratio: float = 0.0,
     target_latency_ms: float = 0.0,
+    max_operations: int = 0,
+    trials: int = 24,
     seconds: float = 60.0,
     precision: str = "int8",
     seed: int = 0,
+    counted: bool = False,
 ) -> dsl.ContainerSpec:
     """Compress an anomaly graph as far as it loses no more of its average precision than allowed; parameters as of compress."""
     return step("components.compress.edge:compress_anomaly")

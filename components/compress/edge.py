@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from components.compress.compress import TUNING, figures
+from components.compress.compress import figures, time_to_tune
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 
@@ -17,23 +17,25 @@ def compress_anomaly(
     metrics: Artifact,
     target_ratio: float = 0.0,
     target_latency_ms: float = 0.0,
+    max_operations: int = 0,
+    trials: int = 24,
     seconds: float = 60.0,
     precision: str = "int8",
     seed: int = 0,
+    counted: bool = False,
 ) -> None:
     """Write the smallest graph that loses at most `max_loss` of its average precision, as the parameters of `compress` tell.
 
-    Else the graph as it is; the metadata say which and why. Half of the VMs of `val` judge, the others calibrate and teach.
-    Raises InvalidParameter for a limit below 0.
+    Else the graph as it is; the metadata say which and why. A third of the VMs of `val` calibrate and teach, a third choose, a third judge.
+    Raises InvalidParameter for a limit below 0, a contradiction, and a graph of another kind.
     """
     from fleetml.learn import scorer
     from fleetml.learn.anomaly import samples
     from fleetml.learn.compression.anomalies import AnomalyData
     from fleetml.learn.compression.search import Target, search
 
-    target = Target(max_loss, target_ratio, target_latency_ms)
-    if not seconds > 0:
-        raise InvalidParameter(f"parameter 'seconds' of compression must be positive, got {seconds}; raise it")
+    target = Target(max_loss, target_ratio, target_latency_ms, max_operations)
+    tuning = time_to_tune(target, seconds, counted)
     original = model.path.read_bytes()
     loaded = onnx.load_from_string(original)
     kind = scorer.describe({prop.key: prop.value for prop in loaded.metadata_props}).kind
@@ -41,10 +43,10 @@ def compress_anomaly(
         raise InvalidParameter(
             f"compress_anomaly takes a graph of kind anomaly, got {kind!r}; a forecaster is for compress"
         )
-    wanted = bool(target_ratio or target_latency_ms)
-    data = AnomalyData(loaded, samples.load(val.path), TUNING * seconds * wanted, seed)
-    found = search(data, target, seconds=seconds, seed=seed, precision=precision)
+    found = search(
+        AnomalyData(loaded, samples.load(val.path), tuning, seed), target, trials, seconds, seed, precision, counted
+    )
     kept = original if found.method == "none" else found.graph.SerializeToString()
-    told = figures(found, wanted)
-    scorer.publish(kept, compressed, **told, reason=found.reason, validation_average_precision=found.figure)
-    metrics.log(**told, size_bytes=len(kept), reason=found.reason)
+    told = figures(found)
+    scorer.publish(kept, compressed, **told, validation_average_precision=found.figure)
+    metrics.log(**told, size_bytes=len(kept))

@@ -1,13 +1,17 @@
 """Each technique alone: its graph runs, is as small as it says, and its loss is measured on rows that nothing else saw."""
 
+import math
+import time
+
 import numpy as np
 import onnx
 import pytest
 
-from fleetml.errors import FleetMLError
+from fleetml.errors import FleetMLError, InvalidData
+from fleetml.learn import training
 from fleetml.learn.compression import graphs, half, networks, prune, qat, quantise
-from fleetml.learn.compression.compressible import loss
-from fleetml.learn.forecaster import Forecaster
+from fleetml.learn.compression.compressible import loss, thirds
+from fleetml.learn.forecaster import Forecaster, session
 from fleetml.serving.backends.tensorrt_rules import faults
 
 # technique, amount, how many times smaller it must be, how much it may lose on this small network
@@ -48,14 +52,63 @@ def test_a_technique_makes_the_file_smaller_and_its_loss_is_that_of_the_graph(fo
 
 def test_rows_to_judge_with_are_none_of_those_to_choose_with_or_to_train_on(forecaster):
     data = forecaster()
-    assert set(data.judged.vm_id).isdisjoint(data.chosen_on.vm_id)
-    assert len(data.judged) + len(data.chosen_on) == 80
+    parts = [set(part.vm_id) for part in (data.chosen_on, data.compared, data.judged)]
+    assert not (parts[0] & parts[1]) | (parts[0] & parts[2]) | (parts[1] & parts[2])
+    assert sum(map(len, (data.chosen_on, data.compared, data.judged))) == 80
 
 
-def test_without_tuning_all_validation_rows_are_judged_and_no_network_is_built(forecaster):
+def test_without_tuning_what_would_choose_epochs_is_compared_and_no_network_is_built(forecaster):
     data = forecaster(seconds=0)
-    assert len(data.judged) == 80
+    assert len(data.compared) + len(data.judged) == 80
+    assert set(data.judged.vm_id).isdisjoint(data.compared.vm_id)
     assert data.original().network is None
+
+
+def test_of_fewer_than_three_vms_the_parts_follow_each_other_in_time():
+    vms, time = np.array(["a", "b"] * 6), np.arange(12)[::-1]
+    parts = thirds(vms, time)
+    assert [sorted(time[part]) for part in parts] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    with pytest.raises(InvalidData, match=r"'val'.*at least 3 rows.*got 2"):
+        thirds(vms[:2], time[:2])
+
+
+def test_tuning_ends_at_the_deadline_of_the_search(forecaster, monkeypatch):
+    data, given = forecaster(seconds=math.inf), []
+    fit = training.fit
+    monkeypatch.setattr(training, "fit", lambda *args: given.append(args[-1]) or fit(*args))
+    data.deadline = time.monotonic()
+    data.tune(data.original().network, taught=False)
+    assert given == [data.deadline]
+
+
+def test_a_compact_graph_says_nothing_that_holds_without_it(forecaster):
+    data = forecaster("tcn")
+    small = graphs.compact(data.model)
+    said = {(node.op_type, each.name) for node in small.graph.node for each in node.attribute}
+    assert not said & {
+        ("Conv", "group"),
+        ("Conv", "auto_pad"),
+        ("Gemm", "alpha"),
+        ("Shape", "start"),
+        ("TopK", "sorted"),
+    }
+    assert ("Gemm", "transB") in said, "it is not the default"
+    assert ("TopK", "largest") in said
+    some = data.judged
+    assert np.array_equal(*(Forecaster(each.SerializeToString()).forecast(some) for each in (data.model, small)))
+
+
+def test_long_even_steps_become_a_range():
+    made = [onnx.helper.make_node("Gather", ["x", name], [out], axis=0) for name, out in (("even", "a"), ("odd", "b"))]
+    values = {"even": np.arange(40, 0, -2), "odd": np.array([0, 1] * 10)}
+    tensors = [onnx.numpy_helper.from_array(each, name) for name, each in values.items()]
+    infos = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n"]) for name in ("x", "a", "b")]
+    graph = onnx.helper.make_graph(made, "two", infos[:1], infos[1:], tensors)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    small = graphs.compact(model)
+    assert [node.op_type for node in small.graph.node] == ["Range", "Gather", "Gather"]
+    said = session(small.SerializeToString()).run(None, {"x": np.arange(50, dtype=np.float32)})
+    assert [each.tolist() for each in said] == [each.tolist() for each in values.values()]
 
 
 @pytest.mark.parametrize("family", ["mlp", "tcn"])

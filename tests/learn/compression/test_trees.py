@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from fleetml.errors import InvalidParameter
 from fleetml.learn import search_space
-from fleetml.learn.compression import graphs, search, trees
+from fleetml.learn.compression import chains, graphs, search, trees
 from fleetml.learn.compression.forecasters import ForecasterData
 from fleetml.learn.compression.search import Target
 from fleetml.learn.forecaster import Forecaster
@@ -86,4 +87,16 @@ def test_a_search_finds_trees_that_meet_a_target(data):
     found = search.search(data("random_forest"), Target(0.05, ratio=2.5))
     assert found.met, found.reason
     assert found.method.startswith("int8_leaves")
-    assert {point["params"]["numbers"] for point in found.points} == set(search._TREES)
+    assert {point["params"]["numbers"] for point in found.points} == set(chains.TREES)
+
+
+def test_trees_out_of_reach_of_a_target_are_best_effort(data):
+    found = search.search(data("random_forest"), Target(0.05, ratio=1000), trials=2)
+    assert not found.met
+    assert found.reason.startswith("best effort: none of 2 chains is 1000 times smaller")
+    assert found.ratio > 2
+
+
+def test_trees_in_fp16_are_refused_with_what_to_do(data):
+    with pytest.raises(InvalidParameter, match=r"'fp16'.*'random_forest'.*float32.*use int8"):
+        search.search(data("random_forest"), Target(0.05), precision="fp16")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from fleetml.learn import scorer
 from fleetml.learn.anomaly import injection, judge
 from fleetml.learn.anomaly.samples import Numbers, Samples
 from fleetml.learn.compression import dense
-from fleetml.learn.compression.compressible import Compressible, Feeds, Prunable
+from fleetml.learn.compression.compressible import Compressible, Feeds, Prunable, thirds
 from fleetml.learn.forecaster import session
 
 if TYPE_CHECKING:
@@ -31,10 +33,10 @@ _SURE = 12.0  # as a logit
 
 
 class AnomalyData:
-    """The validation rows of some VMs to calibrate and tune with, those of the others to judge with.
+    """The validation rows of some VMs to calibrate and tune with, of others to compare graphs by, of the rest to judge with.
 
-    The step that compresses has no training rows, and needs none: the original's answers teach. With one VM, its rows in turn.
-    `seconds`: how long one tuning may take; 0: nothing is tuned.
+    The step that compresses has no training rows, and needs none: the original's answers teach. With fewer than three VMs the parts
+    follow each other. `seconds`: how long one tuning may take, infinity: all of its epochs; 0: nothing is tuned.
     """
 
     measure = judge.MEASURE
@@ -43,7 +45,8 @@ class AnomalyData:
     def __init__(self, model: onnx.ModelProto, val: Samples, seconds: float, seed: int) -> None:
         self.model, self.seconds, self.seed = model, seconds, seed
         self.found = scorer.describe({prop.key: prop.value for prop in model.metadata_props})
-        self.tuned_on, self.judged = _parts(val)
+        self.tuned_on, self.compared, self.judged = (_of(val, part) for part in thirds(val.vm_id, val.time))
+        self.deadline = math.inf
         entrance = dense.chain(model)
         self._entrance = entrance[0].input[0] if entrance else ""
 
@@ -104,7 +107,8 @@ class AnomalyData:
         chosen_on = self._lesson(rows[1::2], drawn, teacher, taught)
         optimizer = torch.optim.AdamW(network.parameters(), lr=rate * _RATE)
         best, kept = _error(network, *chosen_on), copy.deepcopy(network.state_dict())
-        end, schedule = time.monotonic() + self.seconds, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _EPOCHS)
+        end = min(time.monotonic() + self.seconds, self.deadline)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _EPOCHS)
         for _ in range(_EPOCHS):
             inputs, wanted, whole = self._lesson(rows[::2], drawn, teacher, taught)
             network.train()
@@ -134,6 +138,9 @@ class AnomalyData:
             with torch.no_grad():
                 logits = teacher(inputs).clamp(-_SURE, _SURE)
         return inputs, logits, _row(logits, inputs)
+
+    def compare(self, graph: onnx.ModelProto) -> float:
+        return float(judge.score(self.compared, graph.SerializeToString())[judge.MEASURE])
 
     def figure(self, graph: onnx.ModelProto) -> float:
         return float(judge.score(self.judged, graph.SerializeToString())[judge.MEASURE])
@@ -169,9 +176,5 @@ def _error(network: nn.Module, inputs: Tensor, wanted: Tensor, whole: Tensor) ->
         return float(_loss(network, inputs, wanted, whole))
 
 
-def _parts(val: Samples) -> tuple[Samples, Samples]:
-    vms, number = np.unique(val.vm_id, return_inverse=True)
-    first = (number if len(vms) > 1 else np.arange(len(val))) % 2 == 0
-    if not 0 < first.sum() < len(val):
-        return val, val
-    return tuple(replace(val, vm_id=val.vm_id[part], values=val.values[part], time=None) for part in (first, ~first))  # type: ignore[return-value]
+def _of(val: Samples, part: npt.NDArray[np.bool_]) -> Samples:
+    return replace(val, vm_id=val.vm_id[part], values=val.values[part], time=None)

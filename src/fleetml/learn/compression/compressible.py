@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -10,11 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from fleetml.errors import InvalidData
+from fleetml.learn.study.trial import Pruned
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 GENTLY = 0.25
 """Times the usual learning rate, for a network that is nearly right."""
+_PARTS = 3
 Feeds = Mapping[str, npt.NDArray[np.float32]]
 
 
@@ -42,13 +47,15 @@ class Prunable:
 
 
 class Data(Protocol):
-    """What a model was made for: rows to calibrate, to tune and to judge with. The last are used for nothing else.
+    """What a model was made for: rows to calibrate, to tune, to compare and to judge with. The last are used for nothing else.
 
-    `measure` names the figure that `figure` gives; `larger_is_better` says which way it goes.
+    `measure` names the figure that `compare` and `figure` give; `larger_is_better` says which way it goes. `deadline`
+    [s of `time.monotonic()`] is when techniques must end, infinity: no clock decides anything.
     """
 
     measure: str
     larger_is_better: bool
+    deadline: float
 
     def original(self) -> Compressible:
         """Return the model as it came, with its network where it can be built again."""
@@ -85,13 +92,43 @@ class Data(Protocol):
         """
         ...
 
+    def compare(self, graph: onnx.ModelProto) -> float:
+        """Return how good a graph is on the rows that a choice between graphs is made by, by ONNX Runtime."""
+        ...
+
     def figure(self, graph: onnx.ModelProto) -> float:
-        """Return how good a graph is on the rows to judge with, by ONNX Runtime."""
+        """Return how good a graph is on the rows to judge with, which no choice was made by: what is reported."""
         ...
 
     def latency_ms(self, graph: onnx.ModelProto) -> float:
         """Return the median latency of one row on one thread: the best of several medians."""
         ...
+
+
+def check_time(data: Data) -> None:
+    """Raises Pruned once the time of a technique is over: between steps, for a step is not stopped within."""
+    if time.monotonic() > data.deadline:
+        raise Pruned("the time of the search was over before this chain was done")
+
+
+def thirds(
+    groups: npt.NDArray[np.generic], order: npt.NDArray[np.generic] | None = None
+) -> list[npt.NDArray[np.bool_]]:
+    """Return three parts of rows [N] as flags, none in two: by group (VM) in turn, or, of fewer than three groups, one span after another.
+
+    `order` [N]: what the spans follow, the rows' own order where it is None. Raises InvalidData for fewer than three rows.
+    """
+    if len(groups) < _PARTS:
+        raise InvalidData(
+            f"input 'val' of compression must hold at least {_PARTS} rows that can be scored (to tune, to compare and to judge "
+            f"with), got {len(groups)}; give more days or VMs"
+        )
+    names, number = np.unique(groups, return_inverse=True)
+    if len(names) >= _PARTS:
+        return [number % _PARTS == part for part in range(_PARTS)]
+    place = np.empty(len(groups), int)
+    place[np.arange(len(groups)) if order is None else np.argsort(order, kind="stable")] = np.arange(len(groups))
+    return [place * _PARTS // len(groups) == part for part in range(_PARTS)]
 
 
 def loss(figure: float, before: float, larger_is_better: bool) -> float:

@@ -14,7 +14,7 @@ import onnx
 
 from fleetml.learn import graph as graphs
 from fleetml.learn import parameters, search
-from fleetml.learn.compression.compressible import Compressible, Feeds, Prunable
+from fleetml.learn.compression.compressible import Compressible, Feeds, Prunable, thirds
 from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.graph import InvalidGraph
 from fleetml.learn.metrics import mase
@@ -32,10 +32,11 @@ _LANES = 4
 
 
 class ForecasterData:
-    """A forecaster's training windows (calibration, tuning) and two parts of its validation windows, by VM.
+    """A forecaster's training windows (calibration, tuning) and three parts of its validation windows, by VM.
 
-    The best epoch of a tuning is chosen on one part, `judged` is the other; with one VM the parts are its earlier and later half.
-    `seconds`: how long one tuning may take; 0: nothing is tuned, and all validation windows are judged.
+    The best epoch of a tuning is chosen on `chosen_on`, a choice between graphs made on `compared`, the third `judged`; with fewer
+    than three VMs the parts follow each other in time. `seconds`: how long one tuning may take, infinity: all of its epochs;
+    0: nothing is tuned, and what would choose its epoch is compared too.
     """
 
     measure = "mase"
@@ -45,7 +46,10 @@ class ForecasterData:
         self.model, self.train = model, train
         self.seconds, self.seed = seconds, seed
         scored = search.require_scored(val, "val")
-        self.chosen_on, self.judged = _parts(scored) if seconds else (scored[:0], scored)
+        chosen_on, compared, judged = thirds(scored.vm_id, scored.origin)
+        self.chosen_on, self.judged = scored[chosen_on], scored[judged]
+        self.compared = scored[compared] if seconds else scored[~judged]
+        self.deadline = math.inf
         self.found = graphs.describe(model)
         self._examples: dict[bool, Examples] = {}
 
@@ -59,7 +63,7 @@ class ForecasterData:
 
     def finished(self, graph: onnx.ModelProto) -> onnx.ModelProto:
         found = self.found
-        return graphs.finish(graph, found.meta, found.family, found.hyperparameters)
+        return graphs.finish(graph, found.meta, found.family, found.hyperparameters, found.quantiles)
 
     def exported(self, network: nn.Module) -> onnx.ModelProto:
         from fleetml.learn import export
@@ -101,7 +105,7 @@ class ForecasterData:
 
         usual = training.Recipe()
         recipe = replace(usual, epochs=_EPOCHS, learning_rate=rate * usual.learning_rate)
-        deadline = time.monotonic() + self.seconds
+        deadline = min(time.monotonic() + self.seconds, self.deadline)
         val = training.Examples.of(self.chosen_on)
         before = training.validate(network, val)  # type: ignore[arg-type]
         weights = copy.deepcopy(network.state_dict())
@@ -126,18 +130,11 @@ class ForecasterData:
             self._examples[taught] = true
         return self._examples[taught]
 
+    def compare(self, graph: onnx.ModelProto) -> float:
+        return mase(self.compared, Forecaster(graph.SerializeToString()).forecast(self.compared))
+
     def figure(self, graph: onnx.ModelProto) -> float:
         return mase(self.judged, Forecaster(graph.SerializeToString()).forecast(self.judged))
 
     def latency_ms(self, graph: onnx.ModelProto) -> float:
         return search.check_latency(graph, math.inf)
-
-
-def _parts(val: Windows) -> tuple[Windows, Windows]:
-    vms, number = np.unique(val.vm_id, return_inverse=True)
-    first = (
-        number % 2 == 0
-        if len(vms) > 1
-        else val.origin <= np.median(val.origin.astype(np.int64)).astype("datetime64[us]")
-    )
-    return (val[first], val[~first]) if 0 < first.sum() < len(val) else (val, val)

@@ -93,7 +93,7 @@ class _Converter:
 
 
 # Casts cost bytes too: a constant of fewer numbers stays
-_LEAST = 64
+_LEAST = 32
 _LARGEST = 60_000.0
 _TAKERS = (*OPERATORS, "Add")
 

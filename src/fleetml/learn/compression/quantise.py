@@ -13,7 +13,7 @@ import onnx
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from fleetml.learn.compression.compressible import Compressible, Data, Feeds
+from fleetml.learn.compression.compressible import Compressible, Data, Feeds, check_time
 
 OPERATORS = ("MatMul", "Gemm", "Conv")
 # Weights smaller than this stay as they are: what they save is less than what the added nodes cost.
@@ -50,7 +50,10 @@ def mixed(model: Compressible, amount: float, data: Data) -> Compressible:
     """
     nodes, feeds = quantisable(model.graph), data.feeds()
     wanted = _answers(model.graph, feeds)
-    harm = {node: float(np.abs(_answers(_static(model.graph, feeds, [node]), feeds) - wanted).mean()) for node in nodes}
+    harm = {}
+    for node in nodes:
+        check_time(data)
+        harm[node] = float(np.abs(_answers(_static(model.graph, feeds, [node]), feeds) - wanted).mean())
     left = sorted(nodes, key=harm.__getitem__)[: max(1, len(nodes) - math.ceil(amount * len(nodes)))]
     made = data.finished(_static(model.graph, feeds, left))
     return Compressible(made, None, (*model.steps, f"mixed {len(left)}/{len(nodes)}"))

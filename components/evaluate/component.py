@@ -180,3 +180,38 @@ def gate_federated(
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget pass if it beats the champion."""
     return step("components.evaluate.gate:gate")
+
+
+@dsl.container_component
+def evaluate_transferred(
+    test: dsl.Input[dsl.Dataset],
+    transferred_model: dsl.Input[dsl.Model],
+    scratch_model: dsl.Input[dsl.Model],
+    champion_model: dsl.Input[dsl.Model],
+    scores: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+    metrics: dsl.Output[dsl.Metrics],
+    champion_version: str = "",
+) -> dsl.ContainerSpec:
+    """Judge the transferred model beside one of the same data alone, the naive forecasts and the champion."""
+    return step("components.evaluate.evaluate:evaluate")
+
+
+@dsl.container_component
+def gate_transferred(
+    scores: dsl.Input[dsl.Artifact],
+    test: dsl.Input[dsl.Dataset],
+    transferred_model: dsl.Input[dsl.Model],
+    scratch_model: dsl.Input[dsl.Model],
+    champion_model: dsl.Input[dsl.Model],
+    promote: dsl.OutputPath(bool),  # type: ignore[valid-type]
+    winner: dsl.OutputPath(str),  # type: ignore[valid-type]
+    reason: dsl.OutputPath(str),  # type: ignore[valid-type]
+    model: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    champion_version: str = "",
+    latency_budget_ms: float = 5.0,
+    size_budget_mb: float = 20.0,
+) -> dsl.ContainerSpec:
+    """Let the best candidate within the budget pass if it beats the champion."""
+    return step("components.evaluate.gate:gate")

@@ -40,6 +40,8 @@ def transfer(
     scores = {mode: round(score, 4) for mode, score in found.scores.items()}
     known: dict[str, Any] = {"validation_mase": found.scores[found.mode]} if found.scores else {}
     known |= {"transfer": found.mode, "reason": found.reason, "scores": scores, "judged_apart": found.apart}
+    if version := model.metadata.get("version"):
+        known["fleet_version"] = version
     graph.publish(found.graph, transferred, **known)
     metrics.log(
         mode=found.mode,

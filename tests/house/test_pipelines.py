@@ -12,7 +12,15 @@ REGISTER = "components.register.register:register"
 
 
 @pytest.mark.parametrize(
-    "name", ["train_forecaster", "federated_forecaster", "train_placement", "train_anomaly", "train_window_anomaly"]
+    "name",
+    [
+        "train_forecaster",
+        "transfer_forecaster",
+        "federated_forecaster",
+        "train_placement",
+        "train_anomaly",
+        "train_window_anomaly",
+    ],
 )
 def test_a_registered_model_names_the_run_that_made_it(name: str) -> None:
     plan = load(DAGS / name / "pipeline.yaml")

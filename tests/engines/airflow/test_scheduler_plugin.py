@@ -27,4 +27,9 @@ def test_the_scheduler_has_imported_what_a_task_needs_before_it_starts_its_execu
     done = subprocess.run([sys.executable, "-c", _TOLD], env=env, capture_output=True, text=True, check=True)
     loaded, errors = json.loads(done.stdout.splitlines()[-1])
     assert not errors
-    assert {"fleetml.engines.airflow.operators", "fleetml.step.attempt", "fleetml.runners.subprocess"} <= set(loaded)
+    assert {
+        "fleetml.engines.airflow.operators",
+        "fleetml.engines.airflow.recording",
+        "fleetml.step.attempt",
+        "fleetml.runners.subprocess",
+    } <= set(loaded)

@@ -14,9 +14,10 @@ from typing import Any
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, TaskGroup, TriggerRule, XComArg
 from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 
+from fleetml.engines.airflow.context import OUTPUTS, RECORD
 from fleetml.engines.airflow.graph import fill
-from fleetml.engines.airflow.operators import OUTPUTS, RECORD, RecordOperator
 from fleetml.engines.airflow.params import params
+from fleetml.engines.airflow.recording import RecordOperator
 from fleetml.engines.airflow.source import Source, opened
 from fleetml.engines.airflow.source import dag_id as id_of
 from fleetml.errors import InvalidParameter, UnsupportedConstruct

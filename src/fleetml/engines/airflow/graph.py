@@ -9,8 +9,9 @@ from typing import Any
 
 from airflow.sdk import Asset, BaseOperator, TaskGroup, TriggerRule
 
+from fleetml.engines.airflow.context import OUTPUTS, PARAMETERS, RECORD
 from fleetml.engines.airflow.loops import ITEMS, ITERATION, ItemsOperator, IterationOperator, OutcomeOperator
-from fleetml.engines.airflow.operators import OUTPUTS, PARAMETERS, RECORD, ParametersOperator, ReportLink, StepOperator
+from fleetml.engines.airflow.operators import ParametersOperator, ReportLink, StepOperator
 from fleetml.engines.airflow.source import OUTCOME, Source
 from fleetml.engines.airflow.start import StartOperator
 from fleetml.engines.start import is_start

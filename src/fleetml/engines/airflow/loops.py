@@ -12,7 +12,8 @@ from typing import Any
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from fleetml.engines.airflow.operators import StepOperator, outcomes_of, states_of, task_runner
+from fleetml.engines.airflow.context import outcomes_of, states_of
+from fleetml.engines.airflow.operators import StepOperator, task_runner
 from fleetml.engines.local.schedule import Schedule, items_of
 from fleetml.events import Event, StepLine
 from fleetml.pipeline import Plan

@@ -1,46 +1,40 @@
-"""The three kinds of tasks in a DAG of ours: the run's parameters, a step, and the record of how the run ended."""
+"""What the tasks of a DAG of ours do: the first resolves the run's parameters, each of the others runs a step.
+
+The last, which records how the run ended, is in `fleetml.engines.airflow.recording`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Asset, BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
-    AirflowRescheduleException,
     AirflowSkipException,
 )
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from fleetml import lineage, ranges, tracing
 from fleetml.engines import means, record
+from fleetml.engines.airflow.context import PARAMETERS, bound_of, ended, outcomes_of
 from fleetml.engines.airflow.secrets import from_airflow
 from fleetml.engines.airflow.source import PARENT, Source
-from fleetml.engines.start import is_start, still_wanted
+from fleetml.engines.start import still_wanted
 from fleetml.errors import FleetMLError, Unavailable
 from fleetml.events import Event, StepLine
 from fleetml.pipeline import Inputs
-from fleetml.pipeline.sources import producers
 from fleetml.records import Run
 from fleetml.redaction import without_passwords
 from fleetml.runners import Runner, choice
 from fleetml.step import Failure, StepOutcome
 from fleetml.step import run as run_step
 
-PARAMETERS, OUTPUTS, RECORD = "parameters", "outputs", "record"
-_PATIENCE = 10  # s for steps that were told to end
-_LATER = timedelta(seconds=3)  # until the record's task looks again whether all steps are over
+_AGAIN = 3.0  # s between two looks at the step that started the run
 _GRACE = 3.0  # s a step has to end after a kill; Airflow kills the task itself 5 s after it asked
-
-# Airflow's states -> those of docs/adr/0001
-_STATES = {"success": "succeeded", "removed": "skipped"}
 
 
 class ParametersOperator(BaseOperator):
@@ -236,7 +230,7 @@ def _reopened(records: Run) -> Iterator[None]:
     finally:
         states = {attempt.state for attempt in records.latest().values()} if again else {"running"}
         if "running" not in states:
-            record.end(records, _ended(states))
+            record.end(records, ended(states))
         lineage.flush()  # a task's process ends without a word
         tracing.flush()
 
@@ -255,7 +249,7 @@ def _ended_with_parent(records: Run, cancel: threading.Event) -> Iterator[None]:
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(_LATER.seconds):
+        while not over.wait(_AGAIN):
             if not still_wanted(records):
                 return cancel.set()
 
@@ -266,127 +260,3 @@ def _ended_with_parent(records: Run, cancel: threading.Event) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-class RecordOperator(BaseOperator):
-    """Writes how the run ended into its record, and fails when it did not end well; its XCom are the pipeline's outputs.
-
-    Airflow judges a run by its last tasks alone; this is the last of every run, a teardown: that runs whatever happened,
-    also when the run is marked failed. In a group another one comes before it, for what follows the group to wait for.
-    Where it has an outlet, that asset has an event with the outputs.
-    """
-
-    ui_color = "#e8f0fe"
-
-    def __init__(self, *, source: Source, **kwargs: Any) -> None:
-        super().__init__(**kwargs, multiple_outputs=True)
-        self.source = source
-
-    def execute(self, context: Any) -> dict[str, Any]:
-        records, states = self.source.records(context["dag_run"]), states_of(context)
-        first = states.get(self.source.prefix + PARAMETERS)
-        if first == "skipped" and self.source.group:
-            raise AirflowSkipException("the group was skipped")
-        self._await_steps(states)
-        if first != "succeeded" or not records.exists():
-            raise AirflowFailException("no step ran: the run's parameters were refused, or it was ended before")
-        _await_attempts(records, {name for name, step in self.source.plan.steps.items() if is_start(step)})
-        known = {step: attempt.state for step, attempt in records.latest().items()}
-        for step in self.source.plan.steps:
-            if any(name.startswith(f"{step}/") for name in known):
-                continue  # a loop: the steps of its iterations tell how it went
-            state, reason = _UNSEEN.get(states.get(self.source.task_id(step), "pending"), ("", ""))
-            if state and known.get(step) not in ("failed", "upstream_failed", "cancelled", "skipped"):
-                known[step] = records.note(step, state, reason).state
-        known |= self._unseen_iterations(records, states)
-        ended = _ended(set(known.values()))
-        record.end(records, ended)
-        if ended != "succeeded":
-            bad = ", ".join(f"{step} {state.replace('_', ' ')}" for step, state in known.items() if state in _BAD)
-            raise AirflowFailException(f"run {records.run_id} {ended}: {bad}")
-        return self._publish(context)
-
-    def _unseen_iterations(self, records: Run, states: Mapping[str, str]) -> dict[str, str]:
-        """Note what became of steps of loops whose iteration was ended before they began; return their states."""
-        latest, plan = records.latest(), self.source.plan
-        noted: dict[str, str] = {}
-        for step in records.read()["steps"]:
-            loop = next((name for name in plan.steps if step.startswith(f"{name}/")), "")
-            if loop and step not in latest:
-                mapped = f"{self.source.prefix}{loop}/iteration_".replace("/", ".")
-                failed = any(state == "failed" for task, state in states.items() if task.startswith(mapped))
-                noted[step] = records.note(step, *_UNSEEN["failed" if failed else "skipped"]).state
-        return noted
-
-    def _publish(self, context: Any) -> dict[str, Any]:
-        plan = self.source.plan
-        outcomes = outcomes_of(context, self.source, tuple(producers(plan.outputs.values())))
-        found = plan.published(bound_of(context, self.source) or {}, outcomes)
-        for name, value in found.items():
-            self.log.info("%s", without_passwords(f"{name} = {value!r}"))
-        self.source.records(context["dag_run"]).update(outputs=found)
-        for asset in self.outlets:
-            context["outlet_events"][asset].extra = found
-        return found
-
-    def _await_steps(self, states: Mapping[str, str]) -> None:
-        """Come again later while steps are not over: the last ones may have failed early, when others still run."""
-        waiting = [step for step in self.source.plan.steps if states.get(self.source.task_id(step)) not in _OVER]
-        if waiting:
-            self.log.info("waiting for %s", ", ".join(waiting))
-            raise AirflowRescheduleException(datetime.now(UTC) + _LATER)
-
-
-_BAD = ("failed", "upstream_failed", "cancelled")
-_OVER = {"succeeded", "failed", "upstream_failed", "skipped"}
-
-# States of tasks whose operator never came to write them -> what the record says, and why.
-_UNSEEN = {
-    "upstream_failed": ("upstream_failed", "a step before it failed"),
-    "failed": ("failed", "its task was killed, or marked failed in Airflow"),
-    "skipped": ("cancelled", "the run was ended, or the task marked skipped, in Airflow"),
-}
-
-
-def _await_attempts(records: Run, without: set[str]) -> None:
-    """Wait for steps that were told to end: a task is failed at once, its process learns of it a little later.
-
-    Those in `without` have no process while they wait.
-    """
-    for _ in range(_PATIENCE):
-        latest = records.latest()
-        if not any(attempt.state == "running" for step, attempt in latest.items() if step not in without):
-            return
-        time.sleep(1)
-
-
-def _ended(states: set[str]) -> str:
-    if states & {"failed", "upstream_failed"}:
-        return "failed"
-    return "cancelled" if "cancelled" in states else "succeeded"
-
-
-def bound_of(context: Any, source: Source) -> dict[str, Any] | None:
-    """Return the run's parameters, None where there are none. Raises AirflowSkipException in a group that was skipped."""
-    first = source.prefix + PARAMETERS
-    bound: dict[str, Any] | None = context["ti"].xcom_pull(task_ids=first)
-    if bound is None and source.group and states_of(context).get(first) == "skipped":
-        raise AirflowSkipException("the group was skipped")
-    return bound
-
-
-def outcomes_of(context: Any, source: Source, steps: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
-    """Return the outcomes of steps: their XCom, or for those that left none their state in Airflow."""
-    pulled = {step: context["ti"].xcom_pull(task_ids=source.task_id(step)) for step in steps}
-    states = states_of(context) if None in pulled.values() else {}
-    for step, value in pulled.items():
-        if value is None:
-            pulled[step] = {"state": states.get(source.task_id(step), "pending"), "parameters": {}, "artifacts": {}}
-    return pulled
-
-
-def states_of(context: Any) -> dict[str, str]:
-    """Return the run's task states by task id, in the words of docs/adr/0001."""
-    run = context["dag_run"]
-    found = RuntimeTaskInstance.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id]).get(run.run_id, {})
-    return {task: _STATES.get(str(state), str(state)) for task, state in found.items()}

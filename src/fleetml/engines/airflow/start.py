@@ -13,7 +13,8 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import TriggerDagRun
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from fleetml.engines.airflow.operators import RECORD, StepOperator
+from fleetml.engines.airflow.context import RECORD
+from fleetml.engines.airflow.operators import StepOperator
 from fleetml.engines.airflow.source import PARENT, dag_id, record_id
 from fleetml.engines.local.start import record_end
 from fleetml.engines.start import Start, asked

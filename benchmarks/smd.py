@@ -40,7 +40,11 @@ FITTED: dict[str, Callable[[Machine], Numbers]] = {
     "the part before": lambda machine: machine.before,
 }
 
-SETTINGS = {"prefix": Settings(), "all rows": Settings(trim=0.1), "the part before": Settings()}
+SETTINGS = {
+    "prefix": Settings(),
+    "all rows": Settings(steps=16, recent=0, weight=1.0, trim=0.1),
+    "the part before": Settings(),
+}
 """What `choose` found best, where what is fitted on is known to be usual, and where it is not."""
 
 
@@ -70,11 +74,10 @@ class Machine:
         prefix = min(int(labels.argmax()) - _BEFORE_FIRST, len(labels) // _SHARE)
         return cls(rows[test], labels, prefix, rows[~test])
 
-    def judge(self, score: npt.ArrayLike, centred: bool = True) -> float:
-        """Return the VUS-PR of the scores [N - rows + 1] of all windows, at their middle, else at their last row."""
+    def judge(self, score: npt.ArrayLike, about: int = 1) -> float:
+        """Return the VUS-PR of the scores [M] of the last M steps, each at the middle of the `about` rows that end there."""
         said = np.asarray(score)
-        missing = len(self.rows) - len(said)
-        after = missing // 2 if centred else 0
+        missing, after = len(self.rows) - len(said), about // 2
         placed = np.pad(said, (missing - after, after), mode="edge")
         return vus_pr(self.labels, placed, period(self.rows[:, 0]))
 
@@ -90,10 +93,10 @@ def run() -> Iterator[tuple[str, float, str]]:
         for fitted, part in FITTED.items():
             detector = fit([part(machine)], SETTINGS[fitted])
             score = _by_graph(detector, machine.rows)
-            found[name, fitted] = machine.judge(score)
+            found[name, fitted] = machine.judge(score, detector.settings.about)
             yield f"{name}: ours, fitted on {fitted}", found[name, fitted], ""
             if fitted == "prefix":
-                yield f"{name}: the same, a score at its last row", machine.judge(score, centred=False), ""
+                yield f"{name}: the same, a score at its last row", machine.judge(score), ""
                 yield from _about(name, detector)
     yield (
         "mean of the best published detector per machine",
@@ -107,24 +110,30 @@ def run() -> Iterator[tuple[str, float, str]]:
         mean = _mean(found[name, fitted] for name in JUDGED_ON)
         goal = "" if fitted == "the part before" else _goal(mean)
         yield f"mean of ours, fitted on {fitted}", mean, goal
-    log("judged", {f"{name}, {fitted}": value for (name, fitted), value in found.items()})
+    told = {f"settings, {fitted}": asdict(settings) for fitted, settings in SETTINGS.items()}
+    log("judged", told | {f"{name}, {fitted}": value for (name, fitted), value in found.items()})
     yield "taken", time.monotonic() - began, "s"
 
 
 def choose() -> Iterator[tuple[dict[str, float], Settings]]:
     """Yield settings and their mean VUS-PR over `CHOSEN_ON`, fitted on the prefix, and on all rows; keep them."""
     machines = [Machine.read(name) for name in CHOSEN_ON]
-    for steps, ridge, smooth, trim in itertools.product((10, 16, 24), (0.005, 0.002), (10,), (0.0, 0.1, 0.2)):
-        settings = Settings(steps=steps, ridge=ridge, smooth=smooth, trim=trim)
+    for steps, recent, weight, trim in itertools.product((12, 16), (0, 10, 20), (0.5, 1.0), (0.0, 0.1)):
+        if recent == 0 and weight < 1:  # no second look to weigh
+            continue
+        settings = Settings(steps=steps, recent=recent, weight=weight, trim=trim)
+        columns = ("all rows",) if trim else ("prefix", "all rows")
         figures = {
-            fitted: [
-                machine.judge(fit([FITTED[fitted](machine)], settings).score(machine.rows)) for machine in machines
-            ]
-            for fitted in ("prefix", "all rows")
+            fitted: [_figure(machine, fit([FITTED[fitted](machine)], settings)) for machine in machines]
+            for fitted in columns
         }
         means = {fitted: _mean(iter(values)) for fitted, values in figures.items()}
         log("choose", {**asdict(settings), **figures, "means": means})
         yield means, settings
+
+
+def _figure(machine: Machine, detector: Detector) -> float:
+    return machine.judge(detector.score(machine.rows), detector.settings.about)
 
 
 def log(what: str, figures: dict[str, object]) -> None:

@@ -25,7 +25,7 @@ def train_window_anomaly(
     train: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-    steps: int = 16,
+    steps: int = 12,
     smooth: int = 10,
     trim: float = 0.0,
 ) -> dsl.ContainerSpec:

@@ -19,7 +19,7 @@ def train_window_anomaly(
     window_end: str = "",
     vm: str = "",
     max_rows: int = 60000,
-    steps: int = 16,
+    steps: int = 12,
     smooth: int = 10,
     trim: float = 0.0,
     latency_budget_ms: float = 10.0,

@@ -23,7 +23,7 @@ def test_a_window_of_which_the_middle_is_the_anomaly_is_right_at_its_middle() ->
     rows = np.random.default_rng(0).normal(size=(400, 2))
     machine = Machine(rows, labels, 100, rows)
     windows = np.convolve(labels, np.hanning(23)[1:-1], mode="valid")  # 21 rows, the middle weighs most
-    assert machine.judge(windows) > machine.judge(windows, centred=False) + 0.05
+    assert machine.judge(windows, 21) > machine.judge(windows) + 0.05
 
 
 def test_missing_data_are_said() -> None:

@@ -42,7 +42,7 @@ class Stage:
             Episodes(SMALL, (SMALL.arrivals(2),)).save(self.train.path)
         elif kind == "window_anomaly":
             values = np.random.default_rng(0).normal(50, 5, (200, 6)).astype(np.float32)
-            graph = mahalanobis.fit([values], mahalanobis.Settings(4, 2)).graph(METRICS).SerializeToString()
+            graph = mahalanobis.fit([values], mahalanobis.Settings(4, 2, recent=0)).graph(METRICS).SerializeToString()
             scorer.publish(graph, self.model, test_average_precision=0.7)
             for part in (self.test, self.train):
                 Samples(np.array(["vm"] * 200), values).save(part.path)

@@ -31,10 +31,12 @@ def test_a_fleet_gets_a_detector_that_says_which_metrics_it_takes(tmp_path: Path
     model, metrics = trained(rows(), tmp_path)
     loaded = session(model.path)
     said = scorer.described(loaded)
-    assert said.about["rows"] == 9
+    assert said.about["rows"] == 18
     assert said.about["columns"] == [name for name in METRICS if name != "latency"]
     assert metrics.metadata["metrics"] == ", ".join(said.about["columns"])
-    assert loaded.run(["score"], {"metrics": np.full((1, 9, 5), 1e9, np.float32)})[0][0, 0] > 1
+    burst = np.full((1, 18, 5), 50, np.float32)
+    burst[:, -4:] = 1e9
+    assert loaded.run(["score"], {"metrics": burst})[0][0, 0] > 1
     assert model.metadata["vms"] == metrics.metadata["vms"] == 2
     assert "vm" not in model.metadata
 

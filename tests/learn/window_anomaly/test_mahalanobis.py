@@ -9,7 +9,7 @@ from fleetml.learn.forecaster import session
 from fleetml.learn.window_anomaly import mahalanobis
 from fleetml.learn.window_anomaly.mahalanobis import Settings
 
-SETTINGS = Settings(steps=5, smooth=3)
+SETTINGS = Settings(steps=5, smooth=3, recent=4)
 
 
 def machine(rows: int, seed: int) -> np.ndarray:
@@ -51,7 +51,7 @@ def test_the_threshold_is_seldom_passed_by_what_it_was_fitted_on() -> None:
 def test_anomalies_among_the_fitted_rows_are_left_out_by_a_second_fit() -> None:
     rows = machine(600, 0)
     rows[300:315, 1] = 1 - rows[300:315, 1]
-    plain, trimmed = (mahalanobis.fit([rows], Settings(steps=5, smooth=3, trim=trim)) for trim in (0.0, 0.1))
+    plain, trimmed = (mahalanobis.fit([rows], Settings(steps=5, smooth=3, recent=4, trim=trim)) for trim in (0.0, 0.1))
     contrast = [found.score(rows)[300:313].mean() / np.median(found.score(rows)) for found in (plain, trimmed)]
     assert contrast[1] > 2 * contrast[0]
 
@@ -59,7 +59,7 @@ def test_anomalies_among_the_fitted_rows_are_left_out_by_a_second_fit() -> None:
 def test_what_a_second_fit_leaves_out_does_not_set_the_threshold() -> None:
     rows = machine(3000, 0)
     rows[1500:1700, 1] = 1 - rows[1500:1700, 1]
-    found = mahalanobis.fit([rows], Settings(steps=5, smooth=3, trim=0.1)).score(rows)
+    found = mahalanobis.fit([rows], Settings(steps=5, smooth=3, recent=4, trim=0.1)).score(rows)
     assert (found[1500:1695] > 1).mean() > 0.8
     assert (np.delete(found, slice(1480, 1720)) > 1).mean() < 0.1  # trim counts so many as anomalies, be they or not
 
@@ -69,6 +69,24 @@ def test_machines_alike_share_a_detector_and_no_window_spans_two() -> None:
     found = mahalanobis.fit([first, second, first[:4]], SETTINGS)
     apart = np.concatenate([found.score(one) for one in (first, second)])
     assert (apart > 1).mean() == pytest.approx(mahalanobis.ALARMS, abs=1e-3)
+
+
+def test_another_level_that_lasts_is_less_of_an_anomaly_than_its_beginning() -> None:
+    rows = machine(400, 1)
+    rows[200:, 3] += 0.5
+    first, both = (mahalanobis.fit([machine(600, 0)], Settings(steps=5, smooth=3, recent=recent)) for recent in (0, 4))
+    for detector, falls in ((first, 1.2), (both, 5)):
+        score = detector.score(rows)
+        begins, lasts = score[200 - len(rows) : 206 - len(rows)].max(), np.median(score[-100:])
+        assert (begins > falls * lasts) == (detector is both)
+
+
+def test_a_graph_of_one_look_says_what_python_says() -> None:
+    settings = Settings(steps=5, smooth=3, recent=0)
+    detector, rows = mahalanobis.fit([machine(600, 0)], settings), machine(100, 1)
+    view = np.lib.stride_tricks.sliding_window_view(rows, settings.rows, axis=0).transpose(0, 2, 1)
+    score = session(detector.graph().SerializeToString()).run(["score"], {"metrics": view.astype(np.float32)})[0]
+    np.testing.assert_allclose(score[:, 0], detector.score(rows), rtol=1e-4)
 
 
 def test_the_graph_says_what_it_is() -> None:

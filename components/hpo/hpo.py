@@ -1,11 +1,15 @@
 """The hyperparameter search: the better of two models, tuned around the point where it was found."""
 
+import json
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from fleetml.component import Artifact
 from fleetml.learn import graph, search, search_space, windows
 from fleetml.learn import leaderboard as boards
+from fleetml.learn.leaderboard import Outcome, Result
 from fleetml.learn.search import Candidate, Report, TooSlow, Trainer
 from fleetml.learn.search_space import Hyperparameters, Space
 from fleetml.learn.windows import Windows
@@ -33,39 +37,83 @@ def hpo(
 ) -> None:
     """Tune the model with the lower validation MASE inside the latency limit; never end with a worse one.
 
-    `report` gets the page of the study. `workers` trials run at a time, each in a process of its own where there are several; with a `storage` (the path of a
+    A model of a family without hyperparameters to search (the untrained mixture) is handed on as it is where nothing tuned is better: the
+    other one is tuned. `report` gets the page of the study. `workers` trials run at a time, each in a process of its own where there are several; with a `storage` (the path of a
     journal, or postgresql://…) a search that was killed goes on. Raises InvalidParameter for an empty budget or an unknown
     sampler or pruner. Where both models exceed the limit, the faster is tuned, and is no candidate itself: without one inside the
     limit the nearest to it is a best effort.
     """
     search.check_budget(trials, timeout_seconds, latency_limit_ms)
-    validation = search.require_scored(windows.load(val.path), "val")
-    incumbent = better({"automl": automl_model, "nas": nas_model}, validation, latency_limit_ms)
-    trainer = Tuner(incumbent, _trainer(incumbent.family, windows.load(train.path), validation, seed, latency_limit_ms))
-    inputs = (train, val, automl_model, nas_model)
-    name = search.study_name("hpo", inputs, latency_limit_ms=float(latency_limit_ms), seed=seed)
-    result = search.search(
-        trainer, trainer.families, trials, timeout_seconds, seed, sampler, pruner, workers, storage, report.path, name
-    )
-    best = result.incumbent()
+    training, validation = windows.load(train.path), search.require_scored(windows.load(val.path), "val")
+    found = judged({"automl": automl_model, "nas": nas_model}, validation, latency_limit_ms)
+    fixed = [each for each in found if each.family not in _families()]
+    result = Result()
+    if tunable := [each for each in found if each not in fixed]:
+        tuned = better(tunable, latency_limit_ms)
+        log.info("tuning %s, MASE %.4f", tuned.family, tuned.validation_mase)
+        trainer = Tuner(tuned, _trainer(tuned.family, training, validation, seed, latency_limit_ms))
+        inputs = (train, val, automl_model, nas_model)
+        name = search.study_name("hpo", inputs, latency_limit_ms=float(latency_limit_ms), seed=seed)
+        result = search.search(
+            trainer,
+            trainer.families,
+            trials,
+            timeout_seconds,
+            seed,
+            sampler,
+            pruner,
+            workers,
+            storage,
+            report.path,
+            name,
+        )
+    else:
+        report.path.write_text("<!doctype html><title>Study</title><p>No model has hyperparameters to search.\n")
+    _join(result, fixed, latency_limit_ms)
+    best, incumbent = result.incumbent(), better(found, latency_limit_ms)
     gain = 1 - best.validation_mase / incumbent.validation_mase
     figures = {"incumbent_mase": round(incumbent.validation_mase, 4), "gain": gain}
     boards.publish(result, model, leaderboard, metrics, best.latency_ms <= latency_limit_ms, **figures)
 
 
-def better(models: Mapping[str, Artifact], val: Windows, latency_limit_ms: float) -> Candidate:
-    """Return the best of the models inside the limit, else the fastest, judged again on `val` as the graphs they are."""
-    found: dict[str, Candidate] = {}
+def judged(models: Mapping[str, Artifact], val: Windows, latency_limit_ms: float) -> list[Candidate]:
+    """Return the models, judged again on `val` as the graphs they are, those over the limit too."""
+    found: list[Candidate] = []
     for name, artifact in models.items():
+        loaded = graph.load(artifact.path)
         try:
-            found[name] = search.judge(graph.load(artifact.path), val, latency_limit_ms)
+            found.append(search.judge(loaded, val, latency_limit_ms))
         except TooSlow as error:
             log.info("%s: %s", name, error)
-    if not found:
-        return min((search.judge(graph.load(each.path), val) for each in models.values()), key=lambda it: it.latency_ms)
-    name = min(found, key=lambda name: found[name].validation_mase)
-    log.info("tuning %s of %s, MASE %.4f", found[name].family, name, found[name].validation_mase)
-    return found[name]
+            found.append(replace(search.judge(loaded, val), latency_ms=error.latency_ms))
+    return found
+
+
+def better(found: Sequence[Candidate], latency_limit_ms: float) -> Candidate:
+    """Return the best of the candidates inside the limit, else the fastest."""
+    inside = [each for each in found if each.latency_ms <= latency_limit_ms]
+    if not inside:
+        return min(found, key=lambda each: each.latency_ms)
+    return min(inside, key=lambda each: each.validation_mase)
+
+
+def _join(result: Result, fixed: Sequence[Candidate], latency_limit_ms: float) -> None:
+    """Let models that cannot be tuned compete with what was found."""
+    for each in fixed:
+        result.outcomes.append(_kept(each, len(result.outcomes), latency_limit_ms))
+    if competing := [each for each in (result.best, *fixed) if each]:
+        result.best = better(competing, latency_limit_ms)
+
+
+def _kept(fixed: Candidate, trial: int, latency_limit_ms: float) -> Outcome:
+    """Return the line of the leaderboard of a model that is handed on as it is."""
+    reason = f"kept as it is: the family {fixed.family} has no hyperparameters to search"
+    state = "trained"
+    if fixed.latency_ms > latency_limit_ms:
+        state, reason = "infeasible", str(TooSlow(fixed.latency_ms, latency_limit_ms))
+    score = fixed.validation_mase if state == "trained" else math.nan
+    found = json.dumps(fixed.hyperparameters)
+    return Outcome(trial, fixed.family, found, state, score, 0.0, fixed.size_bytes, fixed.latency_ms, reason)
 
 
 class Tuner:
@@ -91,6 +139,13 @@ class Tuner:
                 raise TooSlow(self.incumbent.latency_ms, self.limit, self.incumbent.validation_mase)
             return self.incumbent
         return self.trainer.train(family, hyperparameters, deadline, report)
+
+
+def _families() -> set[str]:
+    """Return the families that have hyperparameters to search."""
+    from fleetml.learn import architectures, tabular
+
+    return {*architectures.FAMILIES, *tabular.FAMILIES}
 
 
 def _trainer(family: str, train: Windows, val: Windows, seed: int, latency_limit_ms: float) -> Trainer:

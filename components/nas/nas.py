@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from components.nas import beside
 from components.nas.space import Searched, searched
 from fleetml import frozen
 from fleetml.component import Artifact
@@ -51,7 +52,7 @@ def nas(
     `max_parameters`, `max_operations` (FLOPs of one forecast); 0 of the latter two: none. `second_objective`, latency or operations,
     makes the search one for the front of error and that; the model is its end with the least error. `counted`: no clock decides, so
     the same seed and trials give the same result (with one worker); latency is then told, not limited, and `timeout_seconds` ends
-    the study between trials. Where no network keeps the limits, the nearest to them is trained and published as a best effort. `sampler` is one of `fleetml.learn.study.settings.SAMPLERS`; `storage` an Optuna journal or
+    the study between trials. The untrained `mixture` is judged beside the trials where the windows are long enough for it. Where no network keeps the limits, the nearest to them is trained and published as a best effort. `sampler` is one of `fleetml.learn.study.settings.SAMPLERS`; `storage` an Optuna journal or
     postgresql:// that a study which was killed goes on from. Raises InvalidParameter for an empty budget or a contradiction,
     SearchFailed when nothing could be trained.
     """
@@ -66,6 +67,9 @@ def nas(
     searched_for = {**asdict(limits), "seed": seed, "second": second_objective, "evolution": sampler == "evolution"}
     settings = frozen.replace(settings, name=search.study_name("nas", (train, val), **searched_for))
     trainer, space = NeuralTrainer(windows.load(train.path), windows.load(val.path), seed), searched(sampler)
+    also = beside.mixture(trainer.val, limits, math.inf if counted else timeout_seconds / 2)
+    if also:
+        settings = frozen.replace(settings, seconds=max(1.0, timeout_seconds - also.seconds))
     turns = min(len(space.starts), trials)
     objective = Objective(trainer, space.point, limits, SECOND[second_objective], counted, turns, workers)
     found = run(objective, space.distributions, settings, space.starts)
@@ -74,7 +78,16 @@ def nas(
         seconds = math.inf if counted else max(1.0, timeout_seconds / trials)
         best = _trained(found.nearest, space, trainer, time.monotonic() + seconds)
         met = found.best is not None and not limits.reason(limits.price(best.graph))
-    _publish(best, met, found, space, model, leaderboard, metrics)
+    if also and also.better(best, met):
+        best, met = also.candidate, True
+    result = Result(best, [_line(each, space) for each in found.outcomes], found.seconds)
+    told = {each.number: _counts(each.notes) for each in found.outcomes}
+    if also:
+        result.outcomes.append(also.line(beside.after(found)))
+        told[beside.after(found)] = _counts(asdict(also.price))
+    on_front = beside.front(found, also, SECOND[second_objective])
+    boards.publish(result, model, leaderboard, metrics, met, front=len(on_front), stopped=found.reason_to_stop)
+    _add(leaderboard, {number: {**counts, "front": number in on_front} for number, counts in told.items()})
 
 
 def _settings(
@@ -121,23 +134,6 @@ def _trained(nearest: "TrialOutcome", space: Searched, trainer: "NeuralTrainer",
     family, hyperparameters = space.point(nearest.params)
     network = trainer.untrained(family, hyperparameters)
     return trainer.trained(network, hyperparameters, deadline, lambda epoch, score: None)
-
-
-def _publish(
-    best: Candidate | None,
-    met: bool,
-    found: "StudyResult",
-    space: Searched,
-    model: Artifact,
-    leaderboard: Artifact,
-    metrics: Artifact,
-) -> None:
-    """Write the graph with the least error inside the limits, or the best effort, the trials and the figures."""
-    result = Result(best, [_line(each, space) for each in found.outcomes], found.seconds)
-    on_front = {each.number for each in found.front}
-    boards.publish(result, model, leaderboard, metrics, met, front=len(on_front), stopped=found.reason_to_stop)
-    columns = {each.number: {**_counts(each.notes), "front": each.number in on_front} for each in found.outcomes}
-    _add(leaderboard, columns)
 
 
 def _kept(found: "StudyResult") -> Candidate | None:

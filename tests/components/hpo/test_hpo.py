@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -78,8 +79,8 @@ def test_a_model_over_the_latency_limit_is_passed_over(made, candidates, monkeyp
     real = search.check_latency
 
     def slow_mlp(model, limit):
-        if graphs.describe(model).family == "mlp":
-            raise search.TooSlow(9.0, limit)
+        if graphs.describe(model).family == "mlp" and limit < math.inf:
+            raise search.TooSlow(900.0, limit)
         return real(model, limit)
 
     monkeypatch.setattr(search, "check_latency", slow_mlp)
@@ -109,6 +110,49 @@ def test_a_candidate_over_the_limit_is_none_where_one_inside_is_found(made, cand
     assert found.incumbent().latency_ms <= Other.limit
     assert search.search(tuner, tuner.families, 1, 60.0, 0).incumbent() is slow
     assert tuner.trainer.limit == float("inf")
+
+
+def renamed(artifact, family):
+    """Publish a model again as one of another family."""
+    model = graphs.load(artifact.path)
+    said = graphs.describe(model)
+    graphs.publish(graphs.finish(model, said.meta, family, {"past": 6}), artifact)
+
+
+def test_a_model_without_hyperparameters_to_search_is_kept_as_it_is_and_the_other_one_tuned(made, candidates):
+    renamed(made["nas_model"], "mixture")
+    rows = run(made, trials=2)
+    assert [row["family"] for row in rows] == ["xgboost", "xgboost", "mixture"]
+    assert rows[2]["reason"] == "kept as it is: the family mixture has no hyperparameters to search"
+    assert json.loads(rows[2]["hyperparameters"]) == {"past": 6}
+    best = min(rows, key=lambda row: row["validation_mase"])
+    assert made["model"].metadata["family"] == best["family"]
+    assert made["metrics"].metadata["incumbent_mase"] == round(rows[2]["validation_mase"], 4)
+
+
+def test_one_that_is_too_slow_gives_way_to_what_is_tuned(made, candidates, monkeypatch):
+    renamed(made["nas_model"], "mixture")
+    real = search.check_latency
+
+    def slow(model, limit):
+        if graphs.describe(model).family == "mixture" and limit < math.inf:
+            raise search.TooSlow(200.0, limit)
+        return real(model, limit)
+
+    monkeypatch.setattr(search, "check_latency", slow)
+    rows = run(made, trials=1)
+    assert (rows[1]["state"], rows[1]["validation_mase"]) == ("infeasible", None)
+    assert rows[1]["reason"] == "latency 200.00 ms exceeds the limit of 100 ms"
+    assert made["model"].metadata["family"] == "xgboost"
+
+
+def test_where_none_can_be_tuned_the_better_is_handed_on(made, candidates):
+    for name in ("automl_model", "nas_model"):
+        renamed(made[name], "mixture")
+    rows = run(made)
+    assert [row["state"] for row in rows] == ["trained", "trained"]
+    assert made["model"].path.read_bytes() == made["nas_model"].path.read_bytes()
+    assert "No model has hyperparameters to search" in made["report"].path.read_text()
 
 
 def test_workers_train_networks_in_processes_and_a_second_run_goes_on(made, candidates, tmp_path):

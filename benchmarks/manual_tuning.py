@@ -155,8 +155,11 @@ def _tested(problem: Any, made: Any, test: pl.DataFrame) -> float:
     from components.automl import trials
     from fleetml.learn.tables import fit
     from fleetml.learn.tables.members import HEAD_OF
+    from fleetml.learn.tables.trained import ALL
 
-    rows = problem.heads.apply(HEAD_OF[made.algorithm], test)
+    head = HEAD_OF[made.algorithm]
+    rows, columns = problem.heads.apply(head, test), problem.heads.trained[head].columns(ALL)
+    rows = rows if columns is None else rows[:, columns]
     said = fit.outputs(trials.refitted(problem, made), rows, problem.classifies).astype(float)
     if not problem.classifies:
         said = said * problem.about.scale[1] + problem.about.scale[0]

@@ -1,7 +1,7 @@
 """From the trials of a study to ONE proven graph inside its limits, or the nearest one, named so."""
 
 import logging
-import pickle
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from components.automl import calibration, ensemble, finish
+from components.automl import calibration, ensemble, finish, trials
 from components.automl.finish import Limits, Part
 from components.automl.given import Problem
 from components.automl.losses import Said
@@ -21,15 +21,17 @@ from fleetml.learn.graph import InvalidGraph
 from fleetml.learn.tables import fit
 from fleetml.learn.tables.assemble import Combination, Ensemble, Weights
 from fleetml.learn.tables.equality import Equality, prove
-from fleetml.learn.tables.members import Member, member
+from fleetml.learn.tables.members import NODE_MS, Member, member
 from fleetml.learn.tables.model import TabularModel
 from fleetml.learn.tables.transformations import arrays
 
 log = logging.getLogger(__name__)
 MOST_CANDIDATES, MOST_ROWS = 30, 10_000  # of which is chosen, by which is chosen
+COPIES = 2  # of the candidates' answers in memory
 PROOF_ROWS = 2_000
 MOST_VARIED = 10
 LEAST_RUNS, MOST_SECONDS = 8, 0.5  # of one round of timing
+LATE = "no time was left to put more than one together"
 OVER = "the graph is over its limits of latency or size with it"
 BAD = "its graph does not say what its Python model does"
 
@@ -49,7 +51,8 @@ class Chosen:
 class Found:
     """The end of a search: `weights` and `ways` by the number of a trial that answers along, `dropped` why another does not.
 
-    p50_ms and p99_ms are those of one row on one thread, `met` whether latency and size are within their limits.
+    p50_ms and p99_ms are those of one row on one thread, `met` whether latency and size are within their limits; `row_ms` and
+    `inside`: the same as the choice sees it, which counts where the seed is to give the same bytes.
     """
 
     graph: bytes
@@ -58,6 +61,8 @@ class Found:
     proof: Equality
     p50_ms: float
     p99_ms: float
+    row_ms: float
+    inside: bool
     met: bool = True
     reason: str = ""
     weights: Mapping[int, float] = field(default_factory=dict)
@@ -65,27 +70,32 @@ class Found:
     dropped: Mapping[int, str] = field(default_factory=dict)
 
 
-def candidates(kept: Mapping[int, Path], order: Sequence[int]) -> dict[int, Evaluated]:
-    """Return the best trials (`order`: their numbers, the best first), read from where they lie."""
-    return {
-        number: pickle.loads(kept[number].read_bytes())  # noqa: S301 - our own trials wrote it
-        for number in order[:MOST_CANDIDATES]
-        if number in kept
-    }
+def candidates(
+    problem: Problem, kept: Mapping[int, Path], order: Sequence[int], memory_mb: int
+) -> tuple[dict[int, Evaluated], str]:
+    """Return the best trials (`order`: their numbers, the best first), and in words if memory is too small for the usual number.
+
+    What they say is read, their models stay in their files: half of the memory is for the answers and a copy.
+    """
+    most = max(1, int(memory_mb * 2**20 / 2 / (len(problem.target) * problem.classes * 8 * COPIES)))
+    known = [number for number in order if number in kept][: min(most, MOST_CANDIDATES)]
+    wanted = min(len(order), MOST_CANDIDATES)
+    told = f"memory_mb={memory_mb} holds the answers of {len(known)} trials, not of {wanted}; the ensemble is made of these"
+    return {number: trials.read(kept[number]) for number in known}, told if len(known) < wanted else ""
 
 
-def choose(problem: Problem, found: Mapping[int, Evaluated]) -> tuple[list[int], Chosen]:
-    """Return the numbers of the trials that answer together, and how."""
+def choose(problem: Problem, found: Mapping[int, Evaluated], deadline: float = math.inf) -> tuple[list[int], Chosen]:
+    """Return the numbers of the trials that answer together, and how; found by `deadline` [monotonic s], be they the best or not."""
     numbers = list(found)
     judged = _judged(problem, [one.said for one in found.values()])
     said, truth = {number: found[number].said[judged] for number in numbers}, problem.target[judged]
-    weights = ensemble.greedy(list(said.values()), truth, problem.loss, problem.seed)
+    weights = ensemble.greedy(list(said.values()), truth, problem.loss, problem.seed, deadline)
     kept = [number for number, weight in zip(numbers, weights.values, strict=True) if weight > 0]
     by: Combination = Weights(tuple(weight for weight in weights.values if weight > 0))
     how, varied = "one model" if len(kept) == 1 else "greedy selection", _varied(found, kept)
-    answers = said[kept[0]] if len(kept) == 1 else _unseen(problem, said, kept, truth, layer=False)
-    if len(varied) > 1 and ensemble.layered(truth, problem.classes):
-        layered, plain = _unseen(problem, said, varied, truth, layer=True), problem.loss(truth, answers)
+    answers = said[kept[0]] if len(kept) == 1 else _unseen(problem, said, kept, truth, deadline, layer=False)
+    if len(varied) > 1 and ensemble.layered(truth, problem.classes) and time.monotonic() < deadline:
+        layered, plain = _unseen(problem, said, varied, truth, deadline, layer=True), problem.loss(truth, answers)
         if (loss := problem.loss(truth, layered)) < plain:
             how = f"a layer fitted to all ({loss:.5g} against {plain:.5g} of greedy weights)"
             by, answers = ensemble.fitted([said[number] for number in varied], truth), layered
@@ -101,9 +111,16 @@ def choose(problem: Problem, found: Mapping[int, Evaluated]) -> tuple[list[int],
 
 
 def _unseen(
-    problem: Problem, said: Mapping[int, Said], numbers: Sequence[int], truth: npt.NDArray[Any], *, layer: bool
+    problem: Problem,
+    said: Mapping[int, Said],
+    numbers: Sequence[int],
+    truth: npt.NDArray[Any],
+    deadline: float,
+    *,
+    layer: bool,
 ) -> Said:
-    return ensemble.nested([said[number] for number in numbers], truth, problem.loss, problem.seed, layer=layer)
+    asked = [said[number] for number in numbers]
+    return ensemble.nested(asked, truth, problem.loss, problem.seed, layer=layer, deadline=deadline)
 
 
 def _varied(found: Mapping[int, Evaluated], chosen: Sequence[int]) -> list[int]:
@@ -126,7 +143,7 @@ def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -
     """Return the graph of what the trials found; the best constant where nothing could be made of them in time."""
     if not found:
         return constant(problem, "the budget was too small for one trial", limits)
-    numbers, chosen = choose(problem, found)
+    numbers, chosen = choose(problem, found, limits.chosen)
     wanted = {number: found[number] for number in numbers}
     weights = dict(zip(numbers, _shares(chosen.combination, len(numbers)), strict=True))
     parts, ways = finish.plan(wanted, weights, limits, ordered=problem.validation.ordered)
@@ -139,7 +156,9 @@ def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -
     bags = {number: bag for number, bag in bags.items() if bag}
     dropped = {number: "no time or no room was left to make it" for number in numbers if number not in bags}
     while bags:
-        numbers, chosen = choose(problem, {number: found[number] for number in bags})
+        if late := time.monotonic() > limits.end:
+            bags, ways = _least(bags, limits, dropped, LATE)
+        numbers, chosen = choose(problem, {number: found[number] for number in bags}, limits.end)
         bags = {number: bags[number] for number in numbers}
         python = _python(problem, bags, chosen)
         graph = python.graph()
@@ -152,23 +171,28 @@ def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -
             del bags[number]
             continue
         result = _measured(problem, graph, python, chosen, proof, limits)
-        if result.met or sum(map(len, bags.values())) == 1:
+        if result.inside or sum(map(len, bags.values())) == 1:
             shares = dict(zip(numbers, _shares(chosen.combination, len(numbers)), strict=True))
             said = {each: ways.get(each, finish.ONE) for each in numbers}
             told = replace(result, weights=shares, ways=said, dropped=dropped)
-            return told if result.met else _inside(problem, found, made, limits, told)
-        rest = result.p50_ms - sum(one.p50_ms for bag in bags.values() for one in bag)
+            return told if result.inside or late else _inside(problem, found, made, limits, told)
+        rest = result.row_ms - sum(limits.cost(one) for bag in bags.values() for one in bag)
         if len(bags) == 1 or rest > limits.latency_ms:  # a bag itself is too much, or the columns' preparation is
-            least = min(bags, key=lambda each: bags[each][0].p50_ms)
-            dropped |= dict.fromkeys((number for number in bags if number != least), OVER)
-            bags, ways = {least: bags[least][:1]}, {least: finish.ONE}
+            bags, ways = _least(bags, limits, dropped, OVER)
             continue
-        slowest = max(
-            bags, key=lambda each: sum(one.p50_ms for one in bags[each]) + sum(one.bytes for one in bags[each]) / 1e6
-        )
+        slowest = max(bags, key=lambda each: sum(limits.cost(one) + one.bytes / 1e6 for one in bags[each]))
         dropped[slowest] = OVER
         del bags[slowest]
     return constant(problem, "no member could be made and proven within the budget", limits, dropped)
+
+
+def _least(
+    bags: Mapping[int, tuple[Member, ...]], limits: Limits, dropped: dict[int, str], why: str
+) -> tuple[dict[int, tuple[Member, ...]], dict[int, str]]:
+    """Return the quickest trial's one member, and how it is finished; the others are dropped."""
+    least = min(bags, key=lambda each: limits.cost(bags[each][0]))
+    dropped |= dict.fromkeys((number for number in bags if number != least), why)
+    return {least: bags[least][:1]}, {least: finish.ONE}
 
 
 def _inside(
@@ -180,8 +204,9 @@ def _inside(
     small = sorted(set(found) - known, key=lambda each: found[each].pickled_mb)
     new = [finish.one(number, found[number]) for number in small]
     lone |= {part.trial: one for part, one in finish.members(problem, found, new, limits).items()}
-    within = [number for number in lone if lone[number].p50_ms <= limits.latency_ms and number not in over.weights]
-    for place, number in enumerate(sorted(within, key=lambda each: lone[each].p50_ms)):
+    cost = {number: limits.cost(one) for number, one in lone.items()}
+    within = [number for number in lone if cost[number] <= limits.latency_ms and number not in over.weights]
+    for place, number in enumerate(sorted(within, key=lambda each: cost[each])):
         if place and time.monotonic() > limits.deadline:
             break
         _, chosen = choose(problem, {number: found[number]})
@@ -192,7 +217,7 @@ def _inside(
         except InvalidGraph:
             continue
         result = _measured(problem, graph, python, chosen, proof, limits)
-        if result.met:
+        if result.inside:
             dropped = {**over.dropped, **dict.fromkeys(over.weights, OVER)}
             dropped.pop(number, None)
             return replace(result, weights={number: 1.0}, ways={number: finish.ONE}, dropped=dropped)
@@ -254,10 +279,14 @@ def _measured(
     content = graph.SerializeToString()
     p50, p99 = latency(content, problem)
     slow, large = p50 > limits.latency_ms, len(content) / 1e6 > limits.size_mb
+    own = sum(len(one.body.graph.node) for one in python.members)
+    row = sum(one.estimated_ms for one in python.members) + (len(graph.graph.node) - own) * NODE_MS
+    row = row if limits.seeded else p50
+    inside = row <= limits.latency_ms and not large
     said = f"one row takes {p50:.2f} ms of {limits.latency_ms:g}" if slow else ""
     if large:
         said = f"the graph has {len(content) / 1e6:.1f} MB of {limits.size_mb:g}"
-    return Found(content, python, chosen, proof, p50, p99, not said, said and f"best effort: {said}")
+    return Found(content, python, chosen, proof, p50, p99, row, inside, not said, said and f"best effort: {said}")
 
 
 def latency(content: bytes, problem: Problem, runs: int = 60, rounds: int = 3) -> tuple[float, float]:

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import resource
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -27,8 +29,8 @@ from fleetml.learn.tables.model import TabularModel
 from fleetml.learn.tables.table import TRAIN, VALIDATION
 
 log = logging.getLogger(__name__)
-# Shares of the seconds after which trials, the making of members and the explanations end
-TRIED, MADE, EXPLAINED = 0.68, 0.87, 0.94
+# Shares of the seconds after which trials, the choice among them, the making of members, their assembly and the explanations end
+TRIED, CHOSEN, MADE, ASSEMBLED, EXPLAINED = 0.68, 0.75, 0.87, 0.91, 0.94
 TRIAL_SHARE = 0.5  # of the seconds for trials, the most that one takes
 LEAST_SECONDS = 1.0
 
@@ -59,12 +61,21 @@ def automl_tabular(
     check_budget(trials, timeout_seconds, latency_limit_ms)
     load()
     given = problem(table.read(dataset.path), metric, group, time_column, timeout_seconds, size_limit_mb, seed)
-    limits = Limits(latency_limit_ms, size_limit_mb, began + MADE * timeout_seconds, workers, memory_mb)
+    made, chosen, end = (began + share * timeout_seconds for share in (MADE, CHOSEN, ASSEMBLED))
+    before = _used_mb()
+    limits = Limits(latency_limit_ms, size_limit_mb, made, workers, memory_mb, chosen, end)
     study = search(given, trials, began + TRIED * timeout_seconds, limits)
     order = [
         each.number for each in sorted(study.outcomes, key=lambda each: each.values or (float("inf"),)) if each.values
     ]
-    found = assembly.assemble(given, assembly.candidates(study.kept, order), limits)
+    tried, few = assembly.candidates(given, study.kept, order, memory_mb)
+    found = assembly.assemble(given, tried, limits)
+    del tried
+    used = _used_mb() - before
+    over = (
+        f"choosing and assembling took {used:.0f} MB beyond the data, memory_mb={memory_mb}" if used > memory_mb else ""
+    )
+    given = replace(given, notes=(*given.notes, *filter(None, (few, over))))
     rows = board(given, study.outcomes, found, began)
     with aside(leaderboard.path) as temporary:
         pl.DataFrame(rows, infer_schema_length=None).write_parquet(temporary, compression="zstd")
@@ -76,6 +87,11 @@ def automl_tabular(
         temporary.write_text(page.render(card, rows, curve(given, study.outcomes, began), explained))
     shown = (card["metric"], "budget_met", "trials", "members", "p50_ms", "p99_ms", "size_bytes", "reason")
     metrics.log(**{given.metric: card["score"]}, **{name: card[name] for name in shown[1:]}, seconds=card["seconds"])
+
+
+def _used_mb() -> float:
+    """Return the most memory that this process held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def load() -> None:
@@ -97,10 +113,7 @@ def load() -> None:
 
 
 def search(given: Problem, trials: int, end: float, limits: Limits) -> StudyResult:
-    """Return the study of the families' spaces until `end` [monotonic s], the portfolio first.
-
-    No trial is ended for being worse: what errs otherwise than the best is worth something to an ensemble.
-    """
+    """Return the study of the families' spaces until `end` [monotonic s], the portfolio first; the pruning is `race`'s."""
     families = {
         name: space
         for name, space in portfolio.SPACES.items()

@@ -1,5 +1,7 @@
 """Which members answer together: weights by greedy selection, or a stacked layer, judged on rows their members had not seen."""
 
+import math
+import time
 import warnings
 from collections.abc import Sequence
 
@@ -21,11 +23,12 @@ def combined(said: Sequence[Said], by: Combination) -> Said:
     return by.combine([each.astype(np.float32) for each in said]).astype(np.float64)
 
 
-def greedy(said: Sequence[Said], truth: Truth, loss: Loss, seed: int) -> Weights:
+def greedy(said: Sequence[Said], truth: Truth, loss: Loss, seed: int, deadline: float = math.inf) -> Weights:
     """Return the weights of members; most are 0.
 
     Caruana et al., 2004: whichever lowers the loss most joins, with replacement, the best point of the way is kept; and again with
-    half of the members, drawn at random, whose weights are averaged. The best single one where that is better.
+    half of the members, drawn at random, whose weights are averaged. The best single one where that is better, and where none could
+    be joined before `deadline` [monotonic s].
     """
     every = np.stack(said)
     alone = np.array([loss(truth, each) for each in every])
@@ -35,7 +38,10 @@ def greedy(said: Sequence[Said], truth: Truth, loss: Loss, seed: int) -> Weights
         drawn = np.arange(len(every))
         if bag and len(every) > 3:
             drawn = np.sort(random.choice(drawn, max(2, int(SHARE * len(every))), replace=False))
-        weights += _way(every, drawn, truth, loss) / BAGS
+        weights += _way(every, drawn, truth, loss, deadline)
+    if not weights.any():
+        return Weights(tuple(np.eye(len(every))[int(alone.argmin())].tolist()))
+    weights /= weights.sum()
     weights[weights < LEAST_WEIGHT] = 0
     weights /= weights.sum()
     if loss(truth, np.tensordot(weights, every, axes=1)) > alone.min():
@@ -43,10 +49,12 @@ def greedy(said: Sequence[Said], truth: Truth, loss: Loss, seed: int) -> Weights
     return Weights(tuple(weights.tolist()))
 
 
-def _way(every: Floats, drawn: npt.NDArray[np.int64], truth: Truth, loss: Loss) -> Floats:
+def _way(every: Floats, drawn: npt.NDArray[np.int64], truth: Truth, loss: Loss, deadline: float) -> Floats:
     counts, total = np.zeros(len(every)), np.zeros_like(every[0])
     best, least, since = counts.copy(), np.inf, 0
     for size in range(1, ROUNDS + 1):
+        if time.monotonic() > deadline:
+            break
         losses = [loss(truth, (total + every[each]) / size) for each in drawn]
         chosen = drawn[int(np.argmin(losses))]
         counts[chosen] += 1
@@ -89,13 +97,15 @@ def fitted(said: Sequence[Said], truth: Truth) -> Combination:
     return stack(said, truth) if said[0].shape[1] > 1 else least_squares(said, truth)
 
 
-def nested(said: Sequence[Said], truth: Truth, loss: Loss, seed: int, *, layer: bool) -> Said:
+def nested(
+    said: Sequence[Said], truth: Truth, loss: Loss, seed: int, *, layer: bool, deadline: float = math.inf
+) -> Said:
     """Return what greedy weights (or what is `fitted`) say [N, C] of rows of which they were not made, part by part."""
     part = _dealt(truth, said[0].shape[1] > 1, seed)
     answers = np.zeros_like(said[0])
     for each in range(NESTED):
         seen, rows = [one[part != each] for one in said], truth[part != each]
-        by = fitted(seen, rows) if layer else greedy(seen, rows, loss, seed)
+        by = fitted(seen, rows) if layer else greedy(seen, rows, loss, seed, deadline)
         answers[part == each] = combined([one[part == each] for one in said], by)
     return answers
 

@@ -1,5 +1,6 @@
 """From the configurations that answer together to members of a graph: bags of the folds' models, or one fitted to all rows."""
 
+import math
 import pickle
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from fleetml.learn.study.settings import StudySettings
 from fleetml.learn.study.trial import Trial
 from fleetml.learn.tables.assemble import Combination, Stacking, Weights
 from fleetml.learn.tables.members import Member, member
+from fleetml.learn.tables.trained import ALL
 
 BAG, REFIT, ONE = "bag of folds", "refitted", "one fold"
 _QUICK = 0.6  # seconds
@@ -23,18 +25,32 @@ _USABLE = 0.75  # of the time left is planned with
 
 @dataclass(frozen=True)
 class Limits:
-    """What a graph may take: one row [ms, median on one thread], its file [MB]; and what making it may."""
+    """What a graph may take: one row [ms, median on one thread], its file [MB]; and what making it may.
+
+    Members are chosen by `chosen`, made by `deadline`, put together by `end` [time.monotonic()]: then what is there is taken.
+    """
 
     latency_ms: float
     size_mb: float
-    deadline: float  # time.monotonic()
+    deadline: float
     workers: int
     memory_mb: int
+    chosen: float = math.inf
+    end: float = math.inf
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the same seed must give the same bytes: then what is counted decides, and nothing that is measured."""
+        return self.workers == 1
+
+    def cost(self, one: Member) -> float:
+        """Return what one row of a member takes [ms]: by measurement, or by count."""
+        return one.estimated_ms if self.seeded else one.p50_ms
 
 
 @dataclass(frozen=True)
 class Part:
-    """One member to be made: of which trial, from which fold's model (-1: fitted to all rows)."""
+    """One member to be made: of which trial, from which fold's model (`ALL`: fitted to all rows)."""
 
     trial: int
     model: int
@@ -52,10 +68,10 @@ def plan(
     room, parts, ways = _USABLE * limits.size_mb, [], {}
     for trial in sorted(found, key=lambda each: -weights[each]):
         made = found[trial]
-        fold, count = made.seconds / max(1, len(made.curve)), len(made.models)
+        fold, count = made.seconds / max(1, len(made.curve)), made.count
         options = {
             BAG: (count * made.convert_seconds, count * made.graph_mb, [Part(trial, each) for each in range(count)]),
-            REFIT: (1.4 * fold + made.convert_seconds, made.graph_mb, [Part(trial, -1)]),
+            REFIT: (1.4 * fold + made.convert_seconds, made.graph_mb, [Part(trial, ALL)]),
             ONE: (made.convert_seconds, made.graph_mb, [one(trial, made)]),
         }
         if made.algorithm in portfolio.NETWORKS:
@@ -72,7 +88,7 @@ def plan(
 
 def one(trial: int, made: Evaluated) -> Part:
     """Return the model of the last fold: of those that are ordered in time it learnt from the most and latest rows."""
-    return Part(trial, len(made.models) - 1)
+    return Part(trial, made.count - 1)
 
 
 def spare(found: Mapping[int, Evaluated]) -> Part:
@@ -90,9 +106,10 @@ def members(
     def make(trial: Trial) -> float:
         part = parts[trial.params["part"]]
         made = found[part.trial]
-        model = refitted(problem, made) if part.model < 0 else made.models[part.model]
+        model = refitted(problem, made) if part.model == ALL else made.model(part.model)
         name = f"{made.algorithm}-{part.trial}-{part.model}"
-        trial.keep(pickle.dumps(member(problem.heads, made.algorithm, model, problem.classifies, name=name)))
+        one = member(problem.heads, made.algorithm, model, problem.classifies, name=name, fold=part.model)
+        trial.keep(pickle.dumps(one))
         return 0.0
 
     left = limits.deadline - time.monotonic()

@@ -11,12 +11,13 @@ from components.automl import validation
 from components.automl.losses import LOSSES, Loss
 from fleetml.errors import InvalidParameter
 from fleetml.learn.algorithms import CLASSIFICATION, OF_OBJECTIVE
-from fleetml.learn.tables.guards import guarded
+from fleetml.learn.tables.guards import enough, guarded
 from fleetml.learn.tables.heads import Heads, heads
 from fleetml.learn.tables.members import HEAD_OF
 from fleetml.learn.tables.model import Description
 from fleetml.learn.tables.table import SPLIT, TEST, Recipe, Table
 from fleetml.learn.tables.target import described, learnt
+from fleetml.learn.tables.trained import ALL, Folds, Places
 
 FEW_ROWS = 50
 
@@ -49,9 +50,9 @@ class Problem:
     def loss(self) -> Loss:
         return LOSSES[self.metric]
 
-    def rows(self, algorithm: str) -> npt.NDArray[np.float32]:
-        """Return the rows [N, F] that an algorithm is given."""
-        return self.heads.rows[HEAD_OF[algorithm]]
+    def rows(self, algorithm: str, fold: int = ALL, places: Places | None = None) -> npt.NDArray[np.float32]:
+        """Return the rows [P, F] at these places (None: all) that an algorithm is given in a fold of the validation, or of all rows."""
+        return self.heads.trained[HEAD_OF[algorithm]].of(fold, places)
 
     def constant(self) -> float:
         """Return the loss of the best constant."""
@@ -79,11 +80,14 @@ def problem(
     about = described(given.recipe, "ensemble", {}, frame[given.recipe.target])
     target, classes = learnt(about, frame[given.recipe.target]), len(about.classes)
     columns = tuple(feature for feature in given.recipe.features if feature.name != group)
-    known = guarded(frame, replace(given.recipe, features=columns), target, classes)
+    enough(frame)
     groups, times = (frame[name] if name else None for name in (group, time))
     how = validation.effort(len(frame), seconds)
     folds = validation.plan(target, about.classifies, groups, times, how, seed)
-    made = heads(frame, known.recipe, target, folds.parts, classes=classes, ordered=folds.ordered)
+    learnt_from = [fold.train for fold in folds.folds]
+    known = guarded(frame, replace(given.recipe, features=columns), target, classes, learnt_from)
+    dealt = Folds(folds.parts, folds.ordered, learnt_from, known.own)
+    made = heads(frame, known.recipe, target, dealt, classes=classes)
     about = replace(about, features=known.recipe.features)
     return Problem(frame, known.recipe, about, metric, made, target, folds, seed, size_limit_mb, known.notes)
 

@@ -26,16 +26,19 @@ def permutation(
 ) -> Mapping[str, float]:
     """Return by how much the loss rises when a column's values are dealt out anew (Breiman, 2001), the mean of 20 times.
 
-    At most 500 rows, fewer of many columns; columns that are not reached before `deadline` [monotonic s] are left out.
+    At most 500 rows, fewer of many columns; columns that do not fit before `deadline` [monotonic s] are left out.
     """
     random = np.random.default_rng(seed)
     most = min(MOST_ROWS, max(LEAST_ROWS, MOST_CELLS // len(model.about.features)))
     rows = np.sort(random.permutation(len(frame))[:most])
     frame, truth = frame[rows], truth[rows]
+    begun = time.monotonic()
+    if begun > deadline:
+        return {}
     base = loss(truth, answers(model, model.predict(frame)))
-    found = {}
+    found, one = {}, REPEATS * (time.monotonic() - begun)
     for feature in model.about.features:
-        if time.monotonic() > deadline:
+        if time.monotonic() + one > deadline:
             break
         column = frame[feature.name]
         dealt = pl.concat([column[random.permutation(len(frame))] for _ in range(REPEATS)])
@@ -49,7 +52,7 @@ def shapley(model: TabularModel, frame: pl.DataFrame, seed: int, deadline: float
     """Return the mean absolute Shapley value of each column, by sampling (Štrumbelj and Kononenko, 2014).
 
     A row's columns replace those of another one in a random order; what the answer changes by is the column's share. Of classes the
-    answer is the probability of each, the mean over them. {} of more than 200 columns, and where not one walk ended before `deadline` [monotonic s].
+    answer is the probability of each, the mean over them. {} of more than 200 columns, and where not one walk fits before `deadline` [monotonic s].
     """
     random = np.random.default_rng(seed)
     names = [feature.name for feature in model.about.features]
@@ -58,7 +61,11 @@ def shapley(model: TabularModel, frame: pl.DataFrame, seed: int, deadline: float
     frame, rows = frame.select(names), min(BACKGROUND_ROWS, len(frame))
     total, walks = np.zeros((rows, len(names))), 0
     asked = random.permutation(len(frame))[:rows]
-    while walks < WALKS and time.monotonic() < deadline:
+    begun = time.monotonic()
+    if begun < deadline:
+        model.predict(frame[asked])
+    walk = (len(names) + 1) * (time.monotonic() - begun)
+    while walks < WALKS and time.monotonic() + walk < deadline:
         order, other = random.permutation(len(names)), random.integers(0, len(frame), rows)
         steps = [frame[other]]
         for at in order:

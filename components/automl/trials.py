@@ -4,15 +4,18 @@ import pickle
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from components.automl import portfolio
+from components.automl import portfolio, race, stopping
 from components.automl.given import Problem
 from components.automl.losses import Said
-from components.automl.validation import Fold, Places
+from components.automl.stopping import Watched
+from components.automl.validation import Fold
+from fleetml.atomic import aside
 from fleetml.learn.study.trial import Pruned, Trial
 from fleetml.learn.tables import fit
 
@@ -23,7 +26,10 @@ GRAPH_SHARE, SECONDS_PER_MB = 0.66, {"lightgbm": 0.3, "xgboost": 0.3, "random_fo
 
 @dataclass(frozen=True)
 class Evaluated:
-    """said [N, C]: NaN of rows that were never held; the models of the folds; `curve`: the loss after each fold."""
+    """said [N, C]: NaN of rows that were never held; `curve`: the loss after each fold, the last one the trial is judged by.
+
+    `count` models of folds; `models` are they, () where they lie in the file alone. `rounds`: the mean of what is fitted in rounds.
+    """
 
     algorithm: str
     hyperparameters: dict[str, Any]
@@ -32,6 +38,9 @@ class Evaluated:
     seconds: float
     curve: tuple[float, ...]
     pickled_mb: float  # of one model
+    count: int
+    rounds: float = 0.0
+    file: Path | None = None
 
     @property
     def graph_mb(self) -> float:
@@ -43,81 +52,149 @@ class Evaluated:
         """What the conversion of one model takes, by its pickle's size."""
         return (0.6 if self.algorithm == "net" else 0.1) + self.pickled_mb * SECONDS_PER_MB.get(self.algorithm, 0.2)
 
+    def model(self, number: int) -> Any:
+        """Return the model of a fold, from the file where it lies there alone: all models of a study take more memory than one trial."""
+        return self.models[number] if self.models else _read(self.file, number + 2)[-1]
+
+
+def write(made: Evaluated, file: Path) -> None:
+    """Write a trial: first what is chosen by, then each model, to be read one by one."""
+    with aside(file) as temporary, temporary.open("wb") as stream:
+        for part in (replace(made, models=()), *made.models):
+            pickle.dump(part, stream, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def read(file: Path) -> Evaluated:
+    """Return a trial whose models stay in its file."""
+    return replace(_read(file, 1)[0], file=file)
+
+
+def _read(file: Path | None, count: int) -> list[Any]:
+    assert file is not None  # noqa: S101 - a trial has its models or their file
+    with file.open("rb") as stream:
+        return [pickle.load(stream) for _ in range(count)]  # noqa: S301 - our own trials wrote it
+
 
 def objective(problem: Problem) -> Callable[[Trial], float]:
-    """Return the objective of the study: a point of `portfolio.SPACES` to its loss; keeps an `Evaluated`."""
+    """Return the objective of the study: a point of `portfolio.SPACES` to its loss; keeps an `Evaluated`.
+
+    Raises Pruned after a first fold that is clearly behind (`race`).
+    """
     from fleetml.learn.study.space import in_family
 
     def run(trial: Trial) -> float:
         family, point = in_family(trial.params)
         chosen = portfolio.hyperparameters(family, point, len(problem.target), problem.size_limit_mb)
-        made = evaluate(problem, family, chosen, trial.report, trial.deadline)
+
+        def begun(said: Said) -> None:
+            held, folder = problem.validation.folds[0].held, trial.kept_at.parent
+            mine = race.first(family, problem.target[held], said, problem.loss)
+            if why := race.behind(mine, folder, len(held)):
+                raise Pruned(why)
+            race.enter(mine, folder, trial.number)
+
+        made = evaluate(problem, family, chosen, trial.report, trial.deadline, begun)
         trial.note("ended", time.monotonic())
-        trial.keep(pickle.dumps(made, protocol=pickle.HIGHEST_PROTOCOL))
+        write(made, trial.kept_at)
         return made.curve[-1]
 
     return run
 
 
 def evaluate(
-    problem: Problem, algorithm: str, chosen: dict[str, Any], report: Callable[[int, float], None], deadline: float
+    problem: Problem,
+    algorithm: str,
+    chosen: dict[str, Any],
+    report: Callable[[int, float], None],
+    deadline: float,
+    begun: Callable[[Said], None] = lambda said: None,
 ) -> Evaluated:
-    """Fit a configuration fold by fold. Raises Pruned where the folds left do not fit before `deadline` [monotonic s]."""
+    """Fit a configuration fold by fold; `begun` is told what the first said of its held rows [H, C].
+
+    Raises Pruned where the folds left do not fit before `deadline` [monotonic s].
+    """
     began = time.monotonic()
-    total, times = np.zeros((len(problem.target), problem.classes)), np.zeros(len(problem.target))
-    models, curve, pickled = [], [], 0.0
-    folds = problem.validation.folds
+    folds, least = problem.validation.folds, len(problem.validation.once)
+    done: list[Watched] = []
+    models, losses = [], []
     for number, fold in enumerate(folds):
-        model, said = _fold(problem, algorithm, chosen, fold, number)
-        total[fold.held] += said
-        times[fold.held] += 1
-        seen = times > 0
-        curve.append(problem.loss(problem.target[seen], total[seen] / times[seen, None]))
-        if number < len(problem.validation.once):
+        model, watched = _fold(problem, algorithm, chosen, fold, number)
+        done.append(watched)
+        losses.append(problem.loss(problem.target[fold.held], watched.said))
+        if number < least:
             models.append(model)
         if not number:
-            pickled = len(pickle.dumps(model)) / 1e6
-            if pickled * GRAPH_SHARE > problem.size_limit_mb:
-                raise Pruned(
-                    f"its graph would take {pickled * GRAPH_SHARE:.1f} MB, {problem.size_limit_mb:g} are allowed"
-                )
+            _fits(model, problem.size_limit_mb)
         if number + 1 < len(folds):
-            spent = time.monotonic() - began
-            least = len(problem.validation.once)  # a repetition may stay undone
-            needed = spent / (number + 1) * max(1, least - number - 1)
-            if time.monotonic() + needed > deadline:
-                if number + 1 >= least:
-                    break
-                raise Pruned(f"{least} folds need {spent + needed:.1f} s, more than was left")
-            report(number, problem.loss(problem.target[fold.held], said))
+            if not _time(number + 1, least, time.monotonic() - began, deadline):
+                break
+            report(number, losses[-1])
+            if not number:
+                begun(watched.said)
+    said = _mean(problem, done)
+    seen = np.isfinite(said).all(axis=1)
+    losses[-1] = problem.loss(problem.target[seen], said[seen])
+    spent, size = time.monotonic() - began, len(pickle.dumps(models[0])) / 1e6
+    rounds = float(np.mean([_rounds(model) for model in models])) if algorithm in portfolio.BOOSTED else 0.0
+    return Evaluated(algorithm, chosen, said, tuple(models), spent, tuple(losses), size, len(models), rounds)
+
+
+def _fits(model: Any, size_limit_mb: float) -> None:
+    size = len(pickle.dumps(model)) / 1e6 * GRAPH_SHARE
+    if size > size_limit_mb:
+        raise Pruned(f"its graph would take {size:.1f} MB, {size_limit_mb:g} are allowed")
+
+
+def _time(done: int, least: int, spent: float, deadline: float) -> bool:
+    """Say whether another fold, and the others of the first repetition, fit into the time; raises Pruned where these do not."""
+    needed = spent / done * max(1, least - done)
+    if time.monotonic() + needed <= deadline:
+        return True
+    if done < least:
+        raise Pruned(f"{least} folds need {spent + needed:.1f} s, more than was left")
+    return False
+
+
+def _mean(problem: Problem, done: list[Watched]) -> Said:
+    """Return what is said [N, C] of rows by models that had not seen them, the mean over repetitions; NaN of the others."""
+    least = len(problem.validation.once)
+    total, times = np.zeros((len(problem.target), problem.classes)), np.zeros(len(problem.target))
+    judged = [*stopping.judged(done[:least]), *stopping.judged(done[least:])]
+    for fold, said in zip(problem.validation.folds, judged, strict=False):
+        total[fold.held] += said
+        times[fold.held] += 1
     with np.errstate(invalid="ignore"):
-        mean = total / times[:, None]
-    return Evaluated(algorithm, chosen, mean, tuple(models), time.monotonic() - began, tuple(curve), pickled)
+        return np.asarray(total / times[:, None])
 
 
-def _fold(problem: Problem, algorithm: str, chosen: dict[str, Any], fold: Fold, number: int) -> tuple[Any, Said]:
-    rows, target = problem.rows(algorithm), problem.target
+def _fold(problem: Problem, algorithm: str, chosen: dict[str, Any], fold: Fold, number: int) -> tuple[Any, Watched]:
+    target, steps, train, stop = problem.target, list[fit.Step](), fold.train, fold.held
+    if alone := len(problem.validation.folds) == 1 and bool(chosen.get("early_stopping")):
+        train, kept = stopping.kept_back(fold.train, target, problem.classifies)
+        alone, stop = len(kept) > 0, kept if len(kept) else fold.held
+    rows = [problem.rows(algorithm, number, places) for places in (train, stop)]
+    held = problem.rows(algorithm, number, fold.held) if alone else rows[1]
+    task = fit.Task(
+        problem.about.objective, rows[0], target[train], rows[1], target[stop], problem.seed + number, 1, steps
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = fit.fit(algorithm, _task(problem, rows, target, fold.train, fold.held, problem.seed + number), chosen)
-        return model, fit.outputs(model, rows[fold.held], problem.classifies).astype(np.float64)
-
-
-def _task(
-    problem: Problem, rows: fit.Floats, target: np.ndarray[Any, Any], train: Places, held: Places, seed: int
-) -> fit.Task:
-    return fit.Task(problem.about.objective, rows[train], target[train], rows[held], target[held], seed, 1)
+        model = fit.fit(algorithm, task, chosen)
+        if alone:
+            return model, Watched(fit.outputs(model, held, problem.classifies).astype(np.float64))
+        return model, stopping.watched(algorithm, model, steps, held, problem.classifies)
 
 
 def refitted(problem: Problem, made: Evaluated) -> Any:
     """Return the configuration fitted to all rows; what stops early, for 1.1 times the rounds it took in the folds."""
-    rows, every = problem.rows(made.algorithm), np.arange(len(problem.target))
+    rows, target = problem.rows(made.algorithm), problem.target
     chosen = {**made.hyperparameters, "early_stopping": False}
     if made.algorithm in portfolio.BOOSTED:
-        chosen["n_estimators"] = max(1, round(1.1 * float(np.mean([_rounds(model) for model in made.models]))))
+        chosen["n_estimators"] = max(1, round(1.1 * made.rounds))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return fit.fit(made.algorithm, _task(problem, rows, problem.target, every, every, problem.seed), chosen)
+        task = fit.Task(problem.about.objective, rows, target, rows, target, problem.seed, 1)
+        return fit.fit(made.algorithm, task, chosen)
 
 
 def _rounds(model: Any) -> int:

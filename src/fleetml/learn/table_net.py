@@ -6,6 +6,7 @@ import copy
 import math
 import tempfile
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,15 +62,19 @@ class TableNet:
         target: npt.NDArray[Any],
         validation_rows: Floats | None = None,
         validation_target: npt.NDArray[Any] | None = None,
+        watch: Callable[[float, Floats], None] | None = None,
     ) -> TableNet:
-        """Learn by AdamW under a falling rate; with validation rows the best epoch's weights are kept."""
+        """Learn by AdamW under a falling rate; with validation rows the best epoch's weights are kept.
+
+        `watch` is then told, after each epoch, the error on these rows and what was said of them [V, C].
+        """
         torch.manual_seed(self.seed)
         self._build(rows, target)
         given, wanted = torch.from_numpy(np.ascontiguousarray(rows, np.float32)), self._target(target)
         held = None
         if validation_rows is not None and validation_target is not None and len(validation_rows):
             held = torch.from_numpy(np.ascontiguousarray(validation_rows, np.float32)), self._target(validation_target)
-        self._learn(given, wanted, held)
+        self._learn(given, wanted, held, watch)
         return self
 
     def predict_proba(self, rows: Floats) -> Floats:
@@ -106,7 +111,13 @@ class TableNet:
     def _target(self, target: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(target.astype(np.int64 if self.classifies else np.float32))
 
-    def _learn(self, rows: Tensor, target: Tensor, held: tuple[Tensor, Tensor] | None) -> None:
+    def _learn(
+        self,
+        rows: Tensor,
+        target: Tensor,
+        held: tuple[Tensor, Tensor] | None,
+        watch: Callable[[float, Floats], None] | None,
+    ) -> None:
         shape, network = self.shape, self.network
         optimizer = torch.optim.AdamW(network.parameters(), shape.learning_rate, weight_decay=shape.weight_decay)
         steps = math.ceil(len(rows) / shape.batch_size)
@@ -122,7 +133,7 @@ class TableNet:
                 nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 optimizer.step()
                 schedule.step()
-            error = self._error(*held) if held else -float(epoch)
+            error = self._error(*held, watch) if held else -float(epoch)
             if error < least:
                 least, since, kept, self.epochs = error, 0, copy.deepcopy(network.state_dict()), epoch + 1
             else:
@@ -136,11 +147,14 @@ class TableNet:
             return nn.functional.cross_entropy(said, target)
         return nn.functional.mse_loss(said[:, 0], target)
 
-    def _error(self, rows: Tensor, target: Tensor) -> float:
+    def _error(self, rows: Tensor, target: Tensor, watch: Callable[[float, Floats], None] | None) -> float:
         self.network.eval()
         with torch.no_grad():
             said = torch.cat([self.network.body_of(part) for part in rows.split(_CHUNK)])
-            return float(self._loss(said, target))
+            error = float(self._loss(said, target))
+            if watch:
+                watch(error, (torch.softmax(said, dim=1) if self.classifies else said).numpy())
+            return error
 
     def _said(self, rows: Floats) -> Floats:
         self.network.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
@@ -20,7 +21,7 @@ from components.automl.trials import Evaluated
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn.search_space import Range
-from fleetml.learn.tables import fit, scores, table
+from fleetml.learn.tables import fit, members, scores, table
 from fleetml.learn.tables.model import TabularModel
 from fleetml.learn.tables.table import SPLIT, Feature, Recipe, Table
 
@@ -96,6 +97,20 @@ def test_the_same_seed_and_trials_give_the_same_bytes(run: Run) -> None:
     assert run(rows().drop("spend"), "label", "classification", seed=3)["model"].path.read_bytes() == first
 
 
+def test_with_one_worker_nothing_that_is_measured_decides_the_bytes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowed(factor: float) -> bytes:
+        fitted = fit.fit
+        with monkeypatch.context() as patch:
+            random = np.random.default_rng(int(factor))
+            patch.setattr(members, "latency", lambda content, width: factor * random.random())
+            patch.setattr(assembly, "latency", lambda content, given: (factor * random.random(),) * 2)
+            patch.setattr(fit, "fit", lambda *given: (time.sleep(0.002 * factor), fitted(*given))[1])
+            made = run(rows().drop("spend"), "label", "classification", seed=3, latency_limit_ms=0.2)
+        return made["model"].path.read_bytes()
+
+    assert slowed(1.0) == slowed(20.0)
+
+
 def test_trials_that_crash_hang_or_return_nan_leave_the_others_going(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(task: Any, chosen: Any) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -109,7 +124,9 @@ def test_trials_that_crash_hang_or_return_nan_leave_the_others_going(run: Run, m
 
     broken = {"lightgbm": crash, "xgboost": hang, "extra_trees": nan}
     monkeypatch.setattr(fit, "_FITS", {**fit._FITS, **broken})
-    monkeypatch.setattr("components.automl.automl_tabular.TRIAL_SHARE", 0.1)
+    monkeypatch.setattr(
+        "components.automl.automl_tabular.TRIAL_SHARE", 0.3
+    )  # a busy machine takes a second for the linear one
     made = run(rows().drop("spend"), "label", "classification", workers=2, timeout_seconds=50)
     board = pl.read_parquet(made["leaderboard"].path)
     states = dict(zip(board["family"], board["state"], strict=True))
@@ -155,14 +172,16 @@ def test_a_trial_inside_the_limits_is_taken_where_the_best_one_is_over_them(
         slow = TabularModel(content).about.hyperparameters.get("families") != "linear"
         return (50.0, 50.0) if slow else true(content, given)
 
-    def choose(given: Any, found: Any) -> Any:  # the linear model is not among those that answer
+    def choose(
+        given: Any, found: Any, deadline: float = math.inf
+    ) -> Any:  # the linear model is not among those that answer
         kept = {number: one for number, one in found.items() if one.algorithm != "linear"}
-        return chosen(given, kept or found)
+        return chosen(given, kept or found, deadline)
 
     chosen = assembly.choose
     monkeypatch.setattr(assembly, "latency", latency)
     monkeypatch.setattr(assembly, "choose", choose)
-    made = run(rows().drop("spend"), "label", "classification", latency_limit_ms=20.0)
+    made = run(rows().drop("spend"), "label", "classification", latency_limit_ms=20.0, workers=2)
     card = made["model"].metadata["card"]
     assert (card["budget_met"], card["families"]) == (True, ["linear"])
     board = pl.read_parquet(made["leaderboard"].path)
@@ -173,7 +192,7 @@ def test_a_trial_inside_the_limits_is_taken_where_the_best_one_is_over_them(
 @pytest.mark.parametrize("ordered", [False, True])
 def test_what_is_ordered_in_time_is_fitted_to_all_rows_or_is_the_latest_model(ordered: bool) -> None:
     def made(algorithm: str) -> Evaluated:
-        return Evaluated(algorithm, {}, np.zeros((1, 1)), (None,) * 3, 3.0, (1.0,) * 3, 0.1)
+        return Evaluated(algorithm, {}, np.zeros((1, 1)), (None,) * 3, 3.0, (1.0,) * 3, 0.1, 3)
 
     found = {0: made("lightgbm"), 1: made("mlp")}
     limits = finish.Limits(10.0, 20.0, time.monotonic() + 600, 1, 1000)

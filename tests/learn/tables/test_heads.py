@@ -13,12 +13,13 @@ from fleetml.learn.tables import dates, encoding, interactions, numbers
 from fleetml.learn.tables.heads import DENSE, FOREST, ROWS, TREE, Heads, declared, heads
 from fleetml.learn.tables.members import member
 from fleetml.learn.tables.table import CATEGORICAL, DATE, NUMERIC, Feature, Recipe
+from fleetml.learn.tables.trained import Folds
 from tests.learn.tables.conftest import FEATURES, rows
 
 
 def made(frame: pl.DataFrame, *features: Feature, target: Any = None, classes: int = 2, ordered: bool = False) -> Heads:
     known = np.arange(len(frame)) % 2 if target is None else target
-    return heads(frame, Recipe("y", "", features), known, np.arange(len(frame)) % 5, classes=classes, ordered=ordered)
+    return heads(frame, Recipe("y", "", features), known, Folds(np.arange(len(frame)) % 5, ordered), classes=classes)
 
 
 @pytest.mark.parametrize("target", ["label", "price"])

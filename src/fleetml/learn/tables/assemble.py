@@ -145,11 +145,18 @@ def assemble(
 
 
 def _of(one: Member, prefix: str) -> onnx.GraphProto:
-    """Return a member's body under a prefix, reading its head."""
+    """Return a member's body under a prefix, reading its columns of its head."""
     body = onnx.compose.add_prefix(one.body, prefix).graph
-    given = body.input[0].name
+    given, read = body.input[0].name, f"{PREFIX}{one.head}"
+    if one.columns is not None:
+        places = onnx.numpy_helper.from_array(np.asarray(one.columns, np.int64), f"{prefix}columns")
+        gather = helper.make_node("Gather", [read, places.name], [f"{prefix}own"], axis=1)
+        read = gather.output[0]
     for node in body.node:
-        node.input[:] = [f"{PREFIX}{one.head}" if name == given else name for name in node.input]
+        node.input[:] = [read if name == given else name for name in node.input]
+    if one.columns is not None:
+        body.node.insert(0, gather)
+        body.initializer.append(places)
     return body
 
 

@@ -21,8 +21,19 @@ PATIENCE = 20  # rounds or epochs without a better validation error that end ear
 
 
 @dataclass(frozen=True)
+class Step:
+    """A network after an epoch: its error on the validation rows, and what it said of them [V, C]."""
+
+    error: float
+    said: Floats
+
+
+@dataclass(frozen=True)
 class Task:
-    """Rows [N, F] and what is learnt from them: class numbers from 0, or standardised values. `threads` at most."""
+    """Rows [N, F] and what is learnt from them: class numbers from 0, or standardised values. `threads` at most.
+
+    To `steps` a network that stops early adds what it was after each epoch.
+    """
 
     objective: str
     rows: Floats
@@ -31,6 +42,7 @@ class Task:
     validation_target: npt.NDArray[Any]
     seed: int
     threads: int
+    steps: list[Step] | None = None
 
     @property
     def classifies(self) -> bool:
@@ -165,6 +177,8 @@ def _mlp(task: Task, chosen: Chosen) -> Any:
         first = {}
         if chosen.get("early_stopping"):
             error = _network_error(model, held, task.validation_target)
+            if task.steps is not None:
+                task.steps.append(Step(error, outputs(model, held, task.classifies)))
             best, least, since = (copy.deepcopy(model), error, 0) if error < least else (best, least, since + 1)
             if since >= PATIENCE:
                 break
@@ -190,7 +204,13 @@ def _net(task: Task, chosen: Chosen) -> Any:
     known = ("block", "width", "depth", "dropout", "learning_rate", "l2", "max_iterations", "batch_size")
     shape = Shape(**{named.get(name, name): chosen[name] for name in known if name in chosen})
     held = (task.validation_rows, task.validation_target) if chosen.get("early_stopping") else (None, None)
-    return TableNet(shape, task.classifies, task.seed).fit(task.rows, task.target, *held)
+    steps = task.steps
+
+    def watch(error: float, said: Floats) -> None:
+        if steps is not None:
+            steps.append(Step(error, said))
+
+    return TableNet(shape, task.classifies, task.seed).fit(task.rows, task.target, held[0], held[1], watch)
 
 
 class Constant:

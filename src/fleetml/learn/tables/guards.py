@@ -1,6 +1,6 @@
 """Which columns a model may be given: what tells nothing is left out, what tells too much is named."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,20 +27,36 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Guarded:
-    """The recipe of the columns to learn from, and in words what was left out and what is suspected."""
+    """The recipe of the columns to learn from, and in words what was left out and what is suspected.
+
+    `own`: where columns were chosen, those that each fold, and last all rows, chose; () where all are kept.
+    """
 
     recipe: Recipe
     notes: tuple[str, ...]
     suspects: tuple[str, ...] = ()
+    own: tuple[frozenset[str], ...] = ()
 
 
-def guarded(frame: pl.DataFrame, recipe: Recipe, target: npt.NDArray[Any], classes: int) -> Guarded:
-    """Return what may be learnt from training rows; `target` [N] holds numbers of `classes` classes, or values (0 classes).
-
-    Raises InvalidData for fewer than 10 rows, or where no column is left.
-    """
+def enough(frame: pl.DataFrame) -> None:
+    """Raises InvalidData for fewer than 10 rows."""
     if len(frame) < LEAST_ROWS:
         raise InvalidData(f"a model is learnt from at least {LEAST_ROWS} rows, got {len(frame)}; give more")
+
+
+def guarded(
+    frame: pl.DataFrame,
+    recipe: Recipe,
+    target: npt.NDArray[Any],
+    classes: int,
+    folds: Sequence[npt.NDArray[np.int64]] = (),
+) -> Guarded:
+    """Return what may be learnt from training rows; `target` [N] holds numbers of `classes` classes, or values (0 classes).
+
+    Of too many columns each of `folds` (the places of the rows it learns from) chooses by its own rows alone.
+    Raises InvalidData for fewer than 10 rows, or where no column is left.
+    """
+    enough(frame)
     notes, kept = [], []
     useless = _useless(frame, recipe.features)
     for feature, why in zip(recipe.features, useless, strict=True):
@@ -58,12 +74,23 @@ def guarded(frame: pl.DataFrame, recipe: Recipe, target: npt.NDArray[Any], class
         "afterwards; leave it out if it is"
         for name, score, after in suspects
     ]
+    own: tuple[frozenset[str], ...] = ()
     if len(kept) > MOST_COLUMNS:
         notes.append(
             f"{len(kept)} columns are more than the {MOST_COLUMNS} a graph takes: those that tell most are kept"
         )
-        kept = [kept[at] for at in np.sort(np.argsort(-scores, kind="stable")[:MOST_COLUMNS])]
-    return Guarded(replace(recipe, features=tuple(kept)), tuple(notes), tuple(name for name, *_ in suspects))
+        every = [single_scores(frame[rows], tuple(kept), target[rows], classes) for rows in folds]
+        own = _chosen([feature.name for feature in kept], [*every, scores])
+        kept = [feature for feature in kept if any(feature.name in names for names in own)]
+    suspected = tuple(name for name, *_ in suspects)
+    return Guarded(replace(recipe, features=tuple(kept)), tuple(notes), suspected, own)
+
+
+def _chosen(names: list[str], scores: list[Floats]) -> tuple[frozenset[str], ...]:
+    """Return of each list of scores [F] the best columns, as many as leave at most `MOST_COLUMNS` in all."""
+    ranks = np.array([np.argsort(np.argsort(-each, kind="stable"), kind="stable") for each in scores])
+    most = int(np.sort(ranks.min(axis=0))[MOST_COLUMNS])
+    return tuple(frozenset(names[at] for at in np.flatnonzero(each < most)) for each in ranks)
 
 
 def _useless(frame: pl.DataFrame, features: tuple[Feature, ...]) -> list[str]:

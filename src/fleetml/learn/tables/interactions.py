@@ -11,15 +11,23 @@ _CANDIDATES = 12  # columns of which products are tried
 _MOST = 10  # products that are kept
 _SURE = 4.0  # standard errors of a correlation by chance that a kept one exceeds
 _EXPLAINED = 1e-3  # deviations a linear model leaves of what it explains wholly
-_MOST_ROWS = 20_000
+_MOST_ROWS, _MOST_COLUMNS = 20_000, 300
 _WIDEST = 8.0  # a factor is taken at most so large: serving may send anything
 
 
-def choose(rows: Floats, target: npt.NDArray[np.generic], classes: int) -> Pairs:
+def choose(
+    rows: Floats, target: npt.NDArray[np.generic], classes: int, allowed: npt.NDArray[np.bool_] | None = None
+) -> Pairs:
     """Return pairs of columns of rows [N, D], best first, whose product goes with what a linear model leaves unexplained.
 
-    `target` [N] holds values, or numbers of `classes` classes (0: a regression).
+    `target` [N] holds values, or numbers of `classes` classes (0: a regression). Only columns `allowed` [D] are looked at; of more than
+    300 no product is tried: the linear model alone would take longer than what products bring there.
     """
+    if allowed is not None and not allowed.all():
+        own = np.flatnonzero(allowed).tolist()
+        return [(own[one], own[other]) for one, other in choose(rows[:, own], target, classes)]
+    if rows.shape[1] > _MOST_COLUMNS:
+        return []
     every = max(1, len(rows) // _MOST_ROWS)
     given = np.clip(rows[::every].astype(np.float64), -_WIDEST, _WIDEST)
     now = _standard(given)

@@ -18,11 +18,12 @@ _MOST_ROWS = 5000  # rows the power is chosen on
 
 @dataclass(frozen=True)
 class Numbers:
-    """Results [batch, D] of a block of numbers; `flags` "" where training misses none."""
+    """Results [batch, D] of a block of numbers; `flags` tell which of `missed` are missing, "" where training misses none."""
 
     tree: str
     dense: str
     flags: str
+    missed: npt.NDArray[np.int64]
 
 
 def add(made: Builder, name: str, values: Floats) -> Numbers:
@@ -40,7 +41,7 @@ def add(made: Builder, name: str, values: Floats) -> Numbers:
     now = np.clip((np.where(gaps, median, values) - median) / spread, -_FAR, _FAR)
     missed = np.flatnonzero(gaps.any(axis=0) & ~gaps.all(axis=0))
     flags = made.op("Cast", made.columns(absent, missed), to=TensorProto.FLOAT) if len(missed) else ""
-    return Numbers(tree, _straight(made, bounded, now), flags)
+    return Numbers(tree, _straight(made, bounded, now), flags, missed)
 
 
 def _level(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -90,10 +91,18 @@ def _skew(column: npt.NDArray[np.float64]) -> float:
     return float(np.mean(centred**3) / deviation**3) if deviation > 0 else 0.0
 
 
-def scaled(made: Builder, name: str, rows: Floats) -> tuple[str, Floats]:
-    """Add mean 0, deviation 1 of training rows [N, F], bounded; return the result and these rows, scaled."""
+def level(rows: Floats) -> tuple[Floats, Floats]:
+    """Return mean and deviation of the columns of training rows [N, F]."""
     mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    deviation = np.maximum(rows.std(axis=0, dtype=np.float64), 1e-6).astype(np.float32)
+    return mean, np.maximum(rows.std(axis=0, dtype=np.float64), 1e-6).astype(np.float32)
+
+
+def scaled(made: Builder, name: str, mean: Floats, deviation: Floats) -> str:
+    """Add mean 0, deviation 1, bounded, of a result [batch, F]."""
     centred = made.op("Div", made.op("Sub", name, made.constant([mean])), made.constant([deviation]))
-    bounded = made.op("Max", made.op("Min", centred, made.constant([WIDEST])), made.constant([-WIDEST]))
-    return bounded, np.clip((rows - mean) / deviation, -WIDEST, WIDEST)
+    return made.op("Max", made.op("Min", centred, made.constant([WIDEST])), made.constant([-WIDEST]))
+
+
+def scaled_rows(rows: Floats, mean: Floats, deviation: Floats) -> Floats:
+    """Return what `scaled` makes of rows [N, F]."""
+    return np.clip((rows - mean) / deviation, -WIDEST, WIDEST)

@@ -13,7 +13,7 @@ By hand: LightGBM, the 96 points of this grid in its written order, from LightGB
 | lambda_l2 | 0, 1 | the same, against over-fitting |
 
 The rounds are found by early stopping (at most 1500). Ours: trials of AutoML, one at a time, its portfolio first, until one is as good, 96 at most. An evaluation is all
-folds of one configuration: both by `components.automl.trials.evaluate`, on the same folds of the training rows, with one
+folds of one configuration, one of ours that ends after its first fold counts whole: both by `components.automl.trials.evaluate`, on the same folds of the training rows, with one
 thread, by the same loss. Whoever tunes by hand knows the grid's best after all of it: that is the cost ours is compared with; beside it
 stands how far the walk was when it came upon that best. A set on which none is as good counts with a ratio of 0. What the ensemble adds to the
 best trial is no part of this.
@@ -112,8 +112,6 @@ def _walked(problem: Any) -> tuple[list[Step], Mapping[int, Any]]:
 
 
 def _searched(problem: Any, goal: float) -> tuple[list[Step], Mapping[int, Any]]:
-    import pickle
-
     from components.automl import portfolio, trials
     from fleetml.learn.study import loop
     from fleetml.learn.study.settings import StudySettings
@@ -137,7 +135,7 @@ def _searched(problem: Any, goal: float) -> tuple[list[Step], Mapping[int, Any]]
     found = loop.run(timed, of_ranges(portfolio.SPACES), settings, portfolio.starts(portfolio.SPACES))
     tried = sorted((each for each in found.outcomes if each.number in ended), key=lambda each: each.number)
     steps: list[Step] = [(ended[each.number], each.value if each.values else None) for each in tried]
-    return steps, {at: pickle.loads(found.kept[at].read_bytes()) for at in improvements(steps)}
+    return steps, {at: trials.read(found.kept[at]) for at in improvements(steps)}
 
 
 def improvements(steps: Sequence[Step]) -> list[int]:

@@ -50,7 +50,6 @@ def tpe(space: Space, settings: StudySettings, seed: int) -> BaseSampler:
         group=conditional(space),
         constant_liar=settings.workers > 1 or bool(settings.storage),
         n_startup_trials=startup(space, settings),
-        warn_independent_sampling=False,
     )
 
 

@@ -25,11 +25,12 @@ def train_window_anomaly(
     train: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
+    metric: str = "",
     steps: int = 12,
     smooth: int = 10,
     trim: float = 0.0,
 ) -> dsl.ContainerSpec:
-    """Fit the window detector of one VM, or a fleet, on their metrics in time: a share `trim` of the windows may be anomalies already."""
+    """Fit the window detector of one VM, or a fleet, on their metrics in time: a share `trim` of the windows may be anomalies already. A `metric`: novelty in it alone."""
     return step("components.train.window_anomaly:train_window_anomaly")
 
 

@@ -23,7 +23,9 @@ def rows(vms: int = 2, length: int = 300, absent: tuple[str, ...] = ("latency",)
 def trained(given: Samples, folder: Path, **settings: object) -> tuple[Artifact, Artifact]:
     train, model, metrics = (Artifact(name, str(folder / name)) for name in ("train", "model", "metrics"))
     given.save(train.path)
-    train_window_anomaly(train, **({"steps": 6, "smooth": 4, "trim": 0.0} | settings), model=model, metrics=metrics)
+    train_window_anomaly(
+        train, **({"metric": "", "steps": 6, "smooth": 4, "trim": 0.0} | settings), model=model, metrics=metrics
+    )
     return model, metrics
 
 
@@ -49,8 +51,23 @@ def test_a_detector_of_one_vm_says_whose_it_is_and_is_asked_by_raw_tensors(tmp_p
     assert kind is tensors.KIND
 
 
+def test_a_metric_alone_is_looked_at_for_novelty(tmp_path: Path) -> None:
+    model, metrics = trained(rows(), tmp_path, metric="network_io")
+    said = scorer.described(session(model.path))
+    assert (said.family, said.about["columns"], metrics.metadata["metrics"]) == (
+        "novelty",
+        ["network_io"],
+        "network_io",
+    )
+
+
 @pytest.mark.parametrize(
-    ("given", "words"), [({"steps": 0}, "steps must be from"), ({"trim": 0.9}, "trim must be from")]
+    ("given", "words"),
+    [
+        ({"steps": 0}, "steps must be from"),
+        ({"metric": "latency"}, "metric must be empty or one that all VMs have"),
+        ({"trim": 0.9}, "trim must be from"),
+    ],
 )
 def test_settings_that_cannot_be_are_refused(tmp_path: Path, given: dict[str, object], words: str) -> None:
     with pytest.raises(InvalidParameter, match=words):

@@ -68,13 +68,14 @@ def test_a_technique_makes_a_smaller_graph_that_is_judged_as_it_is(data, techniq
     assert props == {prop.key: prop.value for prop in data.model.metadata_props}
 
 
-def test_the_rounding_that_was_learnt_is_the_rounding_of_the_graph(data):
+@pytest.mark.parametrize("amount", [1.0, 0.0])
+def test_the_rounding_that_was_learnt_is_the_rounding_of_the_graph(data, amount):
     import torch
 
     kept = {}
     exported = data.exported
     data.exported = lambda network: exported(kept.setdefault("network", network))
-    made = qat.aware(data.original(), 1.0, data)
+    made = qat.aware(data.original(), amount, data)
     assert faults(made.graph) == []
     probe, last = made.graph, dense.chain(data.model)[-1].output[0]
     probe.graph.output.append(onnx.helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, None))

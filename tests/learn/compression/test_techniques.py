@@ -21,6 +21,8 @@ TECHNIQUES = {
     "mixed": (quantise.mixed, 0.3, 1.1, 0.02),
     "dynamic": (quantise.dynamic, 1.0, 2.0, 0.02),
     "aware": (qat.aware, 1.0, 2.0, 0.02),
+    "aware_per_tensor": (qat.aware, 0.0, 2.0, 0.02),
+    "int8_constants": (half.int8_constants, 1.0, 2.0, 0.02),
     "fp16": (half.fp16, 1.0, 1.5, 0.001),
     "structured": (prune.structured, 0.5, 1.5, 0.5),
     "low_rank": (networks.low_rank, 0.2, 1.2, 0.1),
@@ -29,7 +31,13 @@ TECHNIQUES = {
 }
 
 
-OTHERS = [("tcn", "aware"), ("tcn", "structured"), ("gru", "static"), ("gru", "structured"), ("gru", "distilled")]
+OTHERS = [
+    ("tcn", "aware_per_tensor"),
+    ("tcn", "structured"),
+    ("gru", "static"),
+    ("gru", "structured"),
+    ("gru", "distilled"),
+]
 
 
 @pytest.mark.parametrize(("family", "name"), [*(("mlp", name) for name in TECHNIQUES), *OTHERS])
@@ -119,9 +127,11 @@ def test_quantisation_aware_tuning_is_not_worse_than_static_quantisation(forecas
     assert data.figure(tuned.graph) <= data.figure(plain.graph) * 1.002
 
 
-@pytest.mark.parametrize("technique", [quantise.static, qat.aware, half.fp16])
-def test_the_rules_of_tensorrt_hold(forecaster, technique):
-    made = technique(forecaster("tcn").original(), 1.0, forecaster("tcn"))
+@pytest.mark.parametrize(
+    ("technique", "amount"), [(quantise.static, 1.0), (qat.aware, 1.0), (qat.aware, 0.0), (half.fp16, 1.0)]
+)
+def test_the_rules_of_tensorrt_hold(forecaster, technique, amount):
+    made = technique(forecaster("tcn").original(), amount, forecaster("tcn"))
     assert faults(made.graph) == []
     kinds = {tensor.name: tensor.data_type for tensor in made.graph.graph.initializer}
     if technique is half.fp16:

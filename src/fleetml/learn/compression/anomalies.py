@@ -24,7 +24,7 @@ from fleetml.learn.forecaster import session
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_EPOCHS = 24
+_EPOCHS = 96
 _RATE = 3e-3
 _BATCH = 256
 _CALIBRATION, _CALIBRATION_BATCH = 512, 64

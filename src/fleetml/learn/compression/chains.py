@@ -26,22 +26,27 @@ _INT8: Ends = {
     "static_smallest": [(quantise.static, 0.0), (half.fp16_constants, 1.0)],
     "mixed": [(quantise.mixed, 0.34)],
     "dynamic": [(quantise.dynamic, 1.0)],
+    "constants": [(half.int8_constants, 1.0)],
+    "static_least": [(quantise.static, 0.0), (half.int8_constants, 1.0)],
     "aware": [(qat.aware, 1.0), (half.fp16_constants, 1.0)],
+    "aware_least": [(qat.aware, 0.0), (half.int8_constants, 1.0)],
 }
 TREES: Ends = {
     "short": [(trees.fewer_leaves, 1.0)],
     **{f"leaves_{share:g}": [(trees.int8_leaves, share)] for share in (1.0, 0.5, 0.35, 0.25, 0.2, 0.15, 0.1)},
 }
 _ENDS: Mapping[str, Ends] = {"int8": _INT8, "fp16": {"fp16": [(half.fp16, 1.0)]}}
-_NEED_NETWORK = ("aware",)
+_QUANTISERS = (quantise.static, quantise.mixed, quantise.dynamic, qat.aware)
+_NEED_NETWORK = ("aware", "aware_least")
 # What has paid before, on networks of other sizes: the study goes on from there
 STARTS: tuple[dict[str, Any], ...] = (
     {"shape": "whole", "width": 1.0, "rank": 1.0, "numbers": "static"},
-    {"shape": "pruned", "width": 0.5, "rank": 0.5, "numbers": "static_smallest"},
-    {"shape": "pruned", "width": 0.25, "rank": 0.5, "numbers": "static_smallest"},
-    {"shape": "pruned", "width": 0.35, "rank": 0.35, "numbers": "static_smallest"},
-    {"shape": "student", "width": 0.5, "rank": 0.5, "numbers": "static_smallest"},
-    {"shape": "pruned", "width": 0.25, "rank": 1.0, "numbers": "aware"},
+    {"shape": "whole", "width": 1.0, "rank": 1.0, "numbers": "constants"},
+    {"shape": "pruned", "width": 0.25, "rank": 1.0, "numbers": "aware_least"},
+    {"shape": "pruned", "width": 0.5, "rank": 0.5, "numbers": "constants"},
+    {"shape": "pruned", "width": 0.375, "rank": 0.5, "numbers": "aware_least"},
+    {"shape": "pruned", "width": 0.25, "rank": 0.5, "numbers": "static_least"},
+    {"shape": "student", "width": 0.25, "rank": 0.75, "numbers": "static_least"},
 )
 
 
@@ -89,11 +94,11 @@ def apply(whole: Compressible, params: Mapping[str, Any], known: Ends, data: Dat
     for technique, amount in _shape(params):
         made = technique(made, amount, data)
         check_time(data)
-    # Where no layer is worth the bytes of its scales, nothing is quantised
-    small = known is not TREES and not quantise.quantisable(made.graph)
-    for technique, amount in () if small else known[params["numbers"]]:
+    for technique, amount in known[params["numbers"]]:
         check_time(data)
-        made = technique(made, amount, data)
+        # Where no layer is worth the bytes of its scales, nothing is quantised
+        if technique not in _QUANTISERS or quantise.quantisable(made.graph):
+            made = technique(made, amount, data)
     return made
 
 

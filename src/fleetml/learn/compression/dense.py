@@ -104,12 +104,13 @@ def _rounded(
 ) -> Iterator[onnx.NodeProto]:
     """Yield what rounds the input of a layer, and what makes its INT8 weights float again: `name`_input, `name`_weight."""
     scales, scale = module.weight_scale.numpy(), module.input_scale.numpy().reshape(())
+    scales = scales if module.per_channel else scales.reshape(())
     whole = np.clip(np.rint(weight / scales), -128, 127).astype(np.int8)
     constants = {
         "int8": whole,
         "scales": scales,
         "scale": scale,
-        "zeros": np.zeros(len(scales), np.int8),
+        "zeros": np.zeros(scales.shape, np.int8),
         "zero": np.int8(0),
     }
     graph.initializer.extend(numpy_helper.from_array(np.asarray(v), f"{name}_{k}") for k, v in constants.items())
@@ -117,4 +118,5 @@ def _rounded(
     yield helper.make_node("QuantizeLinear", [values, *inner], [f"{name}_quantised"])
     yield helper.make_node("DequantizeLinear", [f"{name}_quantised", *inner], [f"{name}_input"])
     weights = [f"{name}_int8", f"{name}_scales", f"{name}_zeros"]
+    # Of one scale the axis has no meaning
     yield helper.make_node("DequantizeLinear", weights, [f"{name}_weight"], axis=1)

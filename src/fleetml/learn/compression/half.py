@@ -7,6 +7,7 @@ largest number, so what scales it and what multiplies by its scale stay in float
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -94,6 +95,8 @@ class _Converter:
 
 # Casts cost bytes too: a constant of fewer numbers stays
 _LEAST = 32
+_LEAST_INT8 = 96
+_LEVELS = 127
 _LARGEST = 60_000.0
 _TAKERS = (*OPERATORS, "Add")
 
@@ -103,21 +106,43 @@ def fp16_constants(model: Compressible, amount: float, data: Data) -> Compressib
 
     ONNX Runtime casts them once, as it loads. `amount` has no meaning.
     """
+    return _constants(model, data, int8_from=math.inf, name="fp16_constants")
+
+
+def int8_constants(model: Compressible, amount: float, data: Data) -> Compressible:
+    """Return the graph with the larger ones of them in INT8 with one scale each, the others in FP16: computed as before too."""
+    return _constants(model, data, int8_from=_LEAST_INT8, name="int8_constants")
+
+
+def _constants(model: Compressible, data: Data, int8_from: float, name: str) -> Compressible:
     made = onnx.ModelProto()
     made.CopyFrom(model.graph)
     takers: dict[str, set[str]] = {}
     for node in made.graph.node:
-        for name in node.input:
-            takers.setdefault(name, set()).add(node.op_type)
-    casts = []
-    for tensor in made.graph.initializer:
+        for taken in node.input:
+            takers.setdefault(taken, set()).add(node.op_type)
+    first: list[onnx.NodeProto] = []
+    for tensor in list(made.graph.initializer):
         if tensor.data_type != TensorProto.FLOAT or not takers.get(tensor.name, set()) <= set(_TAKERS):
             continue
         values = numpy_helper.to_array(tensor)
-        if values.size >= _LEAST and np.abs(values).max() <= _LARGEST:
-            casts.append(helper.make_node("Cast", [f"{tensor.name}_fp16"], [tensor.name], to=TensorProto.FLOAT))
+        if values.size >= int8_from and values.any():
+            first += _int8(tensor, values, made.graph)
+        elif values.size >= _LEAST and np.abs(values).max() <= _LARGEST:
+            first.append(helper.make_node("Cast", [f"{tensor.name}_fp16"], [tensor.name], to=TensorProto.FLOAT))
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{tensor.name}_fp16"))
     nodes = list(made.graph.node)
     del made.graph.node[:]
-    made.graph.node.extend([*casts, *nodes])
-    return Compressible(data.finished(made), None, (*model.steps, "fp16_constants"))
+    made.graph.node.extend([*first, *nodes])
+    return Compressible(data.finished(made), None, (*model.steps, name))
+
+
+def _int8(tensor: onnx.TensorProto, values: np.ndarray, graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Return what makes a constant float again: a cast and a product, which ONNX Runtime computes as it loads (not a DequantizeLinear)."""
+    name, scale = tensor.name, np.float32(np.abs(values).max() / _LEVELS)
+    graph.initializer.append(numpy_helper.from_array(np.asarray(scale), f"{name}_scale"))
+    tensor.CopyFrom(numpy_helper.from_array(np.rint(values / scale).astype(np.int8), f"{name}_int8"))
+    return [
+        helper.make_node("Cast", [f"{name}_int8"], [f"{name}_whole"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [f"{name}_whole", f"{name}_scale"], [name]),
+    ]

@@ -1,6 +1,6 @@
 """Quantisation-aware tuning: the network learns with its weights and activations rounded, and its graph rounds in the same way.
 
-Symmetric INT8: a scale for each channel of the weights (its largest weight / 127), one for each activation (its largest value on
+Symmetric INT8: a scale for each channel of the weights (its largest weight / 127) or one for all, one for each activation (its largest value on
 the calibration rows / 127). Rounding lets gradients pass where it does not clip (straight-through: Bengio et al., 2013). The exporter
 writes QuantizeLinear and DequantizeLinear with those scales; the weights are then rounded once, in the file. torchao's own
 export of such networks fails (0.18).
@@ -26,9 +26,12 @@ _SMALL = 1e-8
 
 
 def aware(model: Compressible, amount: float, data: Data) -> Compressible:
-    """Return the network tuned with its large layers rounded to INT8, as a QDQ graph. `amount` has no meaning."""
+    """Return the network tuned with its large layers rounded to INT8, as a QDQ graph.
+
+    `amount` 1: a scale for each channel of the weights; less: one for all of them, which saves their bytes.
+    """
     network = copy.deepcopy(network_of(model))
-    rounded = _rounded(network)
+    rounded = _rounded(network, per_channel=amount >= 1)
     for layer in rounded:
         layer.measuring = True
     with torch.no_grad():
@@ -37,7 +40,9 @@ def aware(model: Compressible, amount: float, data: Data) -> Compressible:
         layer.measuring = False
     data.tune(network, taught=True, rate=GENTLY)
     made = data.finished(_weights_rounded(data.exported(network)))
-    return Compressible(made, None, (*model.steps, "quantisation_aware"))
+    return Compressible(
+        made, None, (*model.steps, "quantisation_aware" if amount >= 1 else "quantisation_aware_per_tensor")
+    )
 
 
 class Rounded(nn.Module):
@@ -48,10 +53,10 @@ class Rounded(nn.Module):
     input_scale: Tensor
     output_scale: Tensor
 
-    def __init__(self, layer: nn.Linear | nn.Conv1d) -> None:
+    def __init__(self, layer: nn.Linear | nn.Conv1d, per_channel: bool = True) -> None:
         super().__init__()
-        self.layer, self.measuring = layer, False
-        channels = layer.weight.shape[0]
+        self.layer, self.measuring, self.per_channel = layer, False, per_channel
+        channels = layer.weight.shape[0] if per_channel else 1
         for name, shape in (("weight_scale", channels), ("input_scale", 1), ("output_scale", 1)):
             self.register_buffer(name, torch.full((shape,), _SMALL))
         self.register_buffer("zeros", torch.zeros(channels, dtype=torch.int32), persistent=False)
@@ -59,18 +64,23 @@ class Rounded(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         if self.training or self.measuring:
             largest = self.layer.weight.detach().flatten(1).abs().amax(dim=1)
+            largest = largest if self.per_channel else largest.amax().reshape(1)
             self.weight_scale.copy_(largest.clamp_min(_SMALL) / _LARGEST)
         if self.measuring:
             said = self._layer(values, self.layer.weight)
             self.input_scale.copy_(_scale(values))
             self.output_scale.copy_(_scale(said))
             return said
-        weight = torch.fake_quantize_per_channel_affine(
-            self.layer.weight, self.weight_scale, self.zeros, 0, _LEAST, _LARGEST
-        )
+        weight = self._weight()
         said = self._layer(self._activation(values, self.input_scale), weight)
         # ONNX Runtime has no convolution of INT8 that answers in float
         return self._activation(said, self.output_scale) if isinstance(self.layer, nn.Conv1d) else said
+
+    def _weight(self) -> Tensor:
+        weight = self.layer.weight
+        if not self.per_channel:
+            return self._activation(weight, self.weight_scale)
+        return torch.fake_quantize_per_channel_affine(weight, self.weight_scale, self.zeros, 0, _LEAST, _LARGEST)
 
     def _activation(self, values: Tensor, scale: Tensor) -> Tensor:
         return torch.fake_quantize_per_tensor_affine(values, float(scale), 0, _LEAST, _LARGEST)
@@ -88,13 +98,13 @@ def _scale(values: Tensor) -> Tensor:
     return (values.abs().amax().clamp_min(_SMALL) / _LARGEST).reshape(1)
 
 
-def _rounded(network: nn.Module) -> list[Rounded]:
+def _rounded(network: nn.Module, per_channel: bool) -> list[Rounded]:
     """Put a rounded layer in place of each large one; return them."""
     made = []
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
             if type(layer) in (nn.Linear, nn.Conv1d) and layer.weight.numel() >= LEAST_WEIGHTS:  # type: ignore[operator]
-                made.append(Rounded(layer))  # type: ignore[arg-type]
+                made.append(Rounded(layer, per_channel))  # type: ignore[arg-type]
                 setattr(parent, name, made[-1])
     return made
 

@@ -86,7 +86,7 @@ def _static(
         lambda source, target: quantization.quantize_static(
             source,
             target,
-            _Calibration(feeds),
+            Calibration(feeds),
             quant_format=quantization.QuantFormat.QDQ,
             activation_type=quantization.QuantType.QInt8,
             weight_type=quantization.QuantType.QInt8,
@@ -119,7 +119,9 @@ def _answers(model: onnx.ModelProto, feeds: Sequence[Feeds]) -> np.ndarray:
     return np.concatenate([loaded.run(None, dict(feed))[0] for feed in feeds])
 
 
-class _Calibration(quantization.CalibrationDataReader):
+class Calibration(quantization.CalibrationDataReader):
+    """Batches to calibrate with, as ONNX Runtime's quantiser asks for them."""
+
     def __init__(self, feeds: Sequence[Feeds]) -> None:
         self.batches: Iterator[Feeds] = iter(feeds)
 

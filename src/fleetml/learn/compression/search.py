@@ -91,7 +91,8 @@ def search(
     precision: str = "int8",
     counted: bool = False,
 ) -> Found:
-    """Return the smallest graph that meets the target, else the nearest within the loss, else the original.
+    """Return the graph of the least loss that meets the target (the smallest, where it asks for no ratio), else the nearest within
+    the loss, else the original.
 
     The first trial, which tunes nothing, is always done; another ends between two of its steps once `seconds` are over. `counted`: no
     clock decides within a trial and `seconds` end the search between trials, so that the same seed and trials give the same bytes.
@@ -156,7 +157,7 @@ def _chosen(judge: _Judge, target: Target, result: loop.StudyResult) -> Found:
     within = [each for each in done if each.notes["loss"] <= target.max_loss and each.notes["ratio"] > 1]
     if not within:
         return judge.none(_why_none(done, target, result), points)
-    best = min(within, key=lambda each: (target.violation(each.notes), each.values[0]))
+    best = min(within, key=lambda each: _rank(each, target))
     surest = min(within, key=lambda each: each.values[::-1])
     lost: list[str] = []
     # No more than two are ever judged, both named before: else the rows that judge would choose
@@ -170,6 +171,12 @@ def _chosen(judge: _Judge, target: Target, result: loop.StudyResult) -> Found:
     return judge.none(
         f"within a loss of {target.max_loss:.1%} where chains are compared, but {'; '.join(lost)}", points
     )
+
+
+def _rank(each: Outcome, target: Target) -> tuple[float, ...]:
+    """What reaches the ratio that was asked for is the better the less it loses; else, or without one, the smaller."""
+    missed = target.violation(each.notes)
+    return (missed, *(each.values[::-1] if target.ratio and not missed else each.values))
 
 
 def _found(

@@ -31,6 +31,7 @@ COPIES = 2  # of the candidates' answers in memory
 PROOF_ROWS = 2_000
 MOST_VARIED = 10
 LEAST_RUNS, MOST_SECONDS = 8, 0.5  # of one round of timing
+LAST_SECONDS = 3.0  # for one member where the time for all was not enough for one
 LATE = "no time was left to put more than one together"
 OVER = "the graph is over its limits of latency or size with it"
 BAD = "its graph does not say what its Python model does"
@@ -150,6 +151,8 @@ def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -
     spare = finish.spare(found)
     wanted |= {spare.trial: found[spare.trial]}
     made = finish.members(problem, wanted, [spare, *(part for part in parts if part != spare)], limits)
+    if not made:  # a model that is some seconds late is worth more than the constant
+        made = finish.members(problem, wanted, [spare], replace(limits, deadline=time.monotonic() + LAST_SECONDS))
     if spare not in parts and len(made) > 1:
         made.pop(spare, None)
     bags = {number: tuple(one for part, one in made.items() if part.trial == number) for number in wanted}

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Drawings are black on white: on a dark page they keep a white ground
 _STYLE = (
-    "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:64rem;color:#222}"
-    "table{border-collapse:collapse}td,th{padding:.25rem .7rem;border-bottom:1px solid #ddd;text-align:left}"
-    "svg{max-width:100%}.warn{background:#fdf3d8;padding:.6rem 1rem}"
+    ":root{color-scheme:light dark}body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 1rem;"
+    "color:light-dark(#222,#ddd);background:light-dark(#fff,#16181b)}h1,h2,td,th,p{overflow-wrap:anywhere}"
+    "table{border-collapse:collapse}td,th{padding:.25rem .7rem;border-bottom:1px solid light-dark(#ddd,#444);text-align:left;"
+    "vertical-align:top}th{overflow-wrap:normal}.wide{overflow-x:auto}.wide td{min-width:4.5rem}"
+    "svg{max-width:100%;height:auto;background:#fff}.warn{background:light-dark(#fdf3d8,#453a17);padding:.6rem 1rem}"
 )
 _COLUMNS = ("name", "state", "seconds", "weight", "finished_as", "reason", "hyperparameters")
-MOST_BARS = 25
+MOST_BARS, MOST_LETTERS = 25, 40
 
 
 def render(
@@ -34,9 +37,10 @@ def render(
         for name, title in (("permutation", _PERMUTATION), ("shapley", _SHAPLEY))
         if (values := explained.get(name))
     )
-    line = _svg(_line(curve, card["metric"])) if curve else ""
+    line = _svg(_line(curve, card["metric"])) if curve else "<p>No trial was finished."
+    drawn = drawn or "<p>No time was left to ask."
     return (
-        f"<!doctype html><meta charset=utf-8><title>{html.escape(card['target'])}</title><style>{_STYLE}</style>"
+        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'><title>{html.escape(card['target'])}</title><style>{_STYLE}</style>"
         f"<h1>{html.escape(card['target'])}: {html.escape(card['algorithm'])}, {card['metric']} {card['score']}</h1>{warned}"
         f"<h2>Card</h2><table>{facts}</table><h2>Learning curve</h2>{line}<h2>What it depends on</h2>{drawn}"
         f"<h2>{len(rows)} rows of the leaderboard, judged by {html.escape(card['validation'])}</h2>{_table(rows, card['metric'])}"
@@ -51,7 +55,7 @@ def _table(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
     names = ("name", metric, *_COLUMNS[1:])
     head = "".join(f"<th>{_words(name)}" for name in names)
     body = "".join("<tr>" + "".join(f"<td>{_shown(row[name])}" for name in names) for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
 
 
 def _words(name: str) -> str:
@@ -82,8 +86,10 @@ def _bars(values: Mapping[str, float], title: str) -> "Figure":
     shown = list(values.items())[:MOST_BARS][::-1]
     figure = Figure(figsize=(8, 0.6 + 0.24 * len(shown)), layout="constrained")
     axes = figure.subplots()
-    axes.barh([name for name, _ in shown], [value for _, value in shown], color="#4a7aa7")
-    axes.set_title(title, fontsize=10)
+    axes.barh(range(len(shown)), [value for _, value in shown], color="#4a7aa7")
+    names = [name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…" for name, _ in shown]
+    axes.set_yticks(range(len(shown)), names, parse_math=False)
+    figure.suptitle(title, fontsize=10)
     return figure
 
 

@@ -111,6 +111,22 @@ def test_with_one_worker_nothing_that_is_measured_decides_the_bytes(run: Run, mo
     assert slowed(1.0) == slowed(20.0)
 
 
+def test_where_the_time_for_members_is_gone_one_is_made_yet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.automl.automl_tabular.MADE", 0.0)
+    monkeypatch.setattr("components.automl.assembly.LAST_SECONDS", 60.0)
+    made = run(rows().drop("spend"), "label", "classification", trials=2)
+    assert made["model"].metadata["card"]["members"] == 1
+    assert made["model"].metadata["card"]["algorithm"] != "constant"
+
+
+def test_what_memory_does_not_hold_is_left_out_and_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assembly, "COPIES", 400 * 2**20 / 2 / (192 * 2 * 8) / 2)  # two trials' answers fit
+    made = run(rows().drop("spend"), "label", "classification", trials=3, memory_mb=400)
+    card = made["model"].metadata["card"]
+    assert any("memory_mb=400 holds the answers of 2 trials, not of 3" in note for note in card["notes"])
+    assert card["algorithm"] != "constant"
+
+
 def test_trials_that_crash_hang_or_return_nan_leave_the_others_going(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(task: Any, chosen: Any) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)

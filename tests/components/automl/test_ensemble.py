@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,19 @@ def test_members_that_err_apart_answer_together(truth):
     assert weights.values[3] < 0.05 < min(weights.values[:3])
     alone = min(log_loss(truth, one) for one in said)
     assert log_loss(truth, ensemble.combined(said, weights)) < 0.95 * alone
+
+
+def test_after_the_deadline_the_best_one_answers_alone_and_nothing_is_joined(truth):
+    asked = []
+
+    def loss(told, said):
+        asked.append(1)
+        return log_loss(told, said)
+
+    said = [answers(truth, 1.0, 1.0, seed) for seed in range(4)]
+    weights = ensemble.greedy(said, truth, loss, 0, time.monotonic() - 1)
+    assert sorted(weights.values) == [0, 0, 0, 1]
+    assert len(asked) <= 2 * len(said)
 
 
 def test_the_best_one_answers_alone_where_others_only_harm(truth):

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from components.automl import importance
 from components.automl.importance import permutation, shapley
 from components.automl.losses import rmse
 from fleetml.learn.tables import fit
@@ -44,3 +45,21 @@ def test_columns_are_told_in_the_order_of_what_they_matter(model):
 def test_after_the_deadline_nothing_is_asked(model):
     assert permutation(*model, rmse, 0, time.monotonic()) == {}
     assert shapley(model[0], model[1], 0, time.monotonic()) == {}
+
+
+def test_what_does_not_fit_before_the_deadline_is_not_begun(model, monkeypatch):
+    now, asked = [0.0], []
+
+    class Slow:
+        about = model[0].about
+
+        def predict(self, frame):
+            now[0] += len(frame) / 100
+            asked.append(len(frame))
+            return model[0].predict(frame)
+
+    monkeypatch.setattr(importance.time, "monotonic", lambda: now[0])
+    assert permutation(Slow(), *model[1:], rmse, 0, 30.0) == {}
+    assert asked == [200]  # a column takes 20 times as long: 40 seconds
+    assert shapley(Slow(), model[1], 0, now[0] + 2.0) == {}
+    assert asked[1:] == [60]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fleetml.errors import InvalidParameter
+from fleetml.learn.analogs import Analogs
 from fleetml.learn.windows import Meta
 
 QUANTILES = (0.1, 0.25, 0.75, 0.9)  # of a day
@@ -64,6 +65,7 @@ class Experts(nn.Module):
         self.season, self.horizon = meta.season, meta.horizon
         self.week = _WEEK * meta.season
         self.hour = 3600 // meta.step_seconds
+        self.analogs = Analogs(self.week, meta.horizon, self.hour)
         whole = set(SHORT) | {max(1, round(share * meta.season)) for share in LONG}
         self.medians = sorted(whole)
         self.hours = [n for n in HOURS if self.hour > 1 and n * self.hour <= self.week]
@@ -81,6 +83,7 @@ class Experts(nn.Module):
             + [f"median of {n} days" for n in DAYS]
             + [f"median of {n} hours" for n in self.hours]
             + list(_LEVELLED)
+            + self.analogs.names
         )
         self.count = len(self.names)
 
@@ -101,8 +104,8 @@ class Experts(nn.Module):
         level = torch.cat(flat, dim=-1).unsqueeze(-2)
         level = level.expand([-1] * (level.dim() - 2) + [self.horizon, -1])
         shaped = torch.stack(seasonal, dim=-1)
-        levelled = self._levelled(week)
-        return torch.cat([level[..., :1], shaped[..., :2], level[..., 1:], shaped[..., 2:], levelled], dim=-1)
+        more = [self._levelled(week), self.analogs(week)]
+        return torch.cat([level[..., :1], shaped[..., :2], level[..., 1:], shaped[..., 2:], *more], dim=-1)
 
     def _levelled(self, week: Tensor) -> Tensor:
         """The shape of a season at the level of the present, and what lies between them: [..., horizon, 7]."""

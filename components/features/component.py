@@ -84,8 +84,9 @@ def series(
     test: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
     vm: str = "",
+    metric: str = "",
     max_rows: int = 60000,
     seed: int = 0,
 ) -> dsl.ContainerSpec:
-    """Make the six metrics of one VM, or of whole VMs drawn at random, in time and without gaps, split by time."""
+    """Make the six metrics of one VM, or of whole VMs drawn at random, in time, or one of them, without gaps, split by time."""
     return step("components.features.series:series")

@@ -6,7 +6,7 @@ import polars as pl
 from components.features.table import EVERY, feature_table
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter, nearest
-from fleetml.learn.anomaly.samples import FEATURES, Samples
+from fleetml.learn.anomaly.samples import FEATURES, METRICS, Samples
 
 TRAIN = 0.7
 """Share of the time covered that is fitted on; the rest is the test, whose first half is the history of its second."""
@@ -14,17 +14,17 @@ TIME = "event_timestamp"
 
 
 def series(
-    data: Artifact, train: Artifact, test: Artifact, metrics: Artifact, vm: str, max_rows: int, seed: int
+    data: Artifact, train: Artifact, test: Artifact, metrics: Artifact, vm: str, metric: str, max_rows: int, seed: int
 ) -> None:
     """Write the steps of five minutes of `vm`, "": of whole VMs drawn at random as long as they have at most `max_rows`.
 
-    A gap holds what was before it. Raises InvalidParameter for a VM that is unknown, no rows or a seed below 0, InvalidData
-    for VMs without metrics.
+    A gap holds what was before it. With a `metric` the others are absent. Raises InvalidParameter for a VM or metric that is
+    unknown, no rows or a seed below 0, InvalidData for VMs without metrics.
     """
     for name, value, least in (("max_rows", max_rows, 1), ("seed", seed, 0)):
         if value < least:
             raise InvalidParameter(f"{name} must be at least {least}, got {value}; raise it")
-    table = feature_table(pl.scan_parquet(data.path)).select("vm_id", TIME, *FEATURES)
+    table = feature_table(pl.scan_parquet(data.path)).select("vm_id", TIME, *_wanted(metric))
     table = table.filter(pl.any_horizontal(pl.col(FEATURES).is_not_null()))
     dense = _dense(table.filter(pl.col("vm_id").is_in(_chosen(table, vm, max_rows, seed))))
     time = dense[TIME].dt.timestamp("us").to_numpy()
@@ -33,6 +33,17 @@ def series(
         _samples(part).save(artifact.path)
         metrics.log(**{f"{artifact.name}_rows": len(part)})
     metrics.log(vms=dense["vm_id"].n_unique())
+
+
+def _wanted(metric: str) -> list[pl.Expr]:
+    """Return the six features, all but that of a `metric` as absent."""
+    if metric and metric not in METRICS:
+        told = nearest(metric, METRICS) or "; correct it"
+        raise InvalidParameter(f"metric must be empty or one of {', '.join(METRICS)}, got {metric!r}{told}")
+    named = zip(METRICS, FEATURES, strict=True)
+    return [
+        pl.col(feature) if metric in ("", name) else pl.lit(None, pl.Float64).alias(feature) for name, feature in named
+    ]
 
 
 def _chosen(table: pl.DataFrame, vm: str, most: int, seed: int) -> list[str]:

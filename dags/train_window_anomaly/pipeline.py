@@ -40,7 +40,7 @@ def train_window_anomaly(
         window_end: End of the window, ISO 8601 UTC; empty: the end of the data.
         vm: The VM it is for; empty: one detector for all of the fleet.
         max_rows: Steps of five minutes learnt from and judged on at most, of whole VMs drawn at random.
-        metric: One that novelty alone is looked for in, without fitting (3 ms a step: it needs 1536 of them); empty: all of them.
+        metric: The only one that is looked at, and for novelty, without fitting (it takes 1536 steps); empty: all of them.
         steps: Rows of a window.
         smooth: Windows that a score is the mean of.
         trim: Share of the windows that may be anomalies already.
@@ -55,7 +55,9 @@ def train_window_anomaly(
     raw = ingest(source=source, mapping=mapping, window_days=window_days, window_end=window_end)
     raw.set_caching_options(False).set_display_name("Ingest")
     valid = validate(data=raw.outputs["data"], target="cpu", context=1, horizon=1).set_display_name("Validate")
-    made = series(data=valid.outputs["valid"], vm=vm, max_rows=max_rows, seed=seed).set_display_name("Features")
+    made = series(data=valid.outputs["valid"], vm=vm, metric=metric, max_rows=max_rows, seed=seed).set_display_name(
+        "Features"
+    )
     trained = train_detector(train=made.outputs["train"], metric=metric, steps=steps, smooth=smooth, trim=trim)
     trained.set_display_name("Train")
     reigning = champion(registry=registry, model_name="window_anomaly")

@@ -26,7 +26,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
 def made(table: pl.DataFrame, folder: Path, **given: object) -> tuple[Samples, Samples]:
     data, train, test, metrics = (Artifact(name, str(folder / name)) for name in ("data", "train", "test", "metrics"))
     schema.write(table, data.path)
-    series(data, train, test, metrics, **({"vm": "", "max_rows": 60000, "seed": 0} | given))
+    series(data, train, test, metrics, **({"vm": "", "metric": "", "max_rows": 60000, "seed": 0} | given))
     return samples.load(train.path), samples.load(test.path)
 
 
@@ -62,8 +62,21 @@ def test_one_vm_or_whole_ones_as_far_as_rows_go(table: pl.DataFrame, tmp_path: P
     assert len(set(made(table, tmp_path, max_rows=1)[0].vm_id)) == 1
 
 
+def test_of_a_metric_the_others_are_absent(table: pl.DataFrame, tmp_path: Path) -> None:
+    whole, _ = made(table, tmp_path)
+    train, _ = made(table, tmp_path, metric="disk_io")
+    place = samples.METRICS.index("disk_io")
+    np.testing.assert_array_equal(train.values[:, place], whole.values[:, place])
+    assert np.isnan(np.delete(train.values, place, axis=1)).all()
+
+
 @pytest.mark.parametrize(
-    ("given", "words"), [({"vm": "vm-of-nobody"}, "vm must be one of"), ({"max_rows": 0}, "max_rows must be at least")]
+    ("given", "words"),
+    [
+        ({"vm": "vm-of-nobody"}, "vm must be one of"),
+        ({"metric": "networkio"}, "did you mean 'network_io'"),
+        ({"max_rows": 0}, "max_rows must be at least"),
+    ],
 )
 def test_what_cannot_be_is_refused(table: pl.DataFrame, tmp_path: Path, given: dict[str, object], words: str) -> None:
     with pytest.raises(InvalidParameter, match=words):

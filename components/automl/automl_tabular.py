@@ -64,7 +64,9 @@ def automl_tabular(
     made, chosen, end = (began + share * timeout_seconds for share in (MADE, CHOSEN, ASSEMBLED))
     before = _used_mb()
     limits = Limits(latency_limit_ms, size_limit_mb, made, workers, memory_mb, chosen, end)
-    study = search(given, trials, began + TRIED * timeout_seconds, limits)
+    tried_by = began + TRIED * timeout_seconds
+    study = search(given, trials, tried_by, limits)
+    limits = limits.later(time.monotonic() - tried_by)
     order = [
         each.number for each in sorted(study.outcomes, key=lambda each: each.values or (float("inf"),)) if each.values
     ]

@@ -4,7 +4,7 @@ import math
 import pickle
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from fleetml.learn.tables.members import Member, member
 from fleetml.learn.tables.trained import ALL
 
 BAG, REFIT, ONE = "bag of folds", "refitted", "one fold"
-_QUICK = 0.6  # seconds
+_QUICK, MOST_LATE = 0.6, 3.0  # seconds
 _USABLE = 0.75  # of the time left is planned with
 
 
@@ -42,6 +42,11 @@ class Limits:
     def seeded(self) -> bool:
         """Whether the same seed must give the same bytes: then what is counted decides, and nothing that is measured."""
         return self.workers == 1
+
+    def later(self, seconds: float) -> "Limits":
+        """Return the limits where the trials ended so many seconds late: what follows is given its time yet, at most 3 s on top."""
+        late = min(max(0.0, seconds), MOST_LATE)
+        return replace(self, chosen=self.chosen + late, deadline=self.deadline + late, end=self.end + late)
 
     def cost(self, one: Member) -> float:
         """Return what one row of a member takes [ms]: by measurement, or by count."""

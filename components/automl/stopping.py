@@ -1,8 +1,8 @@
 """When a fold's model would have stopped if its held rows had not been seen: as the other folds' held rows say.
 
 A model that is fitted in steps is best stopped by rows it does not learn from. Judged by the same rows it looks better than it is
-(credit-g, 800 rows: by 0.01 to 0.02 of a log loss of 0.5, more than most trials differ by), and a tenth of the rows kept back for
-stopping makes models worse (vehicle: by 1 to 5 % of the log loss). So the folds' models stop by their held rows, as they are finished
+(credit-g, 800 rows: by 0.006 to 0.017 of a log loss of 0.5, as much as good trials differ by), and a tenth of the rows kept back for
+stopping makes models worse (vehicle: by 2 to 5 % of the log loss). So the folds' models stop by their held rows, as they are finished
 with, and each is judged as it was after as many steps as the other folds were best at on average.
 """
 

@@ -111,6 +111,14 @@ def test_with_one_worker_nothing_that_is_measured_decides_the_bytes(run: Run, mo
     assert slowed(1.0) == slowed(20.0)
 
 
+def test_trials_that_end_late_leave_the_choice_its_time_but_not_more_than_seconds_on_top() -> None:
+    limits = finish.Limits(10.0, 20.0, 50.0, 1, 1000, 40.0, 55.0)
+    late = limits.later(2.0)
+    assert (late.chosen, late.deadline, late.end) == (42.0, 52.0, 57.0)
+    assert limits.later(-5.0) == limits
+    assert limits.later(100.0).end == 58.0
+
+
 def test_where_the_time_for_members_is_gone_one_is_made_yet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.automl.automl_tabular.MADE", 0.0)
     monkeypatch.setattr("components.automl.assembly.LAST_SECONDS", 60.0)

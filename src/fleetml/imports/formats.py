@@ -1,5 +1,6 @@
 """What a model file is, by its content: suffixes say nothing. Standard library only."""
 
+import io
 import pickletools
 import zipfile
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ MAX_BYTES = 4 << 30  # of a file, and of what an archive unpacks to
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4", b"\x78": "zlib"}
 _HEAD = 4096
 _MAX_OPCODES = 10_000
+_LOOKED_AT = 1 << 20  # bytes of what may be a pickle: of an archive they are unpacked
 REMEDY = "save the model as ONNX, with skops (scikit-learn), as XGBoost JSON or UBJ, LightGBM text, torch.export (.pt2) or .keras"
 
 
@@ -73,17 +75,18 @@ def refuse_pickle(content: IO[bytes], place: str) -> None:
 
 
 def is_pickle(content: IO[bytes]) -> bool:
-    """Say whether bytes begin with a pickle of any protocol: opcodes up to STOP, or 10,000 of them. Nothing is run."""
-    count, head = 0, content.read(2)
-    content.seek(0)
+    """Say whether bytes begin with a pickle of any protocol: opcodes up to STOP, or 10,000 of them, or a MiB. Nothing is run."""
+    count, begin = 0, io.BytesIO(content.read(_LOOKED_AT))
     try:
-        for _opcode, _argument, _place in pickletools.genops(content):
+        for _opcode, _argument, _place in pickletools.genops(begin):
             count += 1
             if count == _MAX_OPCODES:
                 break
     except (ValueError, IndexError, OverflowError, UnicodeError, MemoryError):
         # joblib writes arrays between the opcodes: such a file stops parsing, but begins like every newer pickle
-        return head in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") and count > 1
+        cut = begin.getbuffer().nbytes == _LOOKED_AT and not begin.read(1)
+        newer = begin.getvalue()[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+        return (newer or cut) and count > 1
     return count > 1
 
 

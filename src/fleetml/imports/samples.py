@@ -1,5 +1,6 @@
 """Rows that the original and its graph are both asked: a user's, else drawn at what the graph looks at."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import onnx
 
 ROWS = 256
+MAX_NUMBERS = 1 << 27  # of all drawn rows of an input
 _OTHER = 8  # the length of a free dimension that is not the first
 _SEED = 0
 
@@ -92,6 +94,10 @@ def _fitted(info: Any, array: Array) -> Array:
         raise InvalidParameter(
             f"samples of {info.name} must have the shape {wanted}, got {list(array.shape)}; correct it"
         )
+    if dtype.kind in "iub" and array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.trunc(array))).all():
+        raise InvalidParameter(
+            f"samples of {info.name} are whole numbers ({dtype}), these hold fractions or missing values; correct or fill them"
+        )
     return array.astype(dtype)
 
 
@@ -100,6 +106,7 @@ def _drawn(graph: "onnx.ModelProto", infos: Sequence[Any], missing: bool) -> dic
     found = {info.name: _random(random, info) for info in infos}
     if len(infos) == 1 and (values := found[infos[0].name]).dtype.kind == "f" and values.ndim == 2:
         _at_thresholds(random, graph, values)
+        values[random.random(values.shape) < 0.05] = 0  # some models take zeros for missing
         if missing:
             values[random.random(values.shape) < 0.05] = np.nan
     return found
@@ -108,6 +115,11 @@ def _drawn(graph: "onnx.ModelProto", infos: Sequence[Any], missing: bool) -> dic
 def _random(random: np.random.Generator, info: Any) -> Array:
     dtype = _dtype(info)
     shape = [(_OTHER if at else ROWS) if size is None else size for at, size in enumerate(_shape(info))]
+    if math.prod(shape) > MAX_NUMBERS:
+        raise InvalidData(
+            f"{ROWS} drawn rows of an input have at most {MAX_NUMBERS:,} numbers, those of {info.name} have the shape {shape}; "
+            "export the model with the sizes that it is asked with"
+        )
     if dtype.kind == "f":
         return (
             random.normal(size=shape) * random.choice([0.1, 1.0, 10.0], size=(shape[0], *[1] * (len(shape) - 1)))

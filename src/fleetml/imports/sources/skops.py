@@ -4,8 +4,7 @@ But for two of scikit-learn's own, which skops leaves out because their compiled
 wherever they point: those are checked here first.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,16 @@ import onnx
 
 from fleetml.errors import InvalidData
 from fleetml.imports.arrays import Array, Arrays
-from fleetml.imports.sources import Source, trees
+from fleetml.imports.sources import Source, forests, trees
 from fleetml.learn.builder import IR_VERSION, OPSET
 
 _TREES = ("sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor")
+_LET_IN = (*_TREES, "numpy.dtype")  # SimpleImputer keeps one, of an array without objects
 _ML_OPSET = 3  # the newest that skl2onnx's trees and encoders ask for
 
 
 class Estimator:
     """A fitted estimator or pipeline. With columns of text in `given` the graph has an input per column, else one matrix."""
-
-    missing = False
 
     def __init__(self, path: Path, given: Arrays) -> None:
         self._estimator = _load(path)
@@ -37,9 +35,11 @@ class Estimator:
             name in given and given[name].dtype.kind in "UO" for name in self.columns
         )
         self._text = {name for name in self.columns if name in given and given[name].dtype.kind in "UO"}
-        for nodes in _trees(self._estimator):
+        self._nodes = list(forests.of(self._estimator))
+        for nodes in self._nodes:
             nodes.check()
-            _round_down(nodes.thresholds)
+            nodes.round_down()
+        self.missing = not self._text and _takes_missing(self._estimator)
 
     def graph(self) -> onnx.ModelProto:
         from skl2onnx import convert_sklearn
@@ -66,6 +66,7 @@ class Estimator:
             target_opset={"": OPSET, "ai.onnx.ml": _ML_OPSET},
         )
         model.ir_version = IR_VERSION
+        forests.tell_missing(model, self._nodes)
         if not hasattr(self._estimator, "predict_proba"):
             del model.graph.output[1:]  # a classifier's scores, whose shape differs from scikit-learn's
         return model
@@ -94,102 +95,32 @@ def _load(path: Path) -> Any:
     import skops.io
 
     try:
-        strange = skops.io.get_untrusted_types(file=path)
+        named = list(map(str, skops.io.get_untrusted_types(file=path)))
     except Exception as error:  # skops raises what its parts raise for a file that is none
         raise InvalidData(f"skops must read the file, it says: {error}; save it again with skops.io.dump") from error
-    if strange := [each for each in map(str, strange) if each not in _TREES]:
+    if {"functools.partial", _TREES[1]} <= set(named):
+        raise InvalidData(forests.CATEGORIES)
+    if strange := [each for each in named if each not in _LET_IN]:
         raise InvalidData(
             f"a skops file may hold the types of scikit-learn and NumPy, this one holds {', '.join(strange)}, whose "
             "code could be anything; use scikit-learn's own transformers, or save it as ONNX"
         )
     try:
-        return skops.io.load(path, trusted=list(_TREES))
+        return skops.io.load(path, trusted=list(_LET_IN))
     except Exception as error:
         raise InvalidData(
             f"skops must load the file, it says: {error}; save it with the scikit-learn of here"
         ) from error
 
 
-@dataclass(frozen=True)
-class _Nodes:
-    """The nodes of a tree: `thresholds` can be written. A leaf has no children, its numbers do not count."""
-
-    thresholds: Array
-    left: Array
-    right: Array
-    columns: Array
-    leaves: Array
-    features: int
-
-    def check(self) -> None:
-        """Raises InvalidData where a node points out of the tree, back, or at a column that is not there."""
-        inner = ~self.leaves
-        own = np.arange(len(inner))[inner]
-        children = np.stack([self.left[inner], self.right[inner]]).astype(np.int64)
-        columns = self.columns[inner].astype(np.int64)
-        if (
-            (children <= own).any()
-            or (children >= len(inner)).any()
-            or (columns < 0).any()
-            or (columns >= self.features).any()
-        ):
-            raise InvalidData(
-                "the nodes of a tree point forward, at nodes and columns that there are, here they do not; save it again"
-            )
-
-
-def _trees(part: Any, features: int = 0, seen: set[int] | None = None) -> Iterator[_Nodes]:
-    """Yield the nodes of all trees inside an estimator. A tree in no estimator that says how many features it takes has none.
-
-    Raises InvalidData before it looks into a tree that says it is larger than what it holds.
-    """
-    seen = set() if seen is None else seen
-    if id(part) in seen:
-        return
-    seen.add(id(part))
-    features = int(getattr(part, "n_features_in_", features))
-    _check_members(part)
-    if type(part).__name__ == "Tree":
-        _require(0 < part.node_count == part.capacity, "as many nodes as it says")
-        left, right = part.children_left, part.children_right
-        yield _Nodes(part.threshold, left, right, part.feature, left == -1, min(features, int(part.n_features)))
-    elif type(part).__name__ == "TreePredictor":  # of histogram gradient boosting
-        nodes = part.nodes
-        _require(len(nodes) > 0, "nodes")
-        leaves = nodes["is_leaf"].astype(bool)
-        yield _Nodes(nodes["num_threshold"], nodes["left"], nodes["right"], nodes["feature_idx"], leaves, features)
-    elif isinstance(part, list | tuple) or (isinstance(part, np.ndarray) and part.dtype == object):
-        for each in list(part.flat) if isinstance(part, np.ndarray) else part:
-            yield from _trees(each, features, seen)
-    elif isinstance(part, dict):
-        for each in part.values():
-            yield from _trees(each, features, seen)
-    elif hasattr(part, "__dict__"):
-        for each in vars(part).values():
-            yield from _trees(each, features, seen)
-
-
-def _check_members(part: Any) -> None:
-    """Raises InvalidData where a tree of an ensemble takes other features than it is handed: nothing asks it again."""
-    from sklearn.ensemble import BaseEnsemble
-
-    if not isinstance(part, BaseEnsemble) or not hasattr(part, "estimators_"):
-        return
-    members = list(np.asarray(part.estimators_, object).flat)
-    chosen = getattr(part, "estimators_features_", None)
-    handed = [int(part.n_features_in_)] * len(members) if chosen is None else [len(columns) for columns in chosen]
-    for member, width in zip(members, handed, strict=False):
-        if hasattr(member, "tree_"):
-            _require(int(member.n_features_in_) == int(member.tree_.n_features) == width, "its ensemble's features")
-    _require(len(handed) == len(members), "its features")
-
-
-def _require(holds: bool, what: str) -> None:
-    if not holds:
-        raise InvalidData(f"a tree has {what}, one of the file has not; fit the model and save it again")
-
-
-def _round_down(thresholds: Array) -> None:
-    """Round to float32, in place: x <= t is x <= (t rounded down) for every x of float32, which the graph's rows are."""
-    near = thresholds.astype(np.float32)
-    thresholds[:] = np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
+def _takes_missing(estimator: Any) -> bool:
+    """Say whether it answers a row of missing values: its trees do where they learnt from such, and others never."""
+    if (width := getattr(estimator, "n_features_in_", None)) is None:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            estimator.predict(np.full((1, int(width)), np.nan, np.float32))
+        except Exception:  # whatever its steps raise: it does not
+            return False
+    return True

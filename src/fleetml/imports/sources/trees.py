@@ -10,6 +10,7 @@ from fleetml.imports.arrays import Array
 from fleetml.learn.builder import IR_VERSION, OPSET
 
 ROWS = "features"
+DEPTH = 100_000  # of recursion: the converters descend a category of a split at a time
 _ML_OPSET = 1
 _SAID = {"probabilities": "probabilities", "variable": "prediction"}
 

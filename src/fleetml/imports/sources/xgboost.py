@@ -1,14 +1,15 @@
 """XGBoost's JSON and UBJ."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
-from fleetml.errors import InvalidData
+from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.imports.arrays import Array, Arrays
-from fleetml.imports.sources import Source, trees
+from fleetml.imports.sources import Source, columns, trees
 
 
 class Booster:
@@ -24,29 +25,33 @@ class Booster:
         except (xgboost.core.XGBoostError, ValueError) as error:
             raise InvalidData(f"XGBoost must load the file, it says: {_first(error)}; save it again as .ubj") from error
         self.columns = tuple(self._booster.feature_names or ())
-        if "c" in (self._booster.feature_types or ()):
-            raise InvalidData(
-                "columns of categories have no counterpart in ONNX's trees; train on numbers (one-hot or ordinal codes)"
-            )
-        self._booster.feature_names = self._booster.feature_types = None
+        if (kind := self._of("gradient_booster")) != "gbtree":
+            raise InvalidData(f"boosters of trees (gbtree) are imported, got {kind}; train one of those")
+        types = self._booster.feature_types or []
+        self._codes = [place for place, name in enumerate(types) if name == "c"]
+        # The converter knows columns by number, and dumps them by type.
+        self._booster.feature_names = None
         self._objective = self._of("objective")
         if self._objective == "multi:softmax":  # the same trees; a graph answers with probabilities
             self._booster.set_param({"objective": "multi:softprob"})
-        if (kind := self._of("gradient_booster")) not in ("gbtree", "dart"):
-            raise InvalidData(f"boosters of trees (gbtree, dart) are imported, got {kind}; train one of those")
 
     def graph(self) -> onnx.ModelProto:
         import onnxmltools
 
-        types = trees.types(self._booster.num_features())
-        return trees.finished(
-            onnxmltools.convert_xgboost(self._booster, initial_types=types, target_opset=15), "xgboost"
-        )
+        sys.setrecursionlimit(max(trees.DEPTH, sys.getrecursionlimit()))
+        features = self._booster.num_features()
+        made = onnxmltools.convert_xgboost(self._booster, initial_types=trees.types(features), target_opset=15)
+        model = trees.finished(made, "xgboost")
+        columns.whole(model, self._codes, features, toward_zero=False)
+        return model
 
     def run(self, inputs: Arrays) -> list[Array]:
         import xgboost
 
-        said = self._booster.predict(xgboost.DMatrix(inputs[trees.ROWS], missing=np.nan, nthread=1))
+        rows = inputs[trees.ROWS]
+        if np.isinf(rows).any():
+            raise InvalidParameter("XGBoost takes no infinite numbers, the samples hold some; leave those rows out")
+        said = self._booster.predict(xgboost.DMatrix(rows, missing=np.nan, nthread=1), validate_features=False)
         two = said.ndim == 1 and self._objective in ("binary:logistic", "reg:logistic")
         return [trees.shaped(said, two)]
 

@@ -12,6 +12,7 @@ from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.gift_eval import Task
 from fleetml.learn.metrics import mase
 from fleetml.learn.mixture import Mixture
+from fleetml.learn.mixture_head import blocks_of
 from fleetml.learn.mixture_training import Examples, Recipe, fit
 from fleetml.learn.quantiles import LEVELS
 
@@ -62,6 +63,34 @@ def test_the_same_seed_gives_the_same_head():
     made = [fitted(some, Recipe(epochs=2), seed).head.state_dict() for seed in (0, 0, 1)]
     assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
     assert not all(torch.equal(made[0][name], made[2][name]) for name in made[0])
+
+
+@pytest.mark.parametrize("horizon", [1, 3, 6])
+def test_a_horizon_that_is_no_whole_number_of_blocks_has_those_it_can(horizon):
+    some = windows(10)
+    short = dataclasses.replace(
+        some,
+        target=np.resize(some.target, (len(some), horizon)),
+        meta=dataclasses.replace(some.meta, horizon=horizon),
+    )
+    network = fitted(short, Recipe(epochs=2))
+    assert forecast(network, short).shape == (len(short), horizon)
+    if horizon == 6:
+        model = export.from_torch(network, short.meta, {}, LEVELS)
+        assert export.check_equal(model, short, forecast(network, short)) < 1e-4
+
+
+def test_a_head_fitted_to_one_window_says_numbers():
+    some = windows(10)
+    network = fit(Examples.of([some[:1]], MEMORY), some.meta, MEMORY, Recipe(epochs=2), seed=0)
+    assert np.isfinite(forecast(network, some)).all()
+
+
+def test_every_step_of_the_horizon_is_drawn():
+    for horizon in (1, 3, 4, 6, 48, 50):
+        bounds = blocks_of(horizon)
+        assert [step for begin, end in bounds for step in range(begin, end)] == list(range(horizon))
+        assert len(bounds) == min(4, horizon)
 
 
 def test_windows_that_cannot_be_scored_are_refused():

@@ -60,6 +60,15 @@ def test_early_stopping_keeps_the_best_epoch():
     assert TableNet(Shape(width=16, epochs=3), True).fit(rows, target).epochs == 3
 
 
+@pytest.mark.parametrize("steps", [1, 9, 10, 11])
+def test_a_training_of_few_steps_ends(steps):
+    rows, target = table(classifies=False, count=20)
+    net = TableNet(Shape("mlp", width=16, epochs=steps), classifies=False)
+    before = net.fit(rows, target).predict(rows)
+    assert np.isfinite(before).all()
+    assert before.std() > 0
+
+
 def test_an_unknown_block_is_refused():
     with pytest.raises(InvalidParameter, match="block of a network must be one of mlp, resnet, gated, got 'gru'"):
         Shape("gru")

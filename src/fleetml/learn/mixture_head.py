@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from fleetml.learn.experts import median
 from fleetml.learn.neural import symlog
 from fleetml.learn.windows import Meta
 
-BLOCKS = 4  # of the horizon: one weight each
+BLOCKS = 4  # of the horizon, at most: one weight each
 WIDTH = 256
 DEPTH = 2
 DROPOUT = 0.1
@@ -35,7 +37,7 @@ def features(filled: Tensor, said: Tensor, errors: Tensor, known: Tensor, season
     def worth(values: Tensor) -> Tensor:
         return torch.log(values / unit + _LEAST)
 
-    blocks = said.unflatten(1, (BLOCKS, said.shape[1] // BLOCKS)).mean(dim=2)
+    blocks = torch.stack([said[:, begin:end].mean(dim=1) for begin, end in blocks_of(int(said.shape[1]))], dim=1)
     parts = filled[:, -2 * season :].unflatten(1, (-1, max(1, season // 24)))
     made = [
         worth(mean),
@@ -55,7 +57,7 @@ def features(filled: Tensor, said: Tensor, errors: Tensor, known: Tensor, season
 
 
 class Head(nn.Module):
-    """features [batch, F] → what is added to the logarithms of the weights [batch, BLOCKS, K], shifts [batch, BLOCKS] in units.
+    """features [batch, F] → what is added to the logarithms of the weights [batch, blocks, K], shifts [batch, blocks] in units.
 
     Begins as if it were not there: both are zeros until it is trained.
     """
@@ -63,12 +65,12 @@ class Head(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, seen: Tensor, experts: int) -> None:
-        """`seen` [N, F] are features of training windows, by which others are standardised."""
+    def __init__(self, seen: Tensor, experts: int, blocks: int = BLOCKS) -> None:
+        """`seen` [N, F] are features of training windows, by which others are standardised; of one window they have no deviation."""
         super().__init__()
         self.register_buffer("mean", seen.mean(dim=0))
-        self.register_buffer("deviation", seen.std(dim=0).clamp(min=0.05))
-        self.experts = experts
+        self.register_buffer("deviation", seen.std(dim=0, correction=min(1, len(seen) - 1)).clamp(min=0.05))
+        self.experts, self.blocks = experts, blocks
         self.stem = nn.Linear(seen.shape[1], WIDTH)
         self.layers = nn.ModuleList(
             nn.Sequential(
@@ -77,8 +79,8 @@ class Head(nn.Module):
             for _ in range(DEPTH)
         )
         self.norm = nn.LayerNorm(WIDTH)
-        self.weigh = nn.Linear(WIDTH, BLOCKS * experts)
-        self.shift = nn.Linear(WIDTH, BLOCKS)
+        self.weigh = nn.Linear(WIDTH, blocks * experts)
+        self.shift = nn.Linear(WIDTH, blocks)
         for last in (self.weigh, self.shift):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
@@ -88,9 +90,17 @@ class Head(nn.Module):
         for layer in self.layers:
             hidden = hidden + layer(hidden)
         hidden = self.norm(hidden)
-        return self.weigh(hidden).unflatten(1, (BLOCKS, self.experts)), self.shift(hidden)
+        return self.weigh(hidden).unflatten(1, (self.blocks, self.experts)), self.shift(hidden)
+
+
+def blocks_of(horizon: int) -> list[tuple[int, int]]:
+    """Return the first step of each block of the horizon, and the one after its last; no block is empty."""
+    count = min(BLOCKS, horizon)
+    begins = [-(-block * horizon // count) for block in range(count + 1)]
+    return list(itertools.pairwise(begins))
 
 
 def steps_of(meta: Meta) -> Tensor:
     """Return the block of each step of the horizon, [horizon]."""
-    return torch.arange(meta.horizon) * BLOCKS // meta.horizon
+    sizes = torch.tensor([end - begin for begin, end in blocks_of(meta.horizon)])
+    return torch.repeat_interleave(torch.arange(len(sizes)), sizes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,11 +18,10 @@ from torch import Tensor
 from fleetml.errors import InvalidData
 from fleetml.learn.experts import Memory, fill
 from fleetml.learn.mixture import Mixture, log_weights, weighted_median
-from fleetml.learn.mixture_head import BLOCKS, Head, features, steps_of
+from fleetml.learn.mixture_head import Head, blocks_of, features, steps_of
+from fleetml.learn.training import WEIGHT_QUANTILE, measured, scorable
 from fleetml.learn.windows import Meta, Windows
 
-# A burst in a nearly idle VM may weigh 10,000 times a usual window; beyond this quantile of weights it does not.
-WEIGHT_QUANTILE = 0.99
 _CHUNK = 250
 _AVERAGE = 0.999
 _RISE = 300  # steps
@@ -72,7 +71,7 @@ class Examples:
 
 def _examples(windows: Windows, memory: Memory) -> list[Tensor]:
     """Return seen, logs, said, unit, target, mask and scale of the windows that can be scored."""
-    scored = windows[(windows.scale > 0) & (windows.target == windows.target).any(axis=1)]
+    scored = scorable(windows)
     trials = Mixture(windows.meta, memory).trials.eval()
     parts: list[tuple[Tensor, ...]] = []
     with torch.no_grad():
@@ -80,9 +79,8 @@ def _examples(windows: Windows, memory: Memory) -> list[Tensor]:
             said, errors, known = trials(history)
             seen, unit = features(fill(history), said, errors, known, windows.meta.season)
             parts.append((seen, log_weights(errors, known), said, unit))
-    target = torch.from_numpy(scored.target)
     found = [torch.cat(part) for part in zip(*parts, strict=True)]
-    return [*found, torch.nan_to_num(target), (~torch.isnan(target)).float(), torch.from_numpy(scored.scale)]
+    return [*found, *measured(scored), torch.from_numpy(scored.scale)]
 
 
 def fit(
@@ -95,7 +93,8 @@ def fit(
 ) -> Mixture:
     """Return the mixture with a head fitted to the examples; `report(epoch, loss)` is called after each epoch."""
     torch.manual_seed(seed)
-    head = Head(examples.seen, examples.said.shape[2])
+    bounds = blocks_of(meta.horizon)
+    head = Head(examples.seen, examples.said.shape[2], len(bounds))
     kept = copy.deepcopy(head)
     optimizer = torch.optim.AdamW(head.parameters(), weight_decay=recipe.weight_decay)
     total = recipe.epochs * math.ceil(len(examples.weight) / recipe.batch_size)
@@ -105,7 +104,7 @@ def fit(
         losses = 0.0
         for rows in torch.randperm(len(examples.weight)).split(recipe.batch_size):
             optimizer.param_groups[0]["lr"] = recipe.learning_rate * _share(done, total)
-            loss = _loss(head, examples, rows, _some(blocks, recipe.steps), blocks)
+            loss = _loss(head, examples, rows, _some(bounds, recipe.steps), blocks)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
@@ -125,15 +124,14 @@ def _loss(head: Head, examples: Examples, rows: Tensor, steps: Tensor, blocks: T
     forecast = torch.relu(weighted_median(said, weights) + (shift * examples.unit[rows]).index_select(1, block))
     mask = examples.mask[rows][:, steps]
     errors = (forecast - examples.target[rows][:, steps]).abs() * mask
-    measured = mask.sum(dim=1)
-    mean = errors.sum(dim=1) / measured.clamp(min=1)
-    return (mean * examples.weight[rows]).sum() / (measured > 0).sum().clamp(min=1)
+    known = mask.sum(dim=1)
+    mean = errors.sum(dim=1) / known.clamp(min=1)
+    return (mean * examples.weight[rows]).sum() / (known > 0).sum().clamp(min=1)
 
 
-def _some(blocks: Tensor, count: int) -> Tensor:
+def _some(bounds: Sequence[tuple[int, int]], count: int) -> Tensor:
     """Return `count` steps of each block, drawn with replacement."""
-    size = len(blocks) // BLOCKS
-    return (torch.randint(size, (BLOCKS, count)) + size * torch.arange(BLOCKS)[:, None]).flatten()
+    return torch.cat([torch.randint(begin, end, (count,)) for begin, end in bounds])
 
 
 def _share(done: int, total: int) -> float:

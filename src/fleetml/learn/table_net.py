@@ -26,6 +26,7 @@ Floats = npt.NDArray[np.float32]
 # Standard deviations beyond which a feature says no more: a serving row far outside must not blow up a network.
 _REACH = 10.0
 _CHUNK = 8192  # rows at a time where nothing is learnt
+_LEAST_STEPS = 11  # of a schedule: a tenth of ten is one step, in which OneCycleLR cannot rise (it divides by 0)
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,8 @@ class TableNet:
     ) -> None:
         shape, network = self.shape, self.network
         optimizer = torch.optim.AdamW(network.parameters(), shape.learning_rate, weight_decay=shape.weight_decay)
-        steps = math.ceil(len(rows) / shape.batch_size)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, shape.learning_rate, shape.epochs * steps, pct_start=0.1
-        )
+        steps = max(_LEAST_STEPS, shape.epochs * math.ceil(len(rows) / shape.batch_size))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, shape.learning_rate, steps, pct_start=0.1)
         least, since, kept = math.inf, 0, copy.deepcopy(network.state_dict())
         for epoch in range(shape.epochs):
             network.train()

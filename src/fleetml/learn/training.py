@@ -42,13 +42,13 @@ class Examples:
     @classmethod
     def of(cls, windows: Windows) -> "Examples":
         """Return the windows that can be scored."""
-        scored = windows[(windows.scale > 0) & (windows.target == windows.target).any(axis=1)]
-        target = torch.from_numpy(scored.target)
+        scored = scorable(windows)
+        target, mask = measured(scored)
         return cls(
             torch.from_numpy(scored.history),
             torch.from_numpy(scored.covariates),
-            torch.nan_to_num(target),
-            (~torch.isnan(target)).float(),
+            target,
+            mask,
             torch.from_numpy(scored.scale),
         )
 
@@ -60,6 +60,17 @@ class Examples:
         """MAE of each window [N], in the target's unit, over the steps that were given."""
         mask = self.mask[rows]
         return ((forecast - self.target[rows]).abs() * mask).sum(1) / mask.sum(1)
+
+
+def scorable(windows: Windows) -> Windows:
+    """Return the windows with a positive scale and some target."""
+    return windows[(windows.scale > 0) & (windows.target == windows.target).any(axis=1)]
+
+
+def measured(windows: Windows) -> tuple[Tensor, Tensor]:
+    """Return the target, 0 where it is missing, and the mask, 0 there and 1 elsewhere: [N, horizon] each."""
+    target = torch.from_numpy(windows.target)
+    return torch.nan_to_num(target), (~torch.isnan(target)).float()
 
 
 def fit(

@@ -8,9 +8,11 @@ import onnx
 import pytest
 
 from fleetml.errors import FleetMLError, InvalidData
+from fleetml.learn import graph as describing
 from fleetml.learn import training
 from fleetml.learn.compression import graphs, half, networks, prune, qat, quantise
 from fleetml.learn.compression.compressible import loss, thirds
+from fleetml.learn.compression.forecasters import ForecasterData
 from fleetml.learn.forecaster import Forecaster, session
 from fleetml.serving.backends.tensorrt_rules import faults
 
@@ -203,3 +205,16 @@ def test_loss_is_a_share_of_what_it_was():
     assert loss(0.9, 1.0, True) == pytest.approx(0.1)
     assert loss(0.0, 0.0, False) == 0.0
     assert loss(0.1, 0.0, False) == float("inf")
+
+
+def test_a_forecaster_keeps_its_quantiles(forecaster, meta, windows):
+    """Of one level, .5: the forecast itself."""
+    model = onnx.ModelProto()
+    model.CopyFrom(forecaster("mlp").model)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2]), "last"))
+    model.graph.node.append(onnx.helper.make_node("Unsqueeze", ["forecast", "last"], ["quantiles"]))
+    shape = ["batch", meta.horizon, 1]
+    model.graph.output.append(onnx.helper.make_tensor_value_info("quantiles", onnx.TensorProto.FLOAT, shape))
+    data = ForecasterData(describing.finish(model, meta, "mlp", quantiles=(0.5,)), windows(300), windows(80), 0, 0)
+    made = quantise.dynamic(data.original(), 1.0, data)
+    assert describing.describe(made.graph).quantiles == (0.5,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -33,10 +34,13 @@ class Split:
         held_out = test_windows * meta.horizon
         needed = meta.context + meta.horizon + 2 * held_out
         if steps < needed:
+            days = math.ceil(needed * meta.step_seconds / 86_400)
+            most = (steps - meta.context - meta.horizon) // (2 * meta.horizon)
+            fewer = f", or ask for test_windows of at most {most}" if most > 0 else ""
             raise InvalidData(
                 f"{test_windows} held-out windows of {meta.horizon} steps, as many for validation, and one training window "
                 f"after {meta.context} steps of history need {needed} steps of {meta.step_seconds} s, the data span "
-                f"{steps}; give more days (window_days) or ask for fewer test_windows"
+                f"{steps}; give {days} days (window_days){fewer}"
             )
         return cls(steps - 2 * held_out, steps - held_out, steps)
 

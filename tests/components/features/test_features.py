@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from components.features.features import features
-from components.features.grid import Cut, filled, floored, seasonal_mae
+from components.features.grid import Cut, Split, filled, floored, seasonal_mae
 from components.features.materialise import materialise
 from components.features.table import feature_table
 from feature_repo.definitions import REFERENCES
@@ -19,7 +19,7 @@ from fleetml.component import Artifact
 from fleetml.data import schema, synthetic
 from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
 from fleetml.learn import windows
-from fleetml.learn.windows import Windows
+from fleetml.learn.windows import Meta, Windows
 
 CONTEXT, HORIZON, TESTS = 36, 6, 2
 
@@ -173,7 +173,7 @@ def test_a_store_that_was_never_filled_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [
-        ({"context": 5000}, InvalidData, "give more days"),
+        ({"context": 5000}, InvalidData, r"give \d+ days \(window_days\)$"),
         ({"test_windows": 0}, InvalidParameter, "test_windows must be at least 1"),
         ({"target": "colour"}, InvalidParameter, "colour"),
         ({"seed": -1}, InvalidParameter, "seed must be from 0"),
@@ -200,3 +200,11 @@ def test_a_target_without_a_value_is_refused(fleet: pl.DataFrame, tmp_path: Path
     none = fleet.lazy().with_columns(network_received=None, network_sent=None)
     with pytest.raises(InvalidData, match="all are missing"):
         Made(tmp_path, none)
+
+
+def test_data_too_short_for_a_long_horizon_are_told_how_many_days_or_windows_would_do():
+    long = Meta(target="cpu", context=288, horizon=720)
+    with pytest.raises(InvalidData, match=r"give 34 days \(window_days\), or ask for test_windows of at most 5$"):
+        Split.of(30 * 288, long, 6)
+    assert Split.of(34 * 288, long, 6).end == 34 * 288
+    assert Split.of(30 * 288, long, 5).end == 30 * 288

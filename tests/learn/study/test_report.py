@@ -54,5 +54,7 @@ def test_a_study_without_a_good_trial_has_its_reasons(tmp_path):
 def test_the_same_study_gives_the_same_page_but_for_its_seconds(tmp_path):
     import re
 
-    pages = [re.sub(r"[\d.]+ s by|<td>[\d.]+<td>(?=x )", "", page(tmp_path, lambda t: t.params["x"])[0]) for _ in range(2)]
+    pages = [
+        re.sub(r"[\d.]+ s by|<td>[\d.]+<td>(?=x )", "", page(tmp_path, lambda t: t.params["x"])[0]) for _ in range(2)
+    ]
     assert pages[0] == pages[1]

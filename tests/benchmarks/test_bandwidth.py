@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from benchmarks import bandwidth
 
@@ -14,3 +15,10 @@ def test_the_rule_for_the_predictable_half_sees_no_held_out_step():
     changed = values.copy()
     changed[:, 96:] = random.uniform(0, 99, (5, 24))
     assert bandwidth.predictable(changed, 12).tolist() == half.tolist()
+
+
+def test_what_is_held_out_is_asked_only_where_it_is_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("BENCH_TEST", raising=False)
+    assert {cell.fold for cell in bandwidth.cells_wanted()} == {1, 2}
+    monkeypatch.setenv("BENCH_TEST", "1")
+    assert {cell.fold for cell in bandwidth.cells_wanted()} == {0}

@@ -101,11 +101,10 @@ def test_with_one_worker_nothing_that_is_measured_decides_the_bytes(run: Run, mo
     def slowed(factor: float) -> bytes:
         fitted = fit.fit
         with monkeypatch.context() as patch:
-            random = np.random.default_rng(int(factor))
-            patch.setattr(members, "latency", lambda content, width: factor * random.random())
-            patch.setattr(assembly, "latency", lambda content, given: (factor * random.random(),) * 2)
+            patch.setattr(members, "latency", lambda content, width: factor)
+            patch.setattr(assembly, "latency", lambda content, given: (factor, factor))
             patch.setattr(fit, "fit", lambda *given: (time.sleep(0.002 * factor), fitted(*given))[1])
-            made = run(rows().drop("spend"), "label", "classification", seed=3, latency_limit_ms=0.2)
+            made = run(rows().drop("spend"), "label", "classification", seed=3, trials=2)
         return made["model"].path.read_bytes()
 
     assert slowed(1.0) == slowed(20.0)

@@ -12,11 +12,11 @@ By hand: LightGBM, the 96 points of this grid in its written order, from LightGB
 | feature_fraction | 1.0, 0.7 | the same, against over-fitting |
 | lambda_l2 | 0, 1 | the same, against over-fitting |
 
-The rounds are found by early stopping (at most 1500). Ours: trials of AutoML, one at a time, its portfolio first, until one is as good, 96 at most. An evaluation is all
-folds of one configuration, one of ours that ends after its first fold counts whole: both by `components.automl.trials.evaluate`, on the same folds of the training rows, with one
-thread, by the same loss. Whoever tunes by hand knows the grid's best after all of it: that is the cost ours is compared with; beside it
-stands how far the walk was when it came upon that best. A set on which none is as good counts with a ratio of 0. What the ensemble adds to the
-best trial is no part of this.
+The rounds are found by early stopping (at most 1500). Ours: trials of AutoML, one at a time, its portfolio first, until one is as good, 96 at most.
+An evaluation is all folds of one configuration (one of ours that is ended after its first fold counts whole), both by
+`components.automl.trials.evaluate`, on the same folds of the training rows, with one thread, by the same loss. Whoever tunes by hand knows
+the grid's best after all of it: that is the cost ours is compared with; beside it stands how far the walk was when it came upon
+that best. A set on which none is as good counts with a ratio of 0. What the ensemble adds to the best trial is no part of this.
 
 Seconds are those of the processor, which the load of the machine changes least. Test scores are of the best configuration by then, fitted to
 all training rows. That AutoML converges is told of the cells of `benchmarks automl`, the longest budget of each set: the second from which on
@@ -190,7 +190,7 @@ def run() -> Iterator[Figure]:
     command = [sys.executable, "-m", "benchmarks.manual_tuning"]
     print(f"{NAME}: {cells.run(wanted, lambda cell: [*command, cell.text], NAME, minutes, lanes=1)}", flush=True)
     known = {each: line["figures"] for each, line in cells.latest(NAME).items() if each in wanted}
-    yield from report({(each.data, each.system): it for each, it in known.items() if "failed" not in it}, len(sets))
+    yield from report({(each.data, each.system): it for each, it in known.items() if "failed" not in it}, len(SETS))
 
 
 def report(done: Mapping[tuple[str, str], Mapping[str, Any]], wanted: int) -> Iterator[Figure]:

@@ -78,6 +78,8 @@ def automl_tabular(
         f"choosing and assembling took {used:.0f} MB beyond the data, memory_mb={memory_mb}" if used > memory_mb else ""
     )
     given = replace(given, notes=(*given.notes, *filter(None, (few, over))))
+    for note in (*given.notes, *filter(None, (found.reason,))):
+        log.warning("%s", note)
     rows = board(given, study.outcomes, found, began)
     with aside(leaderboard.path) as temporary:
         pl.DataFrame(rows, infer_schema_length=None).write_parquet(temporary, compression="zstd")

@@ -56,7 +56,7 @@ def validate(
     if beats_constant and not scores.better(first, figures[first], found["constant"][first]):
         raise InvalidData(
             f"a model must beat a constant, {first} is {figures[first]} and a constant's {found['constant'][first]} on "
-            f"{found['rows']} rows ({found['split']}); give features that tell something, or set beats_constant: false"
+            f"{found['rows']} rows ({found['split']}); give features that tell something (the step that trained tells what it left out), or, where that will do, call validate with beats_constant=false"
         )
     metrics.log(**figures, checked=len(thresholds or {}), rows=found["rows"])
 

@@ -55,6 +55,9 @@ RANGES: Mapping[str, Range] = {
     "seed": {"minimum": 0, "maximum": 2**32 - 1},  # what scikit-learn and Optuna take
     "threshold": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
     "alarms_per_vm_week": {"exclusiveMinimum": 0, "maximum": 2016},  # one for each row of five minutes
+    "steps": {"minimum": 1, "maximum": 100},
+    "smooth": {"minimum": 1, "maximum": 100},
+    "trim": {"minimum": 0, "maximum": 0.5},
     "processes": {"minimum": 1, "maximum": 64},  # torchrun's on one machine
     "precision": {"enum": ["int8", "fp16"]},
     # fleetml.learn.study.settings.SAMPLERS and PRUNERS, components.nas.nas.SECOND: a run of cache hits loads none of them

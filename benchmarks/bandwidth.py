@@ -39,7 +39,7 @@ START = 1375308000  # s, UTC: the first step of the file's month
 HELD_OUT = 0.2
 GOAL = 0.85
 NAME = "bandwidth"
-UNTRAINED, LEARNT, NAIVE = "mixture of 26, untrained", "mixture of 26, learnt for WAPE", "seasonal naive"
+UNTRAINED, LEARNT, NAIVE = "mixture of 34, untrained", "mixture of 34, learnt for WAPE", "seasonal naive"
 EVERY = 12  # steps between the windows that are learnt from
 SHORT = gift_eval.task("5T/short")
 # How far ahead, and where the experts are tried: the last half day, the last day.

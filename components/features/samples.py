@@ -45,7 +45,10 @@ def _split(table: pl.DataFrame, name: str, most: int, drawn: np.random.Generator
         raise InvalidData(
             f"split {name!r} needs at least {LEAST} rows with a metric, got {len(places)}; give more days or VMs"
         )
-    kept = np.sort(drawn.permutation(places)[:most])
-    rows = table[kept]
-    at = rows["event_timestamp"].dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
-    return Samples(rows["vm_id"].to_numpy().astype(str), rows.select(FEATURES).to_numpy().astype(np.float32), at)
+    return of(table[np.sort(drawn.permutation(places)[:most])])
+
+
+def of(table: pl.DataFrame) -> Samples:
+    """Return the rows of a feature table."""
+    at = table["event_timestamp"].dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
+    return Samples(table["vm_id"].to_numpy().astype(str), table.select(FEATURES).to_numpy().astype(np.float32), at)

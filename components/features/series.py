@@ -3,10 +3,12 @@
 import numpy as np
 import polars as pl
 
+from components.features import samples
 from components.features.table import EVERY, feature_table
 from fleetml.component import Artifact
+from fleetml.data import schema
 from fleetml.errors import InvalidData, InvalidParameter, nearest
-from fleetml.learn.anomaly.samples import FEATURES, METRICS, Samples
+from fleetml.learn.anomaly.samples import FEATURES, METRICS
 
 TRAIN = 0.7
 """Share of the time covered that is fitted on; the rest is the test, whose first half is the history of its second."""
@@ -30,7 +32,7 @@ def series(
     time = dense[TIME].dt.timestamp("us").to_numpy()
     before = time < time.min() + TRAIN * (time.max() + 1 - time.min())
     for artifact, part in ((train, dense.filter(before)), (test, dense.filter(~before))):
-        _samples(part).save(artifact.path)
+        samples.of(part).save(artifact.path)
         metrics.log(**{f"{artifact.name}_rows": len(part)})
     metrics.log(vms=dense["vm_id"].n_unique())
 
@@ -48,7 +50,8 @@ def _wanted(metric: str) -> list[pl.Expr]:
 
 def _chosen(table: pl.DataFrame, vm: str, most: int, seed: int) -> list[str]:
     """Return the VMs to take, at least one."""
-    counted = table.group_by("vm_id").len().sort("vm_id")
+    lasted = pl.col(TIME).max() - pl.col(TIME).min()
+    counted = table.group_by("vm_id").agg(steps=lasted.dt.total_seconds() // schema.STEP_SECONDS + 1).sort("vm_id")
     known = counted["vm_id"].to_list()
     if not known:
         raise InvalidData("a VM must have one of the six metrics, the data have none; give other data")
@@ -58,7 +61,7 @@ def _chosen(table: pl.DataFrame, vm: str, most: int, seed: int) -> list[str]:
             raise InvalidParameter(f"vm must be one of the data's {len(known)} with metrics, got {vm!r}{told}")
         return [vm]
     order = np.random.default_rng(seed).permutation(len(known))
-    taken = int((np.cumsum(counted["len"].to_numpy()[order]) <= most).sum())
+    taken = int((np.cumsum(counted["steps"].to_numpy()[order]) <= most).sum())
     return [known[place] for place in order[: max(1, taken)]]
 
 
@@ -67,8 +70,3 @@ def _dense(table: pl.DataFrame) -> pl.DataFrame:
     steps = table.upsample(time_column=TIME, every=EVERY, group_by="vm_id", maintain_order=True)
     steps = steps.with_columns(pl.col("vm_id").forward_fill())
     return steps.with_columns(pl.col(FEATURES).forward_fill().backward_fill().over("vm_id")).sort("vm_id", TIME)
-
-
-def _samples(rows: pl.DataFrame) -> Samples:
-    at = rows[TIME].dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
-    return Samples(rows["vm_id"].to_numpy().astype(str), rows.select(FEATURES).to_numpy().astype(np.float32), at)

@@ -62,6 +62,14 @@ def test_one_vm_or_whole_ones_as_far_as_rows_go(table: pl.DataFrame, tmp_path: P
     assert len(set(made(table, tmp_path, max_rows=1)[0].vm_id)) == 1
 
 
+def test_the_steps_of_gaps_count_among_the_rows(table: pl.DataFrame, tmp_path: Path) -> None:
+    hole = table.filter(~pl.col("timestamp").dt.hour().is_between(2, 20))
+    most = 2 * 2 * 288 + 5
+    train, test = made(hole, tmp_path, max_rows=most)
+    assert len(train) + len(test) <= most
+    assert len(set(train.vm_id)) == 2
+
+
 def test_of_a_metric_the_others_are_absent(table: pl.DataFrame, tmp_path: Path) -> None:
     whole, _ = made(table, tmp_path)
     train, _ = made(table, tmp_path, metric="disk_io")

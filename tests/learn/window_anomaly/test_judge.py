@@ -1,8 +1,10 @@
 """The judge of detectors in time: what it finds better is better, and what is no such detector is refused."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from fleetml.errors import InvalidData
@@ -35,6 +37,15 @@ def held_out(tmp_path: Path) -> dict[str, np.ndarray]:
 def fitted(settings: Settings, columns: list[str], seed: int = 0) -> bytes:
     rows, places = fleet(600, seed, vms=1).values, [METRICS.index(name) for name in columns]
     return mahalanobis.fit([rows[:, places]], settings).graph(columns).SerializeToString()
+
+
+def that_says(graph: bytes, rows: object) -> bytes:
+    """The same graph, whose metadata say of its rows what they are told to, None: nothing."""
+    model = onnx.load_from_string(graph)
+    said = {prop.key: prop.value for prop in model.metadata_props if prop.key != "fleetml.rows"}
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, said if rows is None else {**said, "fleetml.rows": json.dumps(rows)})
+    return model.SerializeToString()
 
 
 KNOWN = [name for name in METRICS if name != "latency"]
@@ -90,6 +101,9 @@ def test_what_is_no_such_detector_is_refused(held_out: dict[str, np.ndarray], tm
     for graph in (row, nameless, b"no graph"):
         with pytest.raises(InvalidGraph, match="train again"):
             judge.score(held_out, graph)
+    for rows in (None, 0, "many"):
+        with pytest.raises(InvalidGraph, match="must say how many rows it takes"):
+            judge.score(held_out, that_says(fitted(WINDOW, KNOWN), rows))
     fleet(5, 0).save(tmp_path / "short")
     with pytest.raises(InvalidData, match="give more days"):
         judge.read(tmp_path / "short")

@@ -99,7 +99,10 @@ class Asked:
                 f"a graph of kind {KIND} must name its columns, some of {', '.join(METRICS)}, got {said.kind} with {list(columns)}; "
                 "train again"
             )
-        self.rows, self.places = int(said.about["rows"]), [METRICS.index(name) for name in columns]
+        rows = said.about.get("rows")
+        if not isinstance(rows, int) or rows < 1:
+            raise InvalidGraph(f"a graph of kind {KIND} must say how many rows it takes, got {rows!r}; train again")
+        self.rows, self.places = rows, [METRICS.index(name) for name in columns]
 
     def inputs(self, rows: Numbers) -> dict[str, Numbers]:
         """Return what the graph takes of metrics [batch, rows, 6]."""

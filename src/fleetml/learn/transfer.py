@@ -77,7 +77,9 @@ def transfer(
     """
     if unknown := [mode for mode in modes if mode not in MODES]:
         raise InvalidParameter(f"a mode of transfer is one of {', '.join(MODES)}, got {unknown[0]!r}; correct it")
-    train, val = _scored(train), _scored(val)
+    from fleetml.learn import training
+
+    train, val = training.scorable(train), training.scorable(val)
     if not len(train) or not len(val):
         what = "to train on" if not len(train) else "to judge on"
         return Transferred(fleet, NONE, {}, f"there are no windows {what}: the fleet's model as it is")
@@ -119,12 +121,6 @@ def _error(graph: onnx.ModelProto, windows: Windows) -> float:
     from fleetml.learn.forecaster import Forecaster
 
     return metrics.mase(windows, Forecaster(graph.SerializeToString()).forecast(windows))
-
-
-def _scored(windows: Windows) -> Windows:
-    import numpy as np
-
-    return windows[(windows.scale > 0) & ~np.isnan(windows.target).all(axis=1)]
 
 
 def _trained(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from fleetml import atomic
 from fleetml.component import Artifact
 from fleetml.learn import graph, search, search_space, windows
 from fleetml.learn import leaderboard as boards
@@ -68,7 +69,7 @@ def hpo(
             name,
         )
     else:
-        report.path.write_text("<!doctype html><title>Study</title><p>No model has hyperparameters to search.\n")
+        atomic.write_text(report.path, "<!doctype html><title>Study</title><p>No model has hyperparameters to search.\n")
     _join(result, fixed, latency_limit_ms)
     best, incumbent = result.incumbent(), better(found, latency_limit_ms)
     gain = 1 - best.validation_mase / incumbent.validation_mase

@@ -146,10 +146,13 @@ def test_one_that_is_too_slow_gives_way_to_what_is_tuned(made, candidates, monke
     assert made["model"].metadata["family"] == "xgboost"
 
 
-def test_where_none_can_be_tuned_the_better_is_handed_on(made, candidates):
+def test_where_none_can_be_tuned_the_better_is_handed_on(made, candidates, tmp_path):
     for name in ("automl_model", "nas_model"):
         renamed(made[name], "mixture")
+    made["report"].path.write_text("before")
+    (other := tmp_path / "other").hardlink_to(made["report"].path)
     rows = run(made)
+    assert other.read_text() == "before", "the report is written aside"
     assert [row["state"] for row in rows] == ["trained", "trained"]
     assert made["model"].path.read_bytes() == made["nas_model"].path.read_bytes()
     assert "No model has hyperparameters to search" in made["report"].path.read_text()

@@ -30,10 +30,13 @@ class Client(fleetml_client.Client):
     """
 
     def infer(self, model: str, inputs: Arrays, vm_id: str = "") -> Tensors:
-        """Ask the Open Inference Protocol's ModelInfer: raw tensors for a graph of any kind."""
+        """Ask the Open Inference Protocol's ModelInfer: raw tensors for a graph of any kind.
+
+        Raises InvalidParameter for an array of a type that the protocol does not have.
+        """
         request = messages.ModelInferRequest(model_name=model)
         for name, array in inputs.items():
-            request.inputs.add(name=name, datatype=datatypes.NAMES[array.dtype], shape=array.shape)
+            request.inputs.add(name=name, datatype=datatypes.of(array, name), shape=array.shape)
             request.raw_input_contents.append(datatypes.to_bytes(array))
         if vm_id:
             request.parameters["vm_id"].string_param = vm_id

@@ -44,6 +44,17 @@ def dtype(datatype: str, where: str) -> np.dtype[np.generic]:
         ) from None
 
 
+def of(array: Array, where: str) -> str:
+    """Return the protocol's name of an array's type. Raises InvalidParameter for one that it does not have."""
+    try:
+        return NAMES[array.dtype.newbyteorder("=")]
+    except KeyError:
+        raise InvalidParameter(
+            f"input {where} must be an array of {', '.join(str(kind) for kind in NAMES)} (object: texts), got {array.dtype}; "
+            "convert it with astype"
+        ) from None
+
+
 def from_bytes(raw: bytes | memoryview, datatype: str, shape: Sequence[int], where: str) -> Array:
     """Return raw bytes as an array, without a copy but for BYTES. Raises InvalidParameter for another length."""
     kind, sizes = dtype(datatype, where), tuple(shape)

@@ -69,7 +69,8 @@ def hpo(
             name,
         )
     else:
-        atomic.write_text(report.path, "<!doctype html><title>Study</title><p>No model has hyperparameters to search.\n")
+        page = "<!doctype html><title>Study</title><p>No model has hyperparameters to search.\n"
+        atomic.write_text(report.path, page)
     _join(result, fixed, latency_limit_ms)
     best, incumbent = result.incumbent(), better(found, latency_limit_ms)
     gain = 1 - best.validation_mase / incumbent.validation_mase

@@ -55,6 +55,8 @@ def behind(mine: First, folder: Path, rows: int) -> str:
 
 
 def enter(mine: First, folder: Path, number: int) -> None:
-    """Leave the losses of a trial that goes on for those after it."""
+    """Leave the losses of a trial that came to its end for those after it; none that is no number, to which nothing compares."""
+    if not np.isfinite(mine.loss):
+        return
     with aside(folder / f"first-{number}.json") as temporary:
         temporary.write_text(json.dumps({"family": mine.family, "loss": mine.loss, "without": list(mine.without)}))

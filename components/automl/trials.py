@@ -54,7 +54,7 @@ class Evaluated:
 
     def model(self, number: int) -> Any:
         """Return the model of a fold, from the file where it lies there alone: all models of a study take more memory than one trial."""
-        return self.models[number] if self.models else _read(self.file, number + 2)[-1]
+        return self.models[number] if self.models else _read(self.file, number + 1)
 
 
 def write(made: Evaluated, file: Path) -> None:
@@ -66,13 +66,16 @@ def write(made: Evaluated, file: Path) -> None:
 
 def read(file: Path) -> Evaluated:
     """Return a trial whose models stay in its file."""
-    return replace(_read(file, 1)[0], file=file)
+    return replace(_read(file, 0), file=file)
 
 
-def _read(file: Path | None, count: int) -> list[Any]:
+def _read(file: Path | None, place: int) -> Any:
+    """Return what `write` wrote at a place of the file, 0: what is chosen by; one thing at a time is in memory."""
     assert file is not None  # noqa: S101 - a trial has its models or their file
     with file.open("rb") as stream:
-        return [pickle.load(stream) for _ in range(count)]  # noqa: S301 - our own trials wrote it
+        for _ in range(place):
+            pickle.load(stream)  # noqa: S301 - our own trials wrote it
+        return pickle.load(stream)  # noqa: S301
 
 
 def objective(problem: Problem) -> Callable[[Trial], float]:
@@ -86,16 +89,19 @@ def objective(problem: Problem) -> Callable[[Trial], float]:
         family, point = in_family(trial.params)
         chosen = portfolio.hyperparameters(family, point, len(problem.target), problem.size_limit_mb)
 
+        entered: list[race.First] = []
+
         def begun(said: Said) -> None:
-            held, folder = problem.validation.folds[0].held, trial.kept_at.parent
-            mine = race.first(family, problem.target[held], said, problem.loss)
-            if why := race.behind(mine, folder, len(held)):
+            held = problem.validation.folds[0].held
+            entered.append(race.first(family, problem.target[held], said, problem.loss))
+            if why := race.behind(entered[0], trial.kept_at.parent, len(held)):
                 raise Pruned(why)
-            race.enter(mine, folder, trial.number)
 
         made = evaluate(problem, family, chosen, trial.report, trial.deadline, begun)
         trial.note("ended", time.monotonic())
         write(made, trial.kept_at)
+        for mine in entered:  # only now: one that never ends must not end others
+            race.enter(mine, trial.kept_at.parent, trial.number)
         return made.curve[-1]
 
     return run
@@ -158,6 +164,10 @@ def _time(done: int, least: int, spent: float, deadline: float) -> bool:
 def _mean(problem: Problem, done: list[Watched]) -> Said:
     """Return what is said [N, C] of rows by models that had not seen them, the mean over repetitions; NaN of the others."""
     least = len(problem.validation.once)
+    if (
+        len(done) == least + 1 and done[least].after is not None
+    ):  # no other fold of its repetition tells it when to stop
+        done = done[:least]
     total, times = np.zeros((len(problem.target), problem.classes)), np.zeros(len(problem.target))
     judged = [*stopping.judged(done[:least]), *stopping.judged(done[least:])]
     for fold, said in zip(problem.validation.folds, judged, strict=False):

@@ -8,7 +8,7 @@ from components.features.table import EVERY, feature_table
 from fleetml.component import Artifact
 from fleetml.data import schema
 from fleetml.errors import InvalidData, InvalidParameter, nearest
-from fleetml.learn.anomaly.samples import FEATURES, METRICS
+from fleetml.learn.anomaly.samples import FEATURES, feature
 
 TRAIN = 0.7
 """Share of the time covered that is fitted on; the rest is the test, whose first half is the history of its second."""
@@ -39,13 +39,8 @@ def series(
 
 def _wanted(metric: str) -> list[pl.Expr]:
     """Return the six features, all but that of a `metric` as absent."""
-    if metric and metric not in METRICS:
-        told = nearest(metric, METRICS) or "; correct it"
-        raise InvalidParameter(f"metric must be empty or one of {', '.join(METRICS)}, got {metric!r}{told}")
-    named = zip(METRICS, FEATURES, strict=True)
-    return [
-        pl.col(feature) if metric in ("", name) else pl.lit(None, pl.Float64).alias(feature) for name, feature in named
-    ]
+    wanted = feature(metric) if metric else ""
+    return [pl.col(name) if wanted in ("", name) else pl.lit(None, pl.Float64).alias(name) for name in FEATURES]
 
 
 def _chosen(table: pl.DataFrame, vm: str, most: int, seed: int) -> list[str]:

@@ -28,12 +28,49 @@ def validate(
     for name, value in (("context", context), ("horizon", horizon)):
         if value < 1:
             raise InvalidParameter(f"{name} must be 1 or more steps, got {value}; set it in the run's parameters")
+    frame = _ruled(data)
+    _refuse_unmeasured_target(frame, target, columns)
+    _refuse_too_small(frame, columns, context, horizon)
+    _pass_on(frame, target, columns, data, valid, report, metrics)
+
+
+def validate_series(data: Artifact, metric: str, valid: Artifact, report: Artifact, metrics: Artifact) -> None:
+    """The same of what is looked at for anomalies in time: one VM will do, and one of the six metrics, which is `metric` if given.
+
+    Raises InvalidData, InvalidParameter for an unknown metric.
+    """
+    from fleetml.learn.anomaly import samples
+
+    looked_at = (samples.feature(metric),) if metric else samples.FEATURES
+    frame = _ruled(data)
+    measured = {name: _known(frame, schema.FEATURES[name]) for name in looked_at}
+    target = next((name for name, columns in measured.items() if columns), "")
+    if not target:
+        raise InvalidData(
+            f"one of {', '.join(looked_at)} must be measured, none has a value in any of {frame.height} rows; map it in the "
+            "source, or name another metric"
+        )
+    _pass_on(frame, target, measured[target], data, valid, report, metrics)
+
+
+def _ruled(data: Artifact) -> pl.DataFrame:
+    """Return the table, which keeps the rules."""
     frame = _read(data)
     from components.validate import rules  # pandera takes seconds to import; refuse bad parameters before
 
     rules.enforce(frame)
-    _refuse_unmeasured_target(frame, target, columns)
-    _refuse_too_small(frame, columns, context, horizon)
+    return frame
+
+
+def _pass_on(
+    frame: pl.DataFrame,
+    target: str,
+    columns: tuple[str, ...],
+    data: Artifact,
+    valid: Artifact,
+    report: Artifact,
+    metrics: Artifact,
+) -> None:
     figures = html.figures(frame, columns)
     with schema.aside(valid.path) as temporary:
         shutil.copyfile(data.path, temporary)
@@ -64,6 +101,10 @@ def _refuse_unmeasured_target(frame: pl.DataFrame, target: str, columns: tuple[s
                 f"target {target} needs column {name!r}, which has no value in any of {frame.height} rows; "
                 f"map it in the source, or set target to one that is measured: {', '.join(measured) or 'none is'}"
             )
+
+
+def _known(frame: pl.DataFrame, columns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in columns if _measured(frame, name))
 
 
 def _measured(frame: pl.DataFrame, column: str) -> bool:

@@ -8,7 +8,7 @@ from components.features.component import series
 from components.ingest.component import ingest
 from components.register.component import champion, register
 from components.train.component import train_window_anomaly as train_detector
-from components.validate.component import validate
+from components.validate.component import validate_series
 
 
 @dsl.pipeline(name="train-window-anomaly", display_name="Train the detector of anomalies in time")
@@ -54,7 +54,7 @@ def train_window_anomaly(
     """
     raw = ingest(source=source, mapping=mapping, window_days=window_days, window_end=window_end)
     raw.set_caching_options(False).set_display_name("Ingest")
-    valid = validate(data=raw.outputs["data"], target="cpu", context=1, horizon=1).set_display_name("Validate")
+    valid = validate_series(data=raw.outputs["data"], metric=metric).set_display_name("Validate")
     made = series(data=valid.outputs["valid"], vm=vm, metric=metric, max_rows=max_rows, seed=seed).set_display_name(
         "Features"
     )

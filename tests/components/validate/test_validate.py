@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from components.validate import rules
-from components.validate.validate import validate
+from components.validate.validate import validate, validate_series
 from fleetml.component import Artifact
 from fleetml.data import schema
 from fleetml.data.synthetic import Fleet, generate
@@ -186,3 +186,36 @@ def test_the_real_fleet_is_valid(run):
     figures = run(schema.conform(canonical(raw, load("bitbrains_parquet"))).sort(schema.KEY).collect())
     assert figures["vms"] == 12
     assert figures["step_seconds"] == 300
+
+
+def of_series(table: Table, folder: Path, metric: str = "") -> dict:
+    """Validate what is looked at for anomalies in time; return the figures."""
+    table.write_parquet(folder / "data")
+    made = [Artifact(name, str(folder / "series" / name)) for name in ("valid", "report", "metrics")]
+    validate_series(Artifact("data", str(folder / "data"), metadata={"source": "s"}), metric, *made)
+    assert made[0].path.read_bytes() == (folder / "data").read_bytes()
+    assert made[0].metadata == {"source": "s"}
+    return made[2].metadata
+
+
+def test_one_vm_and_one_metric_will_do_for_anomalies_in_time(fleet: Table, tmp_path: Path):
+    whole = fleet.filter(vm_id="web-0000")
+    assert of_series(whole, tmp_path)["vms"] == 1
+    nothing = {name: pl.lit(None, pl.Float64) for name in schema.METRICS}
+    received = whole.with_columns(**{**nothing, "network_received": pl.col("network_received")})
+    for metric in ("", "network_io"):
+        assert of_series(received, tmp_path, metric)["missing_percent"] < 5
+    assert "Target: <b>network_io</b>" in (tmp_path / "series/report").read_text()
+
+
+def test_a_table_without_the_metric_or_that_breaks_a_rule_is_refused_for_anomalies_in_time(
+    fleet: Table, tmp_path: Path
+):
+    nothing = fleet.with_columns(pl.lit(None, pl.Float64).alias("cpu_usage"))
+    with pytest.raises(InvalidData, match="one of cpu_usage must be measured"):
+        of_series(nothing, tmp_path, "cpu")
+    with pytest.raises(InvalidData, match="must not be negative"):
+        of_series(change(fleet, [3], network_sent=-1.0), tmp_path, "cpu")
+    with pytest.raises(InvalidParameter, match="did you mean 'network_io'"):
+        of_series(fleet, tmp_path, "networkio")
+    assert not (tmp_path / "series").exists()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleetml.atomic import aside
-from fleetml.errors import InvalidData
+from fleetml.errors import InvalidData, InvalidParameter, nearest
 
 Numbers = npt.NDArray[np.float32]
 METRICS = ("cpu", "memory", "disk_io", "network_io", "latency", "error_rate")
@@ -40,6 +40,14 @@ class Samples:
             columns[TIME] = pa.array(self.time, pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
         with aside(path) as temporary:
             pq.write_table(pa.table(columns), temporary, compression="zstd")
+
+
+def feature(metric: str) -> str:
+    """Return the feature that a metric is. Raises InvalidParameter for one that is unknown."""
+    if metric not in METRICS:
+        told = nearest(metric, METRICS) or "; correct it"
+        raise InvalidParameter(f"metric must be empty or one of {', '.join(METRICS)}, got {metric!r}{told}")
+    return FEATURES[METRICS.index(metric)]
 
 
 def load(path: Path) -> Samples:

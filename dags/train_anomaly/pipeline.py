@@ -26,6 +26,13 @@ def train_anomaly(
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 0.1,
     max_compression_loss: float = 0.02,
+    compress_target_ratio: float = 0.0,
+    compress_target_latency_ms: float = 0.0,
+    compress_max_operations: int = 0,
+    compress_trials: int = 24,
+    compress_seconds: float = 60.0,
+    compress_precision: str = "int8",
+    counted: bool = False,
     seed: int = 0,
     reason: str = "",
     drift: dict = {},  # noqa: B006 - kfp reads the default when it compiles
@@ -49,6 +56,13 @@ def train_anomaly(
         latency_budget_ms: Longest p99 latency of one answer the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
         max_compression_loss: Average precision the compressed graph may lose, as a share of the original's.
+        compress_target_ratio: How many times smaller the compressed graph is to be; 0: as small as quantisation makes it.
+        compress_target_latency_ms: Longest median of one of its answers on one thread, in milliseconds; 0: any. Not with counted.
+        compress_max_operations: Most floating-point operations of one of its answers; 0: any.
+        compress_trials: Chains of techniques tried for these three targets, at most.
+        compress_seconds: Wall-clock budget of that search in seconds; without a target compression takes seconds.
+        compress_precision: What its numbers become: int8, or fp16 for networks on GPUs.
+        counted: Whether no clock decides within a trial of compression: the same seed and trials give the same bytes.
         seed: Seed of every random choice.
         reason: Why a retrain event started the run; empty: by schedule or by hand.
         drift: What drifted then: feature names and divergences beyond the usual.
@@ -71,7 +85,17 @@ def train_anomaly(
         seed=seed,
     ).set_display_name("Train")
     small = compress_anomaly(
-        model=trained.outputs["model"], val=made.outputs["val"], max_loss=max_compression_loss
+        model=trained.outputs["model"],
+        val=made.outputs["val"],
+        max_loss=max_compression_loss,
+        target_ratio=compress_target_ratio,
+        target_latency_ms=compress_target_latency_ms,
+        max_operations=compress_max_operations,
+        trials=compress_trials,
+        seconds=compress_seconds,
+        precision=compress_precision,
+        seed=seed,
+        counted=counted,
     ).set_display_name("Compress")
     reigning = champion(registry=registry, model_name="anomaly")
     reigning.set_caching_options(False).set_display_name("Champion")

@@ -31,13 +31,27 @@ def train_forecaster(
     automl_seconds: int = 40,
     nas_trials: int = 6,
     nas_seconds: int = 40,
+    nas_sampler: str = "auto",
+    nas_workers: int = 1,
+    nas_max_parameters: int = 0,
+    nas_max_operations: int = 0,
+    nas_second_objective: str = "",
     hpo_trials: int = 8,
     hpo_seconds: int = 30,
     hpo_sampler: str = "auto",
+    hpo_pruner: str = "median",
     hpo_workers: int = 1,
+    study_storage: str = "",
+    counted: bool = False,
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
     max_compression_loss: float = 0.02,
+    compress_target_ratio: float = 0.0,
+    compress_target_latency_ms: float = 0.0,
+    compress_max_operations: int = 0,
+    compress_trials: int = 24,
+    compress_seconds: float = 60.0,
+    compress_precision: str = "int8",
     seed: int = 0,
     reason: str = "",
     drift: dict = {},  # noqa: B006 - kfp reads the default when it compiles
@@ -65,13 +79,27 @@ def train_forecaster(
         automl_seconds: Wall-clock budget of AutoML in seconds.
         nas_trials: Architectures tried.
         nas_seconds: Wall-clock budget of the architecture search in seconds.
+        nas_sampler: How its architectures are chosen: auto, random, qmc, grid, tpe, gp, gp_ucb, gp_pi, cmaes, nsga2, evolution or reinforce.
+        nas_workers: Its trials at a time, each in a process of its own where there are several.
+        nas_max_parameters: Most numbers in a network's graph; 0: any.
+        nas_max_operations: Most floating-point operations of one forecast; 0: any.
+        nas_second_objective: What is made small beside the error: latency or operations; empty: nothing.
         hpo_trials: Settings of the winner tried.
         hpo_seconds: Wall-clock budget of the hyperparameter search in seconds.
         hpo_sampler: How its trials are chosen: auto, random, qmc, grid, tpe, gp, gp_ucb, gp_pi, cmaes, nsga2, evolution or reinforce.
+        hpo_pruner: How it ends unpromising trials early: none, median, halving, hyperband or wilcoxon.
         hpo_workers: Its trials at a time, each in a process of its own where there are several.
+        study_storage: Where both searches are kept, so that one that was killed goes on: absolute path of a journal, or postgresql:// without a password; empty: nowhere.
+        counted: Whether no clock decides in architecture search (one worker) and compression: the same seed and trials give the same. AutoML and hyperparameters have clocks.
         latency_budget_ms: Longest p99 latency of one forecast the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
         max_compression_loss: Error the compressed graph may lose, as a share of the original's.
+        compress_target_ratio: How many times smaller the compressed graph is to be; 0: as small as quantisation makes it.
+        compress_target_latency_ms: Longest median of one of its answers on one thread, in milliseconds; 0: any. Not with counted.
+        compress_max_operations: Most floating-point operations of one of its answers; 0: any.
+        compress_trials: Chains of techniques tried for these three targets, at most.
+        compress_seconds: Wall-clock budget of that search in seconds; without a target compression takes seconds.
+        compress_precision: What its numbers become: int8, or fp16 for networks on GPUs.
         seed: Seed of every random choice.
         reason: Why a retrain event started the run, drift or accuracy; empty: by schedule or by hand.
         drift: What drifted then: feature names and divergences beyond the usual.
@@ -104,7 +132,18 @@ def train_forecaster(
         "AutoML"
     )
     neural = nas(
-        **split, trials=nas_trials, timeout_seconds=nas_seconds, latency_limit_ms=latency_budget_ms, seed=seed
+        **split,
+        trials=nas_trials,
+        timeout_seconds=nas_seconds,
+        latency_limit_ms=latency_budget_ms,
+        seed=seed,
+        sampler=nas_sampler,
+        second_objective=nas_second_objective,
+        max_parameters=nas_max_parameters,
+        max_operations=nas_max_operations,
+        counted=counted,
+        workers=nas_workers,
+        storage=study_storage,
     ).set_display_name("Architecture search")
     tuned = hpo(
         **split,
@@ -115,9 +154,23 @@ def train_forecaster(
         latency_limit_ms=latency_budget_ms,
         seed=seed,
         sampler=hpo_sampler,
+        pruner=hpo_pruner,
         workers=hpo_workers,
+        storage=study_storage,
     ).set_display_name("Hyperparameter search")
-    small = compress(model=tuned.outputs["model"], **split, max_loss=max_compression_loss).set_display_name("Compress")
+    small = compress(
+        model=tuned.outputs["model"],
+        **split,
+        max_loss=max_compression_loss,
+        target_ratio=compress_target_ratio,
+        target_latency_ms=compress_target_latency_ms,
+        max_operations=compress_max_operations,
+        trials=compress_trials,
+        seconds=compress_seconds,
+        precision=compress_precision,
+        seed=seed,
+        counted=counted,
+    ).set_display_name("Compress")
     reigning = champion(registry=registry, model_name=target)
     reigning.set_caching_options(False).set_display_name("Champion")
 

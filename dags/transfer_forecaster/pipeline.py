@@ -27,6 +27,7 @@ def transfer_forecaster(
     epochs: int = 12,
     family: str = "tcn",
     processes: int = 1,
+    checkpoint_dir: str = "",
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
     seed: int = 0,
@@ -50,6 +51,7 @@ def transfer_forecaster(
         epochs: Passes over the windows.
         family: Network that is trained on the region alone, to compare.
         processes: Processes that train it.
+        checkpoint_dir: Folder, an absolute path, of its checkpoints: a training that was killed goes on; empty: none.
         latency_budget_ms: Longest p99 latency of one forecast the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
         seed: Seed of every random choice.
@@ -74,8 +76,9 @@ def transfer_forecaster(
     fleet.set_caching_options(False).set_display_name("The fleet's model")
     moved = transfer(model=fleet.outputs["model"], **split, modes=modes, epochs=epochs, seed=seed)
     moved.set_display_name("Transfer")
-    alone = train_network(**split, family=family, processes=processes, epochs=epochs, seed=seed)
-    alone.set_display_name("Train from scratch")
+    alone = train_network(
+        **split, family=family, processes=processes, epochs=epochs, checkpoint_dir=checkpoint_dir, seed=seed
+    ).set_display_name("Train from scratch")
     reigning = champion(registry=registry, model_name=model_name)
     reigning.set_caching_options(False).set_display_name("Champion")
     models = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import operator
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from fleetml.errors import InvalidParameter, nearest
@@ -12,7 +14,7 @@ from fleetml.pipeline.model import Constant, PipelineInput, Source
 _OURS = ("python", "-m", "fleetml.component")
 
 Range = Mapping[str, Any]
-"""As JSON Schema names it: minimum, exclusiveMinimum, maximum, exclusiveMaximum of a number; enum, a list of words."""
+"""As JSON Schema names it: minimum, exclusiveMinimum, maximum, exclusiveMaximum of a number; enum, a list of words; pattern of a text."""
 
 _COUNTS = (
     *(
@@ -45,9 +47,13 @@ _POSITIVE = (
     "latency_budget_ms",
     "size_budget_mb",
     "size_limit_mb",
+    "seconds",
     "since_hours",
     "column_threshold",
 )
+# Steps have folders of their own, in which nobody would find again what a relative path names
+_FOLDER = "^($|/)"
+_STORAGE = "^($|/|postgresql://(?![^/]*:[^/]*@)(?!.*password=))"
 RANGES: Mapping[str, Range] = {
     **{name: {"minimum": 1} for name in _COUNTS},
     **{name: {"minimum": 0} for name in _AMOUNTS},
@@ -70,14 +76,49 @@ RANGES: Mapping[str, Range] = {
     "pruner": {"enum": ["none", "median", "halving", "hyperband", "wilcoxon"]},
     "second_objective": {"enum": ["", "latency", "operations"]},
     "rollout": {"enum": ["", "canary", "ab", "shadow"]},  # fleetml.serving.deployment.MODES, which takes long to import
+    "storage": {"pattern": _STORAGE},
+    "checkpoint_dir": {"pattern": _FOLDER},
 }
 """What a parameter of this name may be in any of our components; some of them want more."""
 
+CONTRADICTIONS: tuple[tuple[Mapping[str, Range], str], ...] = (
+    (
+        {"counted": {"enum": [True]}, "second_objective": {"enum": ["latency"]}},
+        "a counted search measures no latency; use operations, or leave counted out",
+    ),
+    (
+        {"counted": {"enum": [True]}, "target_latency_ms": {"exclusiveMinimum": 0}},
+        "a counted compression measures no latency; give a limit of operations instead, or leave counted out",
+    ),
+    (  # fleetml.learn.study.settings._SINGLE
+        {
+            "second_objective": {"enum": ["latency", "operations"]},
+            "sampler": {"enum": ["gp_ucb", "gp_pi", "cmaes", "reinforce"]},
+        },
+        "this sampler knows one objective; use auto, nsga2, tpe or gp",
+    ),
+)
+"""Values that no step of ours takes together, and why with the remedy."""
+
+_NUMBER = (int, float)
+_KEEPS: Mapping[str, tuple[Any, Callable[[Any, Any], Any]]] = {
+    "minimum": (_NUMBER, operator.ge),
+    "exclusiveMinimum": (_NUMBER, operator.gt),
+    "maximum": (_NUMBER, operator.le),
+    "exclusiveMaximum": (_NUMBER, operator.lt),
+    "enum": (object, lambda value, words: value in words),
+    "pattern": (str, lambda value, pattern: re.search(pattern, value)),
+}
 _WORDS = {
     "minimum": ("at least", "greater"),
     "exclusiveMinimum": ("above", "greater"),
     "maximum": ("at most", "smaller"),
     "exclusiveMaximum": ("below", "smaller"),
+}
+_PATTERNS = {
+    _FOLDER: "empty or an absolute path, for steps have folders of their own",
+    _STORAGE: "empty, a journal's absolute path, for steps have folders of their own, or postgresql:// without a password "
+    "(PGPASSWORD or ~/.pgpass)",
 }
 
 
@@ -100,23 +141,38 @@ def of(plan: Plan) -> dict[str, Range]:
 def _narrower(keyword: str, one: Any, other: Any) -> Any:
     if keyword == "enum":
         return [word for word in one if word in other]
+    if keyword == "pattern":
+        return one if one == other else f"(?={one})(?={other})"
     return max(one, other) if keyword.lower().endswith("minimum") else min(one, other)
 
 
 def check(plan: Plan, given: Mapping[str, Any], kept: Collection[str] = ()) -> None:
-    """Raise InvalidParameter for a number out of the range of a step that will run, or a word that a step does not know.
+    """Raise InvalidParameter for a number out of the range of a step that will run, a text that a step does not know, and
+    for what contradicts itself.
 
     Steps in `kept` will not run. `given` holds parameters of the pipeline, not necessarily all.
     """
     for step, names in _bounding(plan, kept):
         for name, known_as, value in known(step, given):
-            if name in names and (fault := _fault(name, value)):
+            if name in names and (fault := _fault(RANGES[name], value)):
                 raise InvalidParameter(f"parameter '{known_as}' of step '{step.name}' must be {fault}")
+        if names is RANGES and (fault := _contradiction(step, given)):
+            raise InvalidParameter(fault)
+
+
+def _contradiction(step: Step, given: Mapping[str, Any]) -> str:
+    """Return which parameters of a step exclude each other, and why; "" for none."""
+    has = {name: (known_as, value) for name, known_as, value in known(step, given)}
+    for together, why in CONTRADICTIONS:
+        if all(name in has and not _broken(range_, has[name][1]) for name, range_ in together.items()):
+            told = " and ".join(f"'{has[name][0]}' ({has[name][1]})" for name in together)
+            return f"parameters {told} of step '{step.name}' exclude each other: {why}"
+    return ""
 
 
 def _bounding(plan: Plan, kept: Collection[str]) -> Iterator[tuple[Step, Collection[str]]]:
     """Yield the steps but those in `kept`, and the names in `RANGES` that hold for each whether or not its condition comes true."""
-    words = [name for name, range_ in RANGES.items() if "enum" in range_]
+    words = [name for name, range_ in RANGES.items() if not {"enum", "pattern"}.isdisjoint(range_)]
     for step in plan.steps.values():
         if step.name not in kept:
             yield step, words if _is_chosen(step, plan) else RANGES
@@ -154,22 +210,26 @@ def _parameters(step: Step) -> Iterator[tuple[str, Source]]:
         yield from step.parameters.items()
 
 
-def _fault(name: str, value: Any) -> str:
+def _fault(range_: Range, value: Any) -> str:
     """Return what a value must be that it is not, and the remedy; "" for one within its range."""
-    if (words := RANGES.get(name, {}).get("enum")) and value not in words:
-        return _unknown(value, words)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return ""
-    for keyword, bound in RANGES.get(name, {}).items():
-        keeps = {
-            "minimum": value >= bound,
-            "exclusiveMinimum": value > bound,
-            "maximum": value <= bound,
-            "exclusiveMaximum": value < bound,
-        }[keyword]
-        if not keeps:
-            words, remedy = _WORDS[keyword]
-            return f"{words} {bound}, got {value}; give a {remedy} number"
+    keyword = _broken(range_, value)
+    if keyword == "enum":
+        return _unknown(value, range_[keyword])
+    if keyword == "pattern":
+        scheme, separator, _ = value.partition("://")  # what comes after it may be a password
+        return f"{_PATTERNS[range_[keyword]]}, got {f'{scheme}://…' if separator else repr(value)}; correct it"
+    if keyword:
+        words, remedy = _WORDS[keyword]
+        return f"{words} {range_[keyword]}, got {value}; give a {remedy} number"
+    return ""
+
+
+def _broken(range_: Range, value: Any) -> str:
+    """Return the keyword of a range that a value does not keep; "" where it keeps all."""
+    for keyword, bound in range_.items():
+        kind, keeps = _KEEPS[keyword]
+        if isinstance(value, kind) and not (kind is _NUMBER and isinstance(value, bool)) and not keeps(value, bound):
+            return keyword
     return ""
 
 

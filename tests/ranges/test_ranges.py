@@ -36,11 +36,107 @@ def forecaster() -> Plan:
         ("seed", 2**32, "must be at most 4294967295, got 4294967296; give a smaller number"),
         ("latency_budget_ms", 0.0, "must be above 0, got 0.0"),
         ("max_compression_loss", -0.1, "parameter 'max_compression_loss' of step 'compress' must be at least 0"),
+        ("nas_sampler", "gpp", "parameter 'nas_sampler' of step 'nas' must be one of auto, random, qmc,"),
+        ("nas_workers", 0, "parameter 'nas_workers' of step 'nas' must be at least 1, got 0"),
+        ("nas_max_parameters", -1, "parameter 'nas_max_parameters' of step 'nas' must be at least 0, got -1"),
+        ("nas_max_operations", -1, "parameter 'nas_max_operations' of step 'nas' must be at least 0, got -1"),
+        ("nas_second_objective", "size", "must be empty or one of latency, operations, got 'size'"),
+        (
+            "hpo_pruner",
+            "medain",
+            "of step 'hpo' must be one of none, median, halving, hyperband, wilcoxon, got 'medain'",
+        ),
+        ("compress_target_ratio", -1.0, "parameter 'compress_target_ratio' of step 'compress' must be at least 0"),
+        ("compress_target_latency_ms", -1.0, "'compress_target_latency_ms' of step 'compress' must be at least 0"),
+        ("compress_max_operations", -1, "'compress_max_operations' of step 'compress' must be at least 0"),
+        ("compress_trials", 0, "parameter 'compress_trials' of step 'compress' must be at least 1, got 0"),
+        ("compress_seconds", 0.0, "parameter 'compress_seconds' of step 'compress' must be above 0, got 0.0"),
+        ("compress_precision", "int4", "'compress_precision' of step 'compress' must be one of int8, fp16, got 'int4'"),
+        (
+            "study_storage",
+            "studies/journal",
+            "must be empty, a journal's absolute path, for steps have folders of their own",
+        ),
+        ("study_storage", "mysql://host/db", "got mysql://…; correct it"),
     ],
 )
 def test_what_cannot_be_of_a_forecaster_is_refused(name: str, value: Any, told: str) -> None:
     with pytest.raises(InvalidParameter) as refused:
         ranges.check(forecaster(), {name: value})
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["nas_second_objective", "hpo_pruner", "compress_precision", "nas_sampler"])
+def test_what_the_form_offers_is_what_is_taken(name: str) -> None:
+    plan = forecaster()
+    for word in ranges.of(plan)[name]["enum"]:
+        ranges.check(plan, {name: word})
+
+
+@pytest.mark.parametrize("place", ["", "/data/studies/journal", "postgresql://user@host:5432/studies"])
+def test_a_study_is_kept_in_a_journal_or_in_postgres(place: str) -> None:
+    ranges.check(forecaster(), {"study_storage": place})
+
+
+@pytest.mark.parametrize("address", ["u:geheim@host/db", "host/db?password=geheim", "u:geheim@host:5432/db?a=b"])
+def test_a_password_is_refused_before_it_is_recorded_and_not_told(address: str) -> None:
+    with pytest.raises(InvalidParameter, match="postgresql:// without a password") as refused:
+        ranges.check(forecaster(), {"study_storage": f"postgresql://{address}"})
+    assert "geheim" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"counted": True, "nas_second_objective": "latency"},
+            "parameters 'counted' (True) and 'nas_second_objective' (latency) of step 'nas' exclude each other: a counted",
+        ),
+        (
+            {"counted": True, "compress_target_latency_ms": 0.5},
+            "parameters 'counted' (True) and 'compress_target_latency_ms' (0.5) of step 'compress' exclude each other",
+        ),
+        (
+            {"nas_second_objective": "operations", "nas_sampler": "cmaes"},
+            "'nas_second_objective' (operations) and 'nas_sampler' (cmaes) of step 'nas' exclude each other: this sampler",
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_refused_before_the_first_step(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        ranges.check(forecaster(), given)
+    assert told in str(refused.value)
+    ranges.check(forecaster(), given, kept=["nas", "compress"])
+    for name in given:  # each by itself is taken
+        ranges.check(forecaster(), {name: given[name]})
+
+
+def test_samplers_that_contradict_two_objectives_are_those_that_a_study_refuses() -> None:
+    from fleetml.learn.study.settings import SAMPLERS, StudySettings
+
+    def refused(sampler: str) -> bool:
+        try:
+            StudySettings(1, sampler=sampler, directions=("minimize", "minimize"))
+        except InvalidParameter:
+            return True
+        return False
+
+    (known,) = (both["sampler"]["enum"] for both, _ in ranges.CONTRADICTIONS if "sampler" in both)
+    assert known == [sampler for sampler in SAMPLERS if refused(sampler)]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "name", "value", "told"),
+    [
+        ("train_anomaly", "compress_target_ratio", -1.0, "of step 'compress-anomaly' must be at least 0"),
+        ("train_anomaly", "compress_target_latency_ms", -1.0, "of step 'compress-anomaly' must be at least 0"),
+        ("train_anomaly", "compress_trials", 0, "of step 'compress-anomaly' must be at least 1"),
+        ("transfer_forecaster", "checkpoint_dir", "here", "must be empty or an absolute path, for steps have folders"),
+    ],
+)
+def test_what_cannot_be_of_other_pipelines_is_refused(pipeline: str, name: str, value: Any, told: str) -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        ranges.check(load(DAGS / pipeline / "pipeline.yaml"), {name: value})
     assert told in str(refused.value)
 
 

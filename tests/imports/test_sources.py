@@ -14,10 +14,12 @@ import skops.io
 import xgboost
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
+    BaggingClassifier,
     BaggingRegressor,
     ExtraTreesRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    RandomForestClassifier,
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -163,6 +165,16 @@ def test_a_member_takes_what_its_ensemble_hands_it(path: Path) -> None:
         converted(path, "skops")
     some = BaggingRegressor(DecisionTreeRegressor(), 2, max_features=0.5).fit(ROWS, NUMBER)
     skops.io.dump(some, path)
+    assert converted(path, "skops").largest < 1e-4
+
+
+@pytest.mark.parametrize(
+    "member",
+    [RandomForestClassifier(3), make_pipeline(StandardScaler(), RandomForestClassifier(3))],
+    ids=["forest", "pipeline"],
+)
+def test_an_ensemble_of_what_has_members_itself(path: Path, member: Any) -> None:
+    skops.io.dump(BaggingClassifier(member, 2, max_features=0.5, random_state=0).fit(ROWS, CLASS), path)
     assert converted(path, "skops").largest < 1e-4
 
 

@@ -53,7 +53,7 @@ class Nodes:
         self.thresholds[:] = np.where(near > self.thresholds, np.nextafter(near, np.float32(-np.inf)), near)
 
     def signature(self) -> bytes:
-        """Return what tells the tree from others, as `_signatures` says of a graph's."""
+        """Return what tells the tree from others, in the file and in a graph (`tell_missing`)."""
         inner = ~self.leaves
         return _signature(inner, self.columns, self.left, self.right, self.thresholds)
 
@@ -141,7 +141,8 @@ def _check_members(part: Any) -> None:
 
     if not isinstance(part, BaseEnsemble) or not hasattr(part, "estimators_"):
         return
-    members = list(np.asarray(part.estimators_, object).flat)
+    held = part.estimators_  # forests and pipelines have a length: an array made of a list would hold their members
+    members = list(held.flat if isinstance(held, np.ndarray) else held)
     chosen = getattr(part, "estimators_features_", None)
     handed = [int(part.n_features_in_)] * len(members) if chosen is None else [len(columns) for columns in chosen]
     for member, width in zip(members, handed, strict=False):

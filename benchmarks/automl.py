@@ -18,14 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from benchmarks import cells
+from benchmarks import automl_report, cells
+from benchmarks.automl_report import OURS, Score
 from benchmarks.cells import Cell
 
 DATA = Path(__file__).parents[2] / "shared/data"
@@ -33,10 +34,7 @@ PEER = Path(__file__).parents[1] / ".venv/peers-automl/bin/python"
 CLASSES = {"credit-g": 2, "kr-vs-kp": 2, "phoneme": 2, "blood-transfusion": 2, "vehicle": 4}
 REGRESSIONS = ("airfoil", "concrete", "energy", "bike", "parkinsons")
 SYSTEMS = ("fleetml", "flaml", "autogluon medium_quality", "lightgbm")
-LATENCY_MS = 10.0
 RUNS, ROUNDS = 60, 3  # of one row, as the peers'
-OURS = "fleetml"
-Score = dict[str, Any]
 
 
 def run() -> Iterator[tuple[str, float, str]]:
@@ -49,7 +47,7 @@ def run() -> Iterator[tuple[str, float, str]]:
     done = cells.run(wanted, _command, name, float(os.environ.get("BENCH_MINUTES", "60")), lanes=2)
     known = cells.latest(name)
     yield done, float(sum(each in known for each in wanted)), "cells"
-    yield from _report({each: known[each] for each in wanted if each in known})
+    yield from automl_report.report({each: known[each] for each in wanted if each in known})
 
 
 def check(wanted: Sequence[Cell], python: Path) -> None:
@@ -119,6 +117,12 @@ def judged(metric: str, truth: pl.Series, said: Any, classes: list[str]) -> floa
     return float(roc_auc_score(codes, said[:, 1]))
 
 
+def accuracy(truth: pl.Series, said: Any, classes: list[str]) -> float:
+    """Return the share of rows whose most probable class, of probabilities [N, C], is the true one."""
+    named = np.array(classes)[np.asarray(said, dtype=float).argmax(axis=1)]
+    return float((named == np.array([str(each) for each in truth.to_list()])).mean())
+
+
 def constant(metric: str, train: pl.Series, test: pl.Series) -> float:
     """Return the score of the best constant."""
     if metric == "roc_auc":
@@ -137,7 +141,9 @@ def cell(asked: Cell) -> Score:
     with tempfile.TemporaryDirectory() as folder:
         compute = _ours if asked.system == OURS else _peer
         said, found = compute(asked, train, test, target, metric, Path(folder))
-    score = judged(metric, test[target], said, found.pop("classes"))
+    score = judged(metric, test[target], said, classes := found.pop("classes"))
+    if metric != "rmse":
+        found["accuracy"] = accuracy(test[target], said, classes)
     return {"metric": metric, "score": score, "constant": constant(metric, train[target], test[target]), **found}
 
 
@@ -228,142 +234,6 @@ def _peer(
         raise RuntimeError(done.stderr.strip()[-500:])
     found = json.loads((folder / "said.json").read_text())
     return found.pop("said"), {**found, "one_graph": False}
-
-
-def _report(done: Mapping[Cell, Mapping[str, Any]]) -> Iterator[tuple[str, float, str]]:
-    systems = list(dict.fromkeys(each.system for each in done))
-    rows: dict[tuple[str, int, int], dict[str, Score]] = {}
-    for each, line in done.items():
-        rows.setdefault((each.data, each.fold, each.seed), {})[each.system] = line["figures"]
-    whole = {key: found for key, found in rows.items() if set(found) == set(systems)}
-    sets = list(dict.fromkeys(data for data, _, _ in whole))
-    for data in sets:
-        yield from _of_set(data, systems, [found for key, found in whole.items() if key[0] == data])
-    if not sets:
-        return
-    places = {system: [_mean(_ranks(whole, data, systems)[system]) for data in sets] for system in systems}
-    for system in systems:
-        low, high = _interval(places[system])
-        yield (
-            f"{system}: mean rank over {len(sets)} sets",
-            _mean(places[system]),
-            f"of {len(systems)} (95 %: {low:.2f} to {high:.2f})",
-        )
-        yield f"{system}: normalised score, mean", _mean([_normal(whole, data, system) for data in sets]), ""
-        scored = [found[system] for found in whole.values()]
-        yield (
-            f"{system}: one ONNX graph, p99 at most {LATENCY_MS:g} ms",
-            _mean([_deployable(each) for each in scored]),
-            "share of cells",
-        )
-        yield (
-            f"{system}: p99 of one row at most {LATENCY_MS:g} ms",
-            _mean([_quick(each) for each in scored]),
-            "share of cells",
-        )
-        yield (
-            f"{system}: seconds of the fit, the most",
-            max((each.get("fit_seconds", math.inf) for each in scored), default=0.0),
-            "s",
-        )
-    yield from _goals(whole, sets, places)
-
-
-def _of_set(data: str, systems: list[str], found: list[dict[str, Score]]) -> Iterator[tuple[str, float, str]]:
-    for system in systems:
-        scores = [each[system]["score"] for each in found if "score" in each[system]]
-        failed = len(found) - len(scores)
-        yield f"{data}: {system}", _mean(scores), metric_of(data) + (f" ({failed} failed)" if failed else "")
-
-
-def _worth(found: Score) -> float:
-    """Return a score of which more is better; minus infinity of what failed."""
-    if "score" not in found:
-        return -math.inf
-    return found["score"] if found["metric"] == "roc_auc" else -found["score"]
-
-
-def _ranks(whole: Mapping[Any, dict[str, Score]], data: str, systems: list[str]) -> dict[str, list[float]]:
-    from scipy.stats import rankdata
-
-    ranks: dict[str, list[float]] = {system: [] for system in systems}
-    for key, found in whole.items():
-        if key[0] == data:
-            for system, rank in zip(systems, rankdata([-_worth(found[system]) for system in systems]), strict=True):
-                ranks[system].append(float(rank))
-    return ranks
-
-
-def _normal(whole: Mapping[Any, dict[str, Score]], data: str, system: str) -> float:
-    """Return (score - constant) / (best - constant), the mean over the cells of a set; a failure is 0, what is worse too."""
-    values = []
-    for key, found in whole.items():
-        if key[0] == data:
-            base = (
-                _worth(
-                    found[system] | {"score": next(each["constant"] for each in found.values() if "constant" in each)}
-                )
-                if "score" in found[system]
-                else 0.0
-            )
-            best = max(_worth(each) for each in found.values())
-            values.append(
-                max(0.0, (_worth(found[system]) - base) / (best - base))
-                if "score" in found[system] and best > base
-                else 0.0
-            )
-    return _mean(values)
-
-
-def _quick(found: Score) -> bool:
-    return found.get("p99_ms", math.inf) <= LATENCY_MS
-
-
-def _deployable(found: Score) -> bool:
-    return bool(found.get("one_graph")) and _quick(found)
-
-
-def _goals(
-    whole: Mapping[Any, dict[str, Score]], sets: list[str], places: Mapping[str, list[float]]
-) -> Iterator[tuple[str, float, str]]:
-    if OURS not in places:
-        return
-    mine = _mean(places[OURS])
-    if "flaml" in places:
-        met = mine < _mean(places["flaml"])
-        yield "goal: mean rank ahead of FLAML's", mine - _mean(places["flaml"]), _told(met, whole, "flaml")
-    for other in (name for name in places if name.startswith("autogluon")):
-        yield f"beside {other}, whatever its latency: mean rank", mine - _mean(places[other]), "less is better"
-        pair = [OURS, other]
-        limited = {
-            key: {name: found[name] if _quick(found[name]) else {} for name in pair} for key, found in whole.items()
-        }
-        ours, theirs = ([_mean(_ranks(limited, data, pair)[name]) for data in sets] for name in pair)
-        yield (
-            f"goal: rank ahead of {other} under p99 of {LATENCY_MS:g} ms (what exceeds it has failed)",
-            _mean(ours) - _mean(theirs),
-            _told(_mean(ours) < _mean(theirs), whole, other),
-        )
-        wins = sum(_worth(found[OURS]) > _worth(found[other]) for found in whole.values())
-        ties = sum(_worth(found[OURS]) == _worth(found[other]) for found in whole.values())
-        yield f"cells won against {other}", float(wins), f"of {len(whole)}, {ties} ties"
-
-
-def _told(met: bool, whole: Mapping[Any, dict[str, Score]], other: str) -> str:
-    """Return whether a goal is met; it is not while cells of the other one have failed, which say nothing of how good it is."""
-    failed = sum("score" not in found[other] for found in whole.values())
-    return f"NOT MET: {failed} cells of {other} failed" if failed else "met" if met else "NOT MET"
-
-
-def _mean(values: Any) -> float:
-    return float(np.mean(values)) if len(values) else math.nan
-
-
-def _interval(values: list[float], draws: int = 2000) -> tuple[float, float]:
-    """Return the 95 % interval of a mean over sets, by the bootstrap."""
-    random = np.random.default_rng(0)
-    means = random.choice(values, (draws, len(values))).mean(axis=1)
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
 if __name__ == "__main__":

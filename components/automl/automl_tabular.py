@@ -211,6 +211,7 @@ def describe(given: Problem, study: StudyResult, found: Found, limits: Limits, b
         "p99_ms": round(found.p99_ms, 4),
         "size_bytes": len(found.graph),
         "latency_limit_ms": limits.latency_ms,
+        "median_limit_ms": limits.median_ms,
         "size_limit_mb": limits.size_mb,
         "budget_met": found.met,
         "reason": found.reason,

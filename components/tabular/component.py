@@ -132,6 +132,7 @@ def deploy(
     registry: str = "",
     serving_dir: str = "",
     only_if_better: bool = False,
+    best_effort: bool = False,
     run_id: str = "",
 ) -> dsl.ContainerSpec:
     """Register a model as the champion and point the serving folder at it; compile it with caching off."""

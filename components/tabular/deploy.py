@@ -1,6 +1,7 @@
 """MODEL_DEPLOYMENT: a model into the registry and the serving folder, with what it was asked and what it answered."""
 
 import json
+import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from fleetml.learn.tables.table import Table
 from fleetml.serving import deployment, release
 from fleetml.serving.registry import Registry
 
+log = logging.getLogger(__name__)
+
 
 def deploy(
     model: Artifact,
@@ -28,15 +31,18 @@ def deploy(
     registry: str = "",
     serving_dir: str = "",
     only_if_better: bool = False,
+    best_effort: bool = False,
     run_id: str = "",
 ) -> dict[str, Any]:
     """Register the model as the champion and point the serving folder at it; return its version.
 
     With a `dataset` its figures on the held-out rows are recorded, and the graph that lies in the serving folder must answer
     them as the model does before anything points at it. With `only_if_better` a champion that is as good on these rows, by the
-    metric the model was searched by, stays, and the step fails. `target` and `scaling_config` are recorded with it.
-    Raises ConfigurationError without registry or serving_dir, InvalidParameter, Unavailable.
+    metric the model was searched by, stays, and the step fails. A search's best effort, which is outside of its limits of latency
+    or size, is deployed with `best_effort` alone, and named so. `target` and `scaling_config` are recorded with it.
+    Raises ConfigurationError without registry or serving_dir, InvalidParameter, InvalidData, Unavailable.
     """
+    over = _check_limits(model, best_effort)
     plan = release.Deployment.of({"target": target, "scaling_config": scaling_config or {}}, "parameters")
     release.check_places(registry, serving_dir)
     known = TabularModel(model.path)
@@ -57,8 +63,23 @@ def deploy(
     version = release.register(registry, model_name, model.path, params, figures, lineage, datasets=data)
     card = {**model.metadata, "figures": figures}
     release.serve(Path(serving_dir), model_name, version, model.path, plan, card, _check(known, given))
-    metrics.log(version=version, model=model_name, target=plan.target, scaling=json.dumps(plan.scaling))
+    told = {"best_effort": over} if over else {}
+    metrics.log(version=version, model=model_name, **told, target=plan.target, scaling=json.dumps(plan.scaling))
     return {"version": version}
+
+
+def _check_limits(model: Artifact, best_effort: bool) -> str:
+    """Return why a search named its model a best effort, "" of one inside its limits. Raises InvalidData for one not asked for."""
+    if model.metadata.get("budget_met", True):
+        return ""
+    why = str(model.metadata.get("card", {}).get("reason") or "it is over a limit")
+    if not best_effort:
+        raise InvalidData(
+            f"a deployed model must be inside the limits it was searched with, this one is not ({why}); search longer, allow "
+            "more by latency_limit_ms or size_limit_mb, or deploy it with best_effort=true"
+        )
+    log.warning("a model outside of its limits is deployed, as best_effort asks: %s", why)
+    return why
 
 
 def _check(known: TabularModel, given: Table | None) -> Callable[[Path], None]:

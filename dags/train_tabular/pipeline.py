@@ -25,6 +25,7 @@ def train_tabular(
     seed: int = 0,
     model_name: str = "model",
     only_if_better: bool = False,
+    best_effort: bool = False,
     registry: str = "",
     serving_dir: str = "",
 ):
@@ -48,6 +49,7 @@ def train_tabular(
         seed: Seed of every random choice.
         model_name: Name in the registry and on the server.
         only_if_better: Whether a champion that is as good stays, and the run fails.
+        best_effort: Whether a model that no trial brought inside latency_limit_ms and size_limit_mb is deployed; else the run fails.
         registry: MLflow tracking and registry URI.
         serving_dir: Folder the server watches.
     """
@@ -81,6 +83,7 @@ def train_tabular(
         **both,
         model_name=model_name,
         only_if_better=only_if_better,
+        best_effort=best_effort,
         registry=registry,
         serving_dir=serving_dir,
         run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks import automl, cells
+from benchmarks import automl, automl_report, cells
 from benchmarks.cells import Cell
 
 CORES = os.sched_getaffinity(0)
@@ -36,7 +36,7 @@ def report(**systems: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
         for system, lines in systems.items()
         for fold, each in enumerate(lines)
     }
-    return {name: (value, unit) for name, value, unit in automl._report(done)}
+    return {name: (value, unit) for name, value, unit in automl_report.report(done)}
 
 
 def test_ranks_scores_and_goals_are_told() -> None:
@@ -113,6 +113,38 @@ def test_scores_are_those_of_the_metrics() -> None:
     assert automl.judged("rmse", pl.Series([1, 2]), [1.0, 4.0], []) == pytest.approx(np.sqrt(2))
     assert automl.constant("log_loss", truth, truth) == pytest.approx(np.log(2))
     assert automl.constant("rmse", pl.Series([1.0, 3.0]), pl.Series([2.0])) == 0
+
+
+def test_accuracy_is_told_beside_the_best_published_and_its_goal_holds_where_that_allows_it() -> None:
+    def cells_of(data: str, ours: dict[str, Any]) -> dict[str, tuple[float, str]]:
+        done = {
+            Cell("automl", "fleetml", data, 0, 0, 60.0): {"figures": {**line(1.0)["figures"], **ours}},
+            Cell("automl", "flaml", data, 0, 0, 60.0): {"figures": {**line(1.0)["figures"], "accuracy": 0.97}},
+        }
+        return {name: (value, unit) for name, value, unit in automl_report.report(done)}
+
+    told = cells_of("kr-vs-kp", {"accuracy": 0.99})
+    assert told["kr-vs-kp: fleetml: accuracy"] == (0.99, "share of rows, best published 0.9966 (met: above 0.95)")
+    assert told["kr-vs-kp: flaml: accuracy"] == (0.97, "share of rows, best published 0.9966")
+    assert cells_of("kr-vs-kp", {})["kr-vs-kp: fleetml: accuracy"][1].endswith("(NOT MET: above 0.95)")
+    assert cells_of("credit-g", {"accuracy": 0.7})["credit-g: fleetml: accuracy"][1].endswith("published 0.767")
+    assert not any("accuracy" in name for name in cells_of("bike", {}))
+
+
+def test_convergence_is_that_of_the_slowest_cell_and_one_that_does_not_tell_it_misses_the_goal() -> None:
+    def cells_of(*seconds: float) -> tuple[float, str]:
+        lines = [{"figures": {**line(1.0)["figures"], "converged": each}} for each in seconds]
+        return report(fleetml=lines)["goal: AutoML converges, the slowest cell"]
+
+    assert cells_of(20.0, 50.0) == (50.0, "s (met: below 1800)")
+    assert cells_of(20.0, 1900.0)[1] == "s (NOT MET: below 1800)"
+    assert cells_of(20.0, float("nan"))[1] == "s (NOT MET: below 1800, 1 cells do not tell)"
+
+
+def test_accuracy_is_of_the_most_probable_class() -> None:
+    said = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
+    assert automl.accuracy(pl.Series(["a", "b", "b", "a"]), said, ["a", "b"]) == 0.75
+    assert automl.accuracy(pl.Series([1, 2, 2, 1]), said, ["1", "2"]) == 0.75
 
 
 def test_the_second_of_convergence_is_the_last_gain_that_matters() -> None:

@@ -42,6 +42,25 @@ def test_a_deployed_model_is_registered_and_lies_in_the_serving_folder(
         deploy(model, metrics, serving_dir="x")
 
 
+def test_a_best_effort_of_a_search_is_deployed_only_where_that_is_asked_for_and_named_so(
+    dataset: Any, trained: Any, new: Any, tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = dataset(FEATURES)
+    model, metrics = trained(given), new("m")
+    model.metadata |= {"budget_met": False, "card": {"reason": "best effort: one row takes 30.00 ms"}}
+    places = {"registry": f"sqlite:///{tmp_path}/registry/mlflow.db", "serving_dir": str(tmp_path / "serving")}
+    with pytest.raises(InvalidData, match=r"one row takes 30\.00 ms.*or deploy it with best_effort=true"):
+        deploy(model, metrics, given, "labels", **places)
+    assert deployment.read(tmp_path / "serving") == {}
+    assert deploy(model, metrics, given, "labels", best_effort=True, **places) == {"version": "1"}
+    assert metrics.metadata["best_effort"] == "best effort: one row takes 30.00 ms"
+    assert "outside of its limits" in caplog.text
+    served = deployment.read(tmp_path / "serving")["labels"]
+    card = deployment.card(tmp_path / "serving" / served.graph)
+    assert card is not None
+    assert card.metadata["budget_met"] is False
+
+
 def test_a_champion_that_is_none_yet_is_told_as_that(tmp_path: Any) -> None:
     (tmp_path / "model").write_bytes(b"")  # what the champion step writes then
     with pytest.raises(InvalidGraph, match="no champion"):

@@ -1,0 +1,123 @@
+"""What a search may take: seconds by a clock that stands still unless a stage spends its time, the size of the graph, many columns."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from components.automl import assembly, automl_tabular, ensemble, finish, importance, portfolio
+from components.automl.trials import objective
+from fleetml.learn.study import loop
+from fleetml.learn.study.settings import StudySettings
+from fleetml.learn.study.space import of_ranges
+from fleetml.learn.tables.model import TabularModel
+from tests.components.automl.conftest import Run, rows
+
+BUDGET, LATE = 10.0, 3.0
+
+
+class Clock:
+    """Seconds that pass where a stage is told to spend them; what is computed takes none."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def spend(self, until: float) -> None:
+        self.now = max(self.now, until) if math.isfinite(until) else self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Every stage spends all it is given, the trials end late, a proof and a timing take half a second."""
+    clock = Clock()
+    for module in (automl_tabular, assembly, ensemble, finish, importance):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic, perf_counter=time.perf_counter))
+    choose, members, prove, latency = assembly.choose, finish.members, assembly.prove, assembly.latency
+
+    def search(given: Any, trials: int, end: float, limits: Any) -> Any:
+        settings = StudySettings(trials=trials, sampler="random", workers=1, trial_seconds=600, memory_mb=4096)
+        found = loop.run(objective(given), of_ranges(portfolio.SPACES), settings, portfolio.starts(portfolio.SPACES))
+        clock.spend(end + LATE)
+        return found
+
+    def chosen(given: Any, found: Any, deadline: float = math.inf) -> Any:
+        try:
+            return choose(given, found, deadline)
+        finally:
+            clock.spend(deadline)
+
+    def made(given: Any, found: Any, parts: Any, limits: Any) -> Any:
+        try:
+            return members(given, found, parts, replace(limits, deadline=clock.now + 600))
+        finally:
+            clock.spend(limits.deadline)
+
+    def half(true: Any) -> Any:
+        def spent(*given: Any) -> Any:
+            clock.spend(clock.now + 0.5)
+            return true(*given)
+
+        return spent
+
+    def explained(true: Any) -> Any:
+        def spent(*given: Any) -> Any:
+            try:
+                return true(*given)
+            finally:
+                clock.spend(given[-1])
+
+        return spent
+
+    monkeypatch.setattr(automl_tabular, "search", search)
+    monkeypatch.setattr(assembly, "choose", chosen)
+    monkeypatch.setattr(finish, "members", made)
+    monkeypatch.setattr(assembly, "prove", half(prove))
+    monkeypatch.setattr(assembly, "latency", half(latency))
+    for name in ("permutation", "shapley"):
+        monkeypatch.setattr(automl_tabular, name, explained(getattr(automl_tabular, name)))
+    return clock
+
+
+@pytest.mark.parametrize("latency_limit_ms", [1000.0, 1e-6])
+def test_stages_that_spend_all_they_may_end_five_seconds_after_the_budget_at_most(
+    run: Run, clock: Clock, latency_limit_ms: float
+) -> None:
+    made = run(
+        rows(120).drop("spend"),
+        "label",
+        "classification",
+        trials=3,
+        timeout_seconds=BUDGET,
+        latency_limit_ms=latency_limit_ms,
+    )
+    card = made["model"].metadata["card"]
+    assert card["algorithm"] != "constant"
+    assert card["budget_met"] is (latency_limit_ms > 1)
+    assert BUDGET < clock.now <= BUDGET + 5
+
+
+def test_a_graph_over_the_size_limit_is_made_smaller_or_named_so(run: Run) -> None:
+    whole = run(rows().drop("spend"), "label", "classification")
+    size = whole["model"].metadata["size_bytes"]
+    assert whole["model"].metadata["card"]["members"] > 1
+    small = run(rows().drop("spend"), "label", "classification", size_limit_mb=size / 2e6)
+    card = small["model"].metadata["card"]
+    assert card["budget_met"] is True
+    assert card["size_bytes"] <= size / 2
+    assert card["algorithm"] != "constant"
+    none = run(rows().drop("spend"), "label", "classification", size_limit_mb=1e-4, trials=2)
+    card = none["model"].metadata["card"]
+    assert card["budget_met"] is False
+    assert "best effort: the graph has" in card["reason"]
+    board = pl.read_parquet(none["leaderboard"].path)
+    assert any("its graph would take" in why for why in board["reason"])
+    assert len(TabularModel(none["model"].path).predict(rows(5)).prediction) == 5

@@ -12,14 +12,19 @@ By hand: LightGBM, the 96 points of this grid in its written order, from LightGB
 | feature_fraction | 1.0, 0.7 | the same, against over-fitting |
 | lambda_l2 | 0, 1 | the same, against over-fitting |
 
-The rounds are found by early stopping (at most 1500). Ours: trials of AutoML, one at a time, its portfolio first, until one is as good, 96 at most.
+The rounds are found by early stopping (at most 1500). Ours: trials of AutoML, one at a time, its portfolio first, 96 at most. What AutoML
+answers with is the ensemble of its trials, so that is what counts: after each trial `components.automl.assembly.choose` puts those by
+then together, judged by nested validation over the same rows (of probabilities with its one temperature), and seconds hold the trials' and the
+choice's at that point. Beside it stands the best trial alone. Trials go on until both are as good as the grid's best.
 An evaluation is all folds of one configuration (one of ours that is ended after its first fold counts whole), both by
 `components.automl.trials.evaluate`, on the same folds of the training rows, with one thread, by the same loss. Whoever tunes by hand knows
 the grid's best after all of it: that is the cost ours is compared with; beside it stands how far the walk was when it came upon
-that best. A set on which none is as good counts with a ratio of 0. What the ensemble adds to the best trial is no part of this.
+that best. A set on which none is as good counts with a ratio of 0. The grid keeps its best point, as one does by hand; no limit of latency
+or size is put on either.
 
 Seconds are those of the processor, which the load of the machine changes least. Test scores are of the best configuration by then, fitted to
-all training rows. That AutoML converges is told of the cells of `benchmarks automl`, the longest budget of each set: the second from which on
+all training rows, and of the ensemble by then, its members finished as AutoML does (bags of the folds' boosted trees and networks, else
+fitted to all rows). That AutoML converges is told of the cells of `benchmarks automl`, the longest budget of each set: the second from which on
 the best trial gains less than a thousandth of its distance to the constant; a budget that ends earlier says nothing beyond itself.
 Sets and folds are those of `benchmarks.automl` (fold 0). Cells are kept in results/manual_tuning.jsonl; MINUTES (default 60), BENCH_SETS.
 """
@@ -34,6 +39,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +60,8 @@ GRID = {
 POINTS = math.prod(map(len, GRID.values()))
 HAND, OURS = "grid", "fleetml"
 FASTER, CONVERGED = 10.0, 1800.0  # the goals: times, seconds
+MEMORY_MB = 4096
+ENSEMBLE, ALONE = "the ensemble", "one trial"
 EFFORT = 60.0  # seconds AutoML is told: how many folds it makes of so many rows
 SETS = {  # seconds that the walk may take on a busy machine; what takes long comes last
     **{"blood-transfusion": 120.0, "concrete": 180.0, "energy": 180.0, "credit-g": 240.0, "airfoil": 240.0},
@@ -71,6 +79,7 @@ def walk() -> Iterator[dict[str, float]]:
 def cell(asked: Cell) -> dict[str, Any]:
     """Return the evaluations of one side on one set, and the test score of each that was the best until then.
 
+    Ours has beside `steps` of single trials those of the ensemble, `together`, and the test score of its last one.
     Raises FileNotFoundError where the grid, which says how good ours has to be, was not walked on this set.
     """
     from components.automl import automl_tabular, given
@@ -85,11 +94,10 @@ def cell(asked: Cell) -> dict[str, Any]:
     recipe = table.Recipe(target, kind, features)
     problem = given.problem(table.Table(frame, recipe), metric, "", "", EFFORT, 20.0, asked.seed)
     if asked.system == HAND:  # by hand no graph has to be small
-        steps, made = _walked(replace(problem, size_limit_mb=math.inf))
+        found = _walked(replace(problem, size_limit_mb=math.inf), test)
     else:
-        steps, made = _searched(problem, _goal(asked))
-    best = {str(at): _tested(problem, made[at], test) for at in improvements(steps)}
-    return {"metric": metric, "steps": steps, "test": best, "constant": problem.constant()}
+        found = _searched(problem, _goal(asked), test)
+    return {"metric": metric, **found, "constant": problem.constant()}
 
 
 def _goal(asked: Cell) -> float:
@@ -100,7 +108,7 @@ def _goal(asked: Cell) -> float:
     return min(loss for _, loss in walked["steps"])
 
 
-def _walked(problem: Any) -> tuple[list[Step], Mapping[int, Any]]:
+def _walked(problem: Any, test: pl.DataFrame) -> dict[str, Any]:
     from components.automl import portfolio, trials
 
     steps, made, began = [], [], time.process_time()
@@ -108,10 +116,10 @@ def _walked(problem: Any) -> tuple[list[Step], Mapping[int, Any]]:
         chosen = portfolio.hyperparameters("lightgbm", point, len(problem.target), problem.size_limit_mb)
         made.append(trials.evaluate(problem, "lightgbm", chosen, lambda number, loss: None, math.inf))
         steps.append((round(time.process_time() - began, 2), made[-1].curve[-1]))
-    return steps, dict(enumerate(made))
+    return {"steps": steps, "test": {str(at): _alone(problem, made[at], test) for at in improvements(steps)}}
 
 
-def _searched(problem: Any, goal: float) -> tuple[list[Step], Mapping[int, Any]]:
+def _searched(problem: Any, goal: float, test: pl.DataFrame) -> dict[str, Any]:
     from components.automl import portfolio, trials
     from fleetml.learn.study import loop
     from fleetml.learn.study.settings import StudySettings
@@ -119,23 +127,40 @@ def _searched(problem: Any, goal: float) -> tuple[list[Step], Mapping[int, Any]]
     from fleetml.learn.study.trial import Pruned, Trial
 
     objective, began = trials.objective(problem), time.process_time()
-    ended: dict[int, float] = {}
-    losses: list[float] = []
+    steps, together, last = list[Step](), list[Step](), list[Any]()
+    losses, files, choosing = dict[int, float](), dict[int, Path](), 0.0
 
     def timed(trial: Trial) -> float:
-        if losses and min(losses) <= goal:
-            raise Pruned("an earlier one is as good")
+        nonlocal choosing
+        if reached(steps, goal) is not None and reached(together, goal) is not None:
+            raise Pruned("earlier ones are as good")
         try:
-            losses.append(objective(trial))
-            return losses[-1]
+            losses[trial.number] = objective(trial)
+            files[trial.number] = trial.kept_at
+            return losses[trial.number]
         finally:
-            ended[trial.number] = round(time.process_time() - began, 2)
+            spent = time.process_time() - began - choosing
+            steps.append((round(spent, 2), losses.get(trial.number)))
+            if reached(together, goal) is None:
+                begun = time.process_time()
+                last[:] = _together(problem, files, losses) if files else []
+                choice = time.process_time() - begun
+                choosing += choice
+                together.append((round(spent + choice, 2), last[1].loss if last else None))
 
     settings = StudySettings(trials=POINTS, seed=problem.seed)
     found = loop.run(timed, of_ranges(portfolio.SPACES), settings, portfolio.starts(portfolio.SPACES))
-    tried = sorted((each for each in found.outcomes if each.number in ended), key=lambda each: each.number)
-    steps: list[Step] = [(ended[each.number], each.value if each.values else None) for each in tried]
-    return steps, {at: trials.read(found.kept[at]) for at in improvements(steps)}
+    tests = {str(at): _alone(problem, trials.read(found.kept[at]), test) for at in improvements(steps)}
+    return {"steps": steps, "test": tests, "together": together, "together_test": _as_one(problem, *last, test)}
+
+
+def _together(problem: Any, files: Mapping[int, Path], losses: Mapping[int, float]) -> tuple[dict[int, Any], Any]:
+    """Return the trials that answer together, by their number, and how."""
+    from components.automl import assembly
+
+    found, _ = assembly.candidates(problem, files, sorted(files, key=lambda each: losses[each]), MEMORY_MB)
+    numbers, chosen = assembly.choose(problem, found)
+    return {number: found[number] for number in numbers}, chosen
 
 
 def improvements(steps: Sequence[Step]) -> list[int]:
@@ -148,17 +173,38 @@ def improvements(steps: Sequence[Step]) -> list[int]:
     return found
 
 
-def _tested(problem: Any, made: Any, test: pl.DataFrame) -> float:
+def _alone(problem: Any, made: Any, test: pl.DataFrame) -> float:
     """Return the test score of a configuration that is fitted to all training rows."""
-    from components.automl import trials
+    return _judged(problem, _said(problem, made, test, bag=False), test)
+
+
+def _as_one(problem: Any, members: Mapping[int, Any], chosen: Any, test: pl.DataFrame) -> float:
+    """Return the test score of trials that answer together."""
+    from components.automl import calibration
+
+    said = chosen.combination.combine([_said(problem, made, test, bag=True) for made in members.values()])
+    return _judged(problem, calibration.scaled(said, chosen.temperature) if problem.classifies else said, test)
+
+
+def _said(problem: Any, made: Any, test: pl.DataFrame, *, bag: bool) -> Any:
+    """Return what a configuration says [N, C]: fitted to all rows, or (`bag`) as the mean of the folds' models where AutoML bags."""
+    from components.automl import portfolio, trials
     from fleetml.learn.tables import fit
     from fleetml.learn.tables.members import HEAD_OF
     from fleetml.learn.tables.trained import ALL
 
-    head = HEAD_OF[made.algorithm]
-    rows, columns = problem.heads.apply(head, test), problem.heads.trained[head].columns(ALL)
-    rows = rows if columns is None else rows[:, columns]
-    said = fit.outputs(trials.refitted(problem, made), rows, problem.classifies).astype(float)
+    head, said = HEAD_OF[made.algorithm], []
+    rows = problem.heads.apply(head, test)
+    bagged = bag and made.algorithm in (*portfolio.BOOSTED, *portfolio.NETWORKS)
+    for fold in range(made.count) if bagged else [ALL]:
+        columns = problem.heads.trained[head].columns(fold)
+        model = made.model(fold) if bagged else trials.refitted(problem, made)
+        said.append(fit.outputs(model, rows if columns is None else rows[:, columns], problem.classifies))
+    return np.mean(said, axis=0)
+
+
+def _judged(problem: Any, said: Any, test: pl.DataFrame) -> float:
+    said = np.asarray(said, dtype=float)
     if not problem.classifies:
         said = said * problem.about.scale[1] + problem.about.scale[0]
     classes = [str(each) for each in problem.about.classes]
@@ -194,20 +240,23 @@ def run() -> Iterator[Figure]:
 
 
 def report(done: Mapping[tuple[str, str], Mapping[str, Any]], wanted: int) -> Iterator[Figure]:
-    """Yield the figures of each set that both sides were done on, and the goals; of `wanted` sets all must be."""
-    ratios = []
+    """Yield the figures of each set that both sides were done on, and the goals, by the ensemble; of `wanted` sets all must be."""
+    ratios: dict[str, list[tuple[float, ...]]] = {ENSEMBLE: [], ALONE: []}
     for data in dict.fromkeys(data for data, _ in done):
         if {(data, HAND), (data, OURS)} <= set(done):
-            found, ratio = _of_set(data, done[data, HAND], done[data, OURS])
-            yield from found
-            ratios.append(ratio)
-    if ratios:
-        names = ("evaluations", "seconds", "evaluations, beside the walk until its best", "seconds, beside the same")
-        for at, name in enumerate(names):
-            values = [ratio[at] for ratio in ratios]
-            told = _told(float(np.median(values)) >= FASTER, len(ratios), wanted, f"at least {FASTER:g}")
-            yield f"median ratio of {name}", float(np.median(values)), told if at < 2 else "times"
-        yield "sets whose grid was not reached", float(sum(not ratio[0] for ratio in ratios)), f"of {len(ratios)}"
+            for incumbent, known in ratios.items():
+                found, ratio = _of_set(data, incumbent, done[data, HAND], done[data, OURS])
+                yield from found
+                known.append(ratio)
+    names = ("evaluations", "seconds", "evaluations, beside the walk until its best", "seconds, beside the same")
+    for incumbent, known in ratios.items():
+        for at, name in enumerate(names if known else ()):
+            middle = float(np.median([ratio[at] for ratio in known]))
+            told = _told(middle >= FASTER, len(known), wanted, f"at least {FASTER:g}")
+            yield f"{incumbent}: median ratio of {name}", middle, told if at < 2 and incumbent == ENSEMBLE else "times"
+        if known:
+            never = sum(not ratio[0] for ratio in known)
+            yield f"{incumbent}: sets whose grid was not reached", float(never), f"of {len(known)}"
     if spent := converged():
         slowest, least = max(second for second, _ in spent.values()), min(budget for _, budget in spent.values())
         told = _told(slowest < CONVERGED, len(spent), len(SETS), f"below {CONVERGED:g}")
@@ -219,24 +268,23 @@ def _told(good: bool, done: int, wanted: int, goal: str) -> str:
     return f"({'met' if good and not missing else 'NOT MET'}: {goal}{missing})"
 
 
-def _of_set(data: str, hand: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[list[Figure], tuple[float, ...]]:
+def _of_set(
+    data: str, incumbent: str, hand: Mapping[str, Any], ours: Mapping[str, Any]
+) -> tuple[list[Figure], tuple[float, ...]]:
     """Return the figures, and by what the grid's evaluations and seconds, the whole's and until its best, exceed ours."""
-    top = improvements(hand["steps"])[-1]
-    at = reached(ours["steps"], hand["steps"][top][1])
-    last, metric = improvements(ours["steps"])[-1], hand["metric"]
-    tests = [
-        (f"{data}: test, the grid's best", hand["test"][str(top)], metric),
-        (f"{data}: test, ours by then", ours["test"][str(last if at is None else at)], metric),
-    ]
+    top, steps = improvements(hand["steps"])[-1], ours["together" if incumbent == ENSEMBLE else "steps"]
+    at, last, metric = reached(steps, hand["steps"][top][1]), improvements(steps)[-1], hand["metric"]
+    name, best = f"{data}: {incumbent}, until as good", f"(its best is number {top + 1})"
+    score = ours["together_test"] if incumbent == ENSEMBLE else ours["test"][str(last if at is None else at)]
+    tests = [(f"{data}: test, {incumbent} by then", score, f"{metric}, the grid's best {hand['test'][str(top)]:.5g}")]
     seconds = [hand["steps"][-1][0], hand["steps"][top][0]]
     if at is None:
-        worse = ours["steps"][last][1] / hand["steps"][top][1] - 1
-        told = f"evaluations: NEVER as good as the grid, {worse:.2%} more loss"
-        return [(f"{data}: ours, until as good", math.inf, told), *tests], (0.0,) * 4
-    spent = ours["steps"][at][0]
+        worse = steps[last][1] / hand["steps"][top][1] - 1
+        return [(name, math.inf, f"evaluations: NEVER as good as the grid, {worse:.2%} more loss"), *tests], (0.0,) * 4
+    spent = steps[at][0]
     figures = [
-        (f"{data}: ours, until as good", at + 1.0, f"evaluations, grid {POINTS} (its best is number {top + 1})"),
-        (f"{data}: ours, until as good", spent, f"s, grid {seconds[0]:.0f} s (its best after {seconds[1]:.0f} s)"),
+        (name, at + 1.0, f"evaluations, grid {POINTS} {best}"),
+        (name, spent, f"s, grid {seconds[0]:.0f} s (its best after {seconds[1]:.0f} s)"),
     ]
     ratios = POINTS / (at + 1), seconds[0] / spent, (top + 1) / (at + 1), seconds[1] / spent
     return [*figures, *tests], ratios

@@ -21,6 +21,10 @@ def side(*steps: tuple[float, float | None]) -> dict[str, Any]:
     return {"metric": "rmse", "steps": list(steps), "test": tests, "constant": 1.0}
 
 
+def searched(*together: tuple[float, float | None], alone: tuple[tuple[float, float | None], ...]) -> dict[str, Any]:
+    return {**side(*alone), "together": list(together), "together_test": 0.4}
+
+
 def told(done: dict[tuple[str, str], dict[str, Any]], wanted: int) -> dict[str, tuple[float, str]]:
     return {f"{name} [{unit[0]}]": (value, unit) for name, value, unit in manual_tuning.report(done, wanted)}
 
@@ -54,26 +58,32 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 GRID = side(*((float(at + 1), 0.9 - min(at, 9) / 100) for at in range(POINTS)))  # its best is number 10
 
 
-def test_what_ours_needs_is_compared_with_the_whole_grid() -> None:
-    ours = side((2.0, 0.95), (3.0, None), (4.0, 0.8))
+def test_what_the_ensemble_needs_is_compared_with_the_whole_grid_and_one_trial_is_told_beside_it() -> None:
+    ours = searched((2.5, 0.95), (4.5, 0.8), alone=((2.0, 0.95), (3.0, None), (4.0, 0.85), (6.0, 0.8)))
     found = told({("a", HAND): GRID, ("a", OURS): ours}, 1)
-    assert found["a: ours, until as good [e]"] == (3.0, "evaluations, grid 96 (its best is number 10)")
-    assert found["a: ours, until as good [s]"] == (4.0, "s, grid 96 s (its best after 10 s)")
-    assert found["a: test, ours by then [r]"][0] == 0.502
-    assert found["median ratio of evaluations [(]"] == (32.0, "(met: at least 10)")
-    assert found["median ratio of seconds [(]"] == (24.0, "(met: at least 10)")
-    assert found["median ratio of evaluations, beside the walk until its best [t]"][0] == pytest.approx(10 / 3)
+    assert found["a: the ensemble, until as good [e]"] == (2.0, "evaluations, grid 96 (its best is number 10)")
+    assert found["a: the ensemble, until as good [s]"] == (4.5, "s, grid 96 s (its best after 10 s)")
+    assert found["a: one trial, until as good [e]"][0] == 4.0
+    assert found["a: test, the ensemble by then [r]"] == (0.4, "rmse, the grid's best 0.509")
+    assert found["a: test, one trial by then [r]"][0] == 0.503
+    assert found["the ensemble: median ratio of evaluations [(]"] == (48.0, "(met: at least 10)")
+    assert found["the ensemble: median ratio of seconds [(]"][0] == pytest.approx(96 / 4.5)
+    assert found["the ensemble: median ratio of evaluations, beside the walk until its best [t]"][0] == 5.0
+    assert found["one trial: median ratio of evaluations [t]"] == (24.0, "times")
 
 
 def test_a_set_that_is_never_reached_counts_and_one_that_is_missing_leaves_the_goal_open() -> None:
-    good, never = side((1.0, 0.8)), side((1.0, 0.9), (2.0, 0.85))
+    good, never = searched((1.0, 0.8), alone=((1.0, 0.8),)), searched((1.0, 0.9), (2.0, 0.85), alone=((1.0, 0.9),))
     found = told({("a", HAND): GRID, ("a", OURS): never}, 1)
-    assert found["a: ours, until as good [e]"][0] == math.inf
-    assert "NEVER" in found["a: ours, until as good [e]"][1]
-    assert found["median ratio of evaluations [(]"] == (0.0, "(NOT MET: at least 10)")
-    assert found["sets whose grid was not reached [o]"][0] == 1
+    assert found["a: the ensemble, until as good [e]"][0] == math.inf
+    assert "NEVER" in found["a: the ensemble, until as good [e]"][1]
+    assert found["the ensemble: median ratio of evaluations [(]"] == (0.0, "(NOT MET: at least 10)")
+    assert found["the ensemble: sets whose grid was not reached [o]"][0] == 1
     found = told({("a", HAND): GRID, ("a", OURS): good, ("b", HAND): GRID}, 2)
-    assert found["median ratio of evaluations [(]"] == (96.0, "(NOT MET: at least 10, 1 sets are missing)")
+    assert found["the ensemble: median ratio of evaluations [(]"] == (
+        96.0,
+        "(NOT MET: at least 10, 1 sets are missing)",
+    )
 
 
 def test_convergence_is_that_of_the_longest_budget(results: Path) -> None:
@@ -102,9 +112,12 @@ def test_both_sides_of_a_set(results: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (results / "manual_tuning.jsonl").write_text(json.dumps({"cell": asdict(hand), "figures": walked}))
     found = manual_tuning.cell(ours)
     target = min(loss for _, loss in walked["steps"])
-    assert manual_tuning.reached(found["steps"], target) == len(found["steps"]) - 1, (
-        "no trial after one that is as good"
+    done = [manual_tuning.reached(found[name], target) for name in ("steps", "together")]
+    assert None in done or len(found["steps"]) == max(done) + 1, "no trial after both are as good"  # type: ignore[type-var]
+    assert next(loss for _, loss in found["together"]) == pytest.approx(found["steps"][0][1]), (
+        "one trial is its ensemble"
     )
+    assert 0.5 < found["together_test"] < 1
 
 
 def test_an_unknown_set_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

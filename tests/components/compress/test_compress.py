@@ -104,6 +104,17 @@ def test_counted_the_same_seed_and_trials_give_the_same_bytes(made, network):
     assert content[0] == content[1]
 
 
+@pytest.mark.parametrize(("target", "met"), [(0.0, True), (3.0, False)])
+def test_of_too_few_rows_to_judge_with_the_graph_is_kept_and_said_so(made, network, windows, target, met):
+    network("mlp", 16)
+    windows(2, seed=1).save(made["val"].path)
+    compress(**made, max_loss=0.02, target_ratio=target, trials=1)
+    figures = made["compressed"].metadata
+    assert (figures["method"], figures["ratio"], figures["budget_met"]) == ("none", 1.0, met)
+    assert figures["validation_mase"] > 0
+    assert figures["reason"].endswith("too few to tune, to compare and to judge with: that takes 3")
+
+
 def test_a_graph_with_nothing_to_quantise_is_kept_and_said_so(made, graph):
     made["model"].path.write_bytes(graph().read_bytes())
     compress(**made, max_loss=0.02)

@@ -89,6 +89,13 @@ def test_tuning_mends_what_pruning_took(data):
     assert data.figure(networks.tuned(pruned, 1.0, data).graph) > data.figure(pruned.graph)
 
 
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_of_too_few_rows_to_judge_with_the_graph_is_kept(detector, seconds):
+    found = search.search(AnomalyData(detector, rows(1, 2), seconds, 0), Target(0.2, ratio=2.0), trials=1)
+    assert (found.graph, found.met) == (detector, False)
+    assert found.reason.startswith("best effort, the original: 2 validation rows")
+
+
 def test_a_search_meets_a_target_or_says_it_cannot(data):
     data.seconds = 2.0
     found = search.search(data, Target(0.2, ratio=2.0), trials=3)

@@ -46,7 +46,7 @@ class AnomalyData:
         self.model, self.seconds, self.seed = model, seconds, seed
         self.found = scorer.describe({prop.key: prop.value for prop in model.metadata_props})
         self.tuned_on, self.compared, self.judged = (_of(val, part) for part in thirds(val.vm_id, val.time))
-        self.deadline = math.inf
+        self.deadline, self.rows = math.inf, len(val)
         entrance = dense.chain(model)
         self._entrance = entrance[0].input[0] if entrance else ""
 

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from fleetml.errors import InvalidData
 from fleetml.learn.study.trial import Pruned
 
 if TYPE_CHECKING:
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
 
 GENTLY = 0.25
 """Times the usual learning rate, for a network that is nearly right."""
-_PARTS = 3
+PARTS = 3
+"""Parts of the rows: to tune, to compare and to judge with."""
 Feeds = Mapping[str, npt.NDArray[np.float32]]
 
 
@@ -50,12 +50,14 @@ class Data(Protocol):
     """What a model was made for: rows to calibrate, to tune, to compare and to judge with. The last are used for nothing else.
 
     `measure` names the figure that `compare` and `figure` give; `larger_is_better` says which way it goes. `deadline`
-    [s of `time.monotonic()`] is when techniques must end, infinity: no clock decides anything.
+    [s of `time.monotonic()`] is when techniques must end, infinity: no clock decides anything. `rows` are to be dealt out: of fewer
+    than `PARTS` nothing can be judged.
     """
 
     measure: str
     larger_is_better: bool
     deadline: float
+    rows: int
 
     def original(self) -> Compressible:
         """Return the model as it came, with its network where it can be built again."""
@@ -116,19 +118,16 @@ def thirds(
 ) -> list[npt.NDArray[np.bool_]]:
     """Return three parts of rows [N] as flags, none in two: by group (VM) in turn, or, of fewer than three groups, one span after another.
 
-    `order` [N]: what the spans follow, the rows' own order where it is None. Raises InvalidData for fewer than three rows.
+    `order` [N]: what the spans follow, the rows' own order where it is None. Fewer than three rows are not dealt out: each part is all.
     """
-    if len(groups) < _PARTS:
-        raise InvalidData(
-            f"input 'val' of compression must hold at least {_PARTS} rows that can be scored (to tune, to compare and to judge "
-            f"with), got {len(groups)}; give more days or VMs"
-        )
+    if len(groups) < PARTS:
+        return [np.ones(len(groups), bool)] * PARTS
     names, number = np.unique(groups, return_inverse=True)
-    if len(names) >= _PARTS:
-        return [number % _PARTS == part for part in range(_PARTS)]
+    if len(names) >= PARTS:
+        return [number % PARTS == part for part in range(PARTS)]
     place = np.empty(len(groups), int)
     place[np.arange(len(groups)) if order is None else np.argsort(order, kind="stable")] = np.arange(len(groups))
-    return [place * _PARTS // len(groups) == part for part in range(_PARTS)]
+    return [place * PARTS // len(groups) == part for part in range(PARTS)]
 
 
 def loss(figure: float, before: float, larger_is_better: bool) -> float:

@@ -48,7 +48,8 @@ class ForecasterData:
         scored = search.require_scored(val, "val")
         chosen_on, compared, judged = thirds(scored.vm_id, scored.origin)
         self.chosen_on, self.judged = scored[chosen_on], scored[judged]
-        self.compared = scored[compared] if seconds else scored[~judged]
+        self.compared = scored[compared] if seconds else scored[chosen_on | compared]
+        self.rows = len(scored)
         self.deadline = math.inf
         self.found = graphs.describe(model)
         self._examples: dict[bool, Examples] = {}

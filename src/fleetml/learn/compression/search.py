@@ -17,7 +17,7 @@ from fleetml.errors import InvalidParameter
 from fleetml.frozen import replace
 from fleetml.learn import flops
 from fleetml.learn.compression import chains, graphs
-from fleetml.learn.compression.compressible import Compressible, Data, loss
+from fleetml.learn.compression.compressible import PARTS, Compressible, Data, loss
 from fleetml.learn.study import loop
 from fleetml.learn.study.settings import StudySettings
 from fleetml.learn.study.trial import Outcome, Trial
@@ -96,6 +96,7 @@ def search(
 
     The first trial, which tunes nothing, is always done; another ends between two of its steps once `seconds` are over. `counted`: no
     clock decides within a trial and `seconds` end the search between trials, so that the same seed and trials give the same bytes.
+    Of fewer than `PARTS` rows to judge with the original is returned, and the reason says so.
     Raises InvalidParameter for another precision, for trees in FP16, for a counted search of a latency.
     """
     if counted and target.latency_ms:
@@ -105,6 +106,11 @@ def search(
     settings = StudySettings(trials, seconds, "nsga2", directions=("minimize", "minimize"), seed=seed)
     whole = data.original()
     judge, known = _Judge(data, target, whole, counted), chains.ends(whole, precision)
+    if data.rows < PARTS:
+        return judge.none(
+            f"{data.rows} validation rows that can be scored are too few to tune, to compare and to judge with: that takes {PARTS}",
+            (),
+        )
     if not known:
         reason = f"a graph of family {chains.family(whole.graph)!r} has no matrix product, convolution or tree worth the bytes"
         return judge.none(reason, ())

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from components.deploy.smoke import Trial
 from components.deploy.trials import Anomalies, Placements, Series
 from fleetml.component import Artifact
+from fleetml.data import schema
 from fleetml.data.schema import aside
 from fleetml.errors import InvalidData
 from fleetml.learn import judges
@@ -30,14 +31,10 @@ def install(
 ) -> tuple[Card, Trial]:
     """Install a version; return what it is to be asked. An anomaly model's training rows and scores lie beside it as the reference.
 
-    What decided in its test is the confidence in it. Raises InvalidData for a model under another name than its kind's, which is the one that callers ask.
+    What decided in its test is the confidence in it. Raises InvalidData for a name that callers ask for something else.
     """
     kind = model.metadata.get("kind", "")
-    if kind not in judges.MODULES or name != kind:
-        raise InvalidData(
-            f"a model of kind {kind!r} must be deployed under the name of its kind, one of {', '.join(judges.MODULES)}, got "
-            f"{name!r}; set model_name to it"
-        )
+    _require_name(kind, name)
     confidence = float(model.metadata.get(f"test_{judges.of(kind).MEASURE}", 0.0))
     card = Card(name, version, deployment.digest(model.path), None, {**model.metadata, "confidence": confidence})
     folder = deployment.install(root, card, {deployment.GRAPH: model.path})
@@ -49,6 +46,16 @@ def install(
         return card, Series(window_judge.Asked(model.path.read_bytes()), window_judge.read(test.path))
     write_reference(samples.load(train.path), own, folder / deployment.REFERENCE)
     return card, Anomalies(own, samples.load(test.path))
+
+
+def _require_name(kind: str, name: str) -> None:
+    """A kind with an rpc is asked under its own name, one that is asked by raw tensors under any that no other kind has."""
+    own = kind in judges.OWN_NAMES
+    if kind not in judges.MODULES or (name != kind and (not own or name in {*judges.MODULES, *schema.TARGETS})):
+        raise InvalidData(
+            f"a model of kind {kind!r} must be deployed under {'a name that no other kind has' if own else 'the name of its kind'}"
+            f" (kinds: {', '.join(judges.MODULES)}), got {name!r}; set model_name to one"
+        )
 
 
 def write_reference(rows: Samples, model: Model, path: Path) -> None:

@@ -144,6 +144,7 @@ def gate_window_anomaly(
     champion_version: str = "",
     latency_budget_ms: float = 10.0,
     size_budget_mb: float = 5.0,
+    other_inputs: bool = False,
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget pass if it beats the champion."""
     return step("components.evaluate.gate:gate")

@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx
 
-from components.evaluate import candidates
+from components.evaluate import candidates, takeover
 from components.evaluate.candidates import CHAMPION
 from fleetml.component import Artifact
 from fleetml.errors import FleetMLError
@@ -53,31 +53,44 @@ def gate(
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
     shorter_horizon: bool = False,
+    other_inputs: bool = False,
     **models: Artifact,
 ) -> dict[str, Any]:
     """Return promote, winner and reason, and write the winner's graph. Raises NothingWithinBudget."""
     document = json.loads(scores.path.read_text())
     judged, by = document["candidates"], Measure.of(document)
+    graphs, refusal = _graphs(document, test, models, champion_version), ""
+    if champion_version and document.get("kind") in judges.OWN_NAMES and not other_inputs:
+        judged, refusal = takeover.alike(judged, graphs, test, models["champion_model"])
     winner = best(judged, latency_budget_ms, size_budget_mb, by)
     promote, reason = decide(judged, winner, champion_version, by)
     if champion_version and "champion_model" in models and "kind" not in document and not shorter_horizon:
         before = horizon.of(models["champion_model"].path)
         if told := _shorter(before, horizon.Horizon(document["horizon"], document["step_seconds"])):
             promote, reason = False, f"champion {champion_version} stays: {told}"
+    if refusal:
+        promote, reason = False, f"champion {champion_version} stays: {refusal}"
     entry = judged[winner]
     known = _rest(models[f"{winner}_model"].metadata) if f"{winner}_model" in models else {}
     said = {**known, "candidate": winner, f"test_{by.key}": entry[by.key]}
     if "kind" in document:
-        judge = judges.of(document["kind"])
-        found = candidates.scoring(judge, judge.read(test.path), models, champion_version)
-        scorer.publish(found[winner], model, **said)
+        said |= {"vm": test.metadata["vm"]} if test.metadata.get("vm") else {}
+        scorer.publish(graphs[winner], model, **said)
     else:
-        graphs = candidates.graphs(windows.load(test.path).meta, models, champion_version)
         graph.publish(onnx.load_from_string(graphs[winner]), model, **said)
     metrics.log(
         promote=promote, reason=reason, winner=f"{winner} ({entry['family']})", **{by.key: round(entry[by.key], 4)}
     )
     return {"promote": promote, "winner": winner, "reason": reason}
+
+
+def _graphs(
+    document: Mapping[str, Any], test: Artifact, models: Mapping[str, Artifact], champion_version: str
+) -> dict[str, bytes]:
+    if "kind" not in document:
+        return candidates.graphs(windows.load(test.path).meta, models, champion_version)
+    judge = judges.of(document["kind"])
+    return candidates.scoring(judge, judge.read(test.path), models, champion_version)
 
 
 def best(judged: Mapping[str, Mapping[str, Any]], latency_ms: float, size_mb: float, by: Measure = Measure()) -> str:

@@ -20,7 +20,7 @@ def series(
 ) -> None:
     """Write the steps of five minutes of `vm`, "": of whole VMs drawn at random as long as they have at most `max_rows`.
 
-    A gap holds what was before it. With a `metric` the others are absent. Raises InvalidParameter for a VM or metric that is
+    A gap holds what was before it. With a `metric` the others are absent. The metadata say the `vm`. Raises InvalidParameter for a VM or metric that is
     unknown, no rows or a seed below 0, InvalidData for VMs without metrics.
     """
     for name, value, least in (("max_rows", max_rows, 1), ("seed", seed, 0)):
@@ -33,6 +33,7 @@ def series(
     before = time < time.min() + TRAIN * (time.max() + 1 - time.min())
     for artifact, part in ((train, dense.filter(before)), (test, dense.filter(~before))):
         samples.of(part).save(artifact.path)
+        artifact.metadata["vm"] = vm
         metrics.log(**{f"{artifact.name}_rows": len(part)})
     metrics.log(vms=dense["vm_id"].n_unique())
 

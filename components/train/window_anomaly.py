@@ -36,7 +36,7 @@ def train_window_anomaly(
         else _fitted(known, columns, Settings(steps=steps, smooth=smooth, trim=trim))
     )
     graph = built.SerializeToString()
-    scorer.publish(graph, model, vms=len(known), **({"vm": next(iter(known))} if len(known) == 1 else {}))
+    scorer.publish(graph, model, vms=len(known), **({"vm": train.metadata["vm"]} if train.metadata.get("vm") else {}))
     metrics.log(
         rows=sum(map(len, known.values())), vms=len(known), metrics=metric or ", ".join(columns), size_bytes=len(graph)
     )

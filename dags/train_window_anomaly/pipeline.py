@@ -26,6 +26,8 @@ def train_window_anomaly(
     latency_budget_ms: float = 10.0,
     size_budget_mb: float = 5.0,
     seed: int = 0,
+    model_name: str = "window_anomaly",
+    other_inputs: bool = False,
     rollout: str = "",
     registry: str = "",
     serving_dir: str = "",
@@ -47,6 +49,8 @@ def train_window_anomaly(
         latency_budget_ms: Longest p99 latency of one answer the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
         seed: Seed of every random choice.
+        model_name: Name it is registered and served under: of a VM or a metric one of its own, beside the fleet's.
+        other_inputs: Whether it may take over from a champion that takes other inputs or metrics, or is for another VM.
         rollout: canary, ab or shadow: a version that passes the gate is tried beside the champion; empty: it serves at once.
         registry: MLflow tracking and registry URI.
         serving_dir: Folder the server watches.
@@ -60,7 +64,7 @@ def train_window_anomaly(
     )
     trained = train_detector(train=made.outputs["train"], metric=metric, steps=steps, smooth=smooth, trim=trim)
     trained.set_display_name("Train")
-    reigning = champion(registry=registry, model_name="window_anomaly")
+    reigning = champion(registry=registry, model_name=model_name)
     reigning.set_caching_options(False).set_display_name("Champion")
 
     models = {"trained_model": trained.outputs["model"], "champion_model": reigning.outputs["model"]}
@@ -72,6 +76,7 @@ def train_window_anomaly(
         champion_version=reigning.outputs["version"],
         latency_budget_ms=latency_budget_ms,
         size_budget_mb=size_budget_mb,
+        other_inputs=other_inputs,
         **models,
     ).set_display_name("Gate")
 
@@ -82,7 +87,7 @@ def train_window_anomaly(
             data=valid.outputs["valid"],
             train=made.outputs["train"],
             registry=registry,
-            model_name="window_anomaly",
+            model_name=model_name,
             run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             rollout=rollout,
         )
@@ -92,7 +97,7 @@ def train_window_anomaly(
             test=made.outputs["test"],
             train=made.outputs["train"],
             version=registered.outputs["version"],
-            model_name="window_anomaly",
+            model_name=model_name,
             serving_dir=serving_dir,
             address=serving_address,
             registry=registry,

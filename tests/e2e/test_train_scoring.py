@@ -24,6 +24,7 @@ SMALL = {
         "window_days": 6,
         "window_end": "2026-01-07",
         "vm": "web-0001",
+        "model_name": "window_anomaly.web-0001",
     },
 }
 
@@ -45,7 +46,8 @@ def test_a_model_is_trained_gated_registered_and_served(
 ) -> None:
     monkeypatch.setenv("FLEETML_HOME", str(tmp_path / "home"))
     assert train(tmp_path, kind) == 0
-    served = deployment.read(tmp_path / "serving")[kind]
+    name = str(SMALL[kind].get("model_name", kind))
+    served = deployment.read(tmp_path / "serving")[name]
     assert served.version == "1"
     card = json.loads((tmp_path / "serving" / served.graph).with_name("model.json").read_text())
     assert card["metadata"]["kind"] == kind
@@ -57,8 +59,8 @@ def test_a_model_is_trained_gated_registered_and_served(
         elif kind == "window_anomaly":
             about = scorer.described(session(tmp_path / "serving" / served.graph)).about
             wild = np.full((1, about["rows"], len(about["columns"])), 1e8, np.float32)
-            assert client.infer(kind, {"metrics": wild}, "web-0001").outputs["score"][0, 0] > 1
+            assert client.infer(name, {"metrics": wild}, "web-0001").outputs["score"][0, 0] > 1
         else:
             assert client.detect_anomaly("vm", {"cpu": 30.0, "disk_io": 1e8}).anomaly_type == "disk"
     assert train(tmp_path, kind) == 0  # the same again: as good as the champion, which stays
-    assert deployment.read(tmp_path / "serving")[kind].version == "1"
+    assert deployment.read(tmp_path / "serving")[name].version == "1"

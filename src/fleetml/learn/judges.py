@@ -13,6 +13,8 @@ MODULES = {
     "anomaly": "fleetml.learn.anomaly.judge",
     "window_anomaly": "fleetml.learn.window_anomaly.judge",
 }
+OWN_NAMES = ("window_anomaly",)
+"""Kinds whose models are asked by raw tensors, each under a name of its own, so that many live side by side."""
 
 
 class Judge(Protocol):

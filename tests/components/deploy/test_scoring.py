@@ -21,7 +21,7 @@ from fleetml.learn.anomaly.graphs import Calibration, Scaling
 from fleetml.learn.anomaly.samples import METRICS, Samples
 from fleetml.learn.placement import cluster, policies
 from fleetml.learn.placement.cluster import Episodes
-from fleetml.learn.window_anomaly import mahalanobis
+from fleetml.learn.window_anomaly import mahalanobis, novelty
 from fleetml.serving import deployment
 from fleetml.serving.client import Client, Node, Tensors
 
@@ -99,6 +99,32 @@ def test_without_a_server_one_of_its_own_is_asked(tmp_path: Path) -> None:
 def test_a_kind_has_one_name(tmp_path: Path) -> None:
     with pytest.raises(InvalidData, match="under the name of its kind"):
         Stage(tmp_path, "anomaly").deploy(name="bandwidth")
+
+
+def test_detectors_in_time_live_side_by_side_under_names_of_their_own(
+    tmp_path: Path, serve: Callable[..., str]
+) -> None:
+    stage = Stage(tmp_path, "window_anomaly")
+    address = serve(tmp_path / "serving")
+    for name in ("window_anomaly", "window_anomaly.web-0001"):
+        stage.deploy(address, name=name)
+    values = np.random.default_rng(0).normal(50, 5, (900, 1))
+    novel = novelty.graph(novelty.Settings(60, 20, 10, 5, (1,)), "network_io").SerializeToString()
+    scorer.publish(novel, stage.model, test_average_precision=0.7)
+    stage.deploy(address, name="network_io_novelty")
+    with Client(address) as client:
+        for name, inputs in (
+            ("window_anomaly", {"metrics": np.full((1, 5, 6), 5e5, np.float32)}),
+            ("window_anomaly.web-0001", {"metrics": np.full((1, 5, 6), 5e5, np.float32)}),
+            ("network_io_novelty", {"history": np.append(values[:59, 0], 5e5)[None].astype(np.float32)}),
+        ):
+            assert client.infer(name, inputs).outputs["score"][0, 0] > 1
+
+
+@pytest.mark.parametrize("name", ["anomaly", "bandwidth"])
+def test_a_detector_in_time_takes_no_name_that_callers_ask_for_something_else(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidData, match="a name that no other kind has"):
+        Stage(tmp_path, "window_anomaly").deploy(name=name)
 
 
 def test_another_answer_than_the_graphs_fails_and_points_back(

@@ -17,7 +17,7 @@ from fleetml.errors import InvalidParameter
 from fleetml.learn import scorer
 from fleetml.learn.anomaly import graphs
 from fleetml.learn.anomaly.graphs import Calibration, Scaling
-from fleetml.learn.anomaly.samples import METRICS, Samples
+from fleetml.learn.anomaly.samples import Samples
 from fleetml.learn.placement import cluster, policies, search
 from fleetml.learn.placement.cluster import Episodes
 from fleetml.learn.search_space import defaults
@@ -125,28 +125,3 @@ def test_detectors_are_judged_on_incidents(tmp_path: Path) -> None:
     assert all(entry["auroc"] > 0.9 for entry in found.values())
     with pytest.raises(InvalidParameter, match="kind must be one of"):
         judge(*made, "rhymes", "", **models)
-
-
-def test_detectors_in_time_are_judged_and_gated_beside_the_champion(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from fleetml.learn.window_anomaly import judge as windows
-    from fleetml.learn.window_anomaly import mahalanobis
-
-    monkeypatch.setattr(windows, "PER_INCIDENT", 20)
-    monkeypatch.setattr(windows, "baselines", lambda held_out: {})  # judged by tests of their own, and slow
-    load = 40 + 20 * np.sin(np.arange(600) / 11)[:, None] + np.random.default_rng(0).normal(0, 1, (600, 6))
-    Samples(np.array(["vm"] * 300), load[300:].astype(np.float32)).save(tmp_path / "test")
-    models = {name: Artifact(name, str(tmp_path / name)) for name in ("trained_model", "champion_model")}
-    for name, settings in zip(models, (mahalanobis.Settings(6, 4), mahalanobis.Settings(1, 1)), strict=True):
-        scorer.publish(mahalanobis.fit([load[:300]], settings).graph(METRICS).SerializeToString(), models[name])
-    test, scores, report, metrics = (
-        Artifact(name, str(tmp_path / name)) for name in ("test", "scores", "report", "metrics")
-    )
-    judge(test, scores, report, metrics, "window_anomaly", "3", **models)
-    found = json.loads(scores.path.read_text())
-    assert set(found["candidates"]) == {"trained", "champion"}
-    decision = gate(scores, test, Artifact("model", str(tmp_path / "model")), metrics, "3", 1000.0, **models)
-    measured = {name: entry["average_precision"] for name, entry in found["candidates"].items()}
-    assert decision["promote"] == (measured["trained"] > measured["champion"])
-    assert "champion 3 (" in decision["reason"]

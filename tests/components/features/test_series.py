@@ -27,6 +27,7 @@ def made(table: pl.DataFrame, folder: Path, **given: object) -> tuple[Samples, S
     data, train, test, metrics = (Artifact(name, str(folder / name)) for name in ("data", "train", "test", "metrics"))
     schema.write(table, data.path)
     series(data, train, test, metrics, **({"vm": "", "metric": "", "max_rows": 60000, "seed": 0} | given))
+    assert train.metadata["vm"] == test.metadata["vm"] == given.get("vm", "")
     return samples.load(train.path), samples.load(test.path)
 
 

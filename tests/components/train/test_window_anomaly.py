@@ -20,8 +20,9 @@ def rows(vms: int = 2, length: int = 300, absent: tuple[str, ...] = ("latency",)
     return Samples(np.repeat([f"vm-{number}" for number in range(vms)], length), values)
 
 
-def trained(given: Samples, folder: Path, **settings: object) -> tuple[Artifact, Artifact]:
+def trained(given: Samples, folder: Path, vm: str = "", **settings: object) -> tuple[Artifact, Artifact]:
     train, model, metrics = (Artifact(name, str(folder / name)) for name in ("train", "model", "metrics"))
+    train.metadata["vm"] = vm
     given.save(train.path)
     train_window_anomaly(
         train, **({"metric": "", "steps": 6, "smooth": 4, "trim": 0.0} | settings), model=model, metrics=metrics
@@ -44,7 +45,7 @@ def test_a_fleet_gets_a_detector_that_says_which_metrics_it_takes(tmp_path: Path
 
 
 def test_a_detector_of_one_vm_says_whose_it_is_and_is_asked_by_raw_tensors(tmp_path: Path) -> None:
-    model, _ = trained(rows(vms=1), tmp_path)
+    model, _ = trained(rows(vms=1), tmp_path, "vm-0")
     assert model.metadata["vm"] == "vm-0"
     name, kind = kinds.of(backends.choose("cpu").load(model.path.read_bytes()))
     assert name == "window_anomaly"

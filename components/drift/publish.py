@@ -44,7 +44,8 @@ def publish(
     }
     atomic.write_json(root / VERDICTS / f"{model_name}.json", verdict)
     atomic.write_text(root / TEXTFILE, exposition(root))
-    metrics.log(score=round(score, 3), features_drifted=len(features) + len(missing))
+    if score >= 0:
+        metrics.log(score=round(score, 3), features_drifted=len(features) + len(missing))
     if registry:
         metrics.log(mlflow=_note(registry, model_name, verdict, report.path))
 

@@ -34,6 +34,7 @@ def decide(
 ) -> dict[str, Any]:
     """Return due, the kind of the model and the event {model, reason, score, features, evidence} where it is; note that it has begun.
 
+    A score or an accuracy that is `UNKNOWN` is None in the event and in what is noted.
     The kind says which pipeline retrains the model (`RETRAINED`); it is "" where nothing is due.
     The reason is `accuracy` where it is known and below its floor, else `drift` where values of `features` did. A feature that is
     merely missing is no reason: a retrain does not bring it back. Nothing is due for a model of another kind, while a retrain or a rollout of the
@@ -52,24 +53,28 @@ def decide(
     limits = Limits(timedelta(hours=cooldown_hours), timedelta(hours=retrain_hours), retrains_per_day)
     served = deployment.read(root).get(model_name)
     kind = _kind(root, served)
-    key, refused = "", _refusal(kind, served)
+    key, refused, known = "", _refusal(kind, served), {"score": _known(score), "accuracy": _known(accuracy)}
     if not refused:
-        key, refused = retrains.begin(
-            root, model_name, {"reason": reason, "score": score, "accuracy": accuracy}, limits
-        )
+        key, refused = retrains.begin(root, model_name, {"reason": reason, **known}, limits)
     metrics.log(due=not refused, reason=reason, verdict=refused or f"retrain {key}")
     if refused:
         return _NOTHING
     worst_first = dict(sorted(features.items(), key=lambda item: -item[1]))
-    evidence = {"retrain": key, "accuracy": accuracy, "accuracy_floor": accuracy_floor, "score": score}
-    event = {"model": model_name, "reason": reason, "score": score, "features": worst_first, "evidence": evidence}
-    return {"due": True, "kind": kind, "event": event}
+    evidence = {"retrain": key, "accuracy_floor": accuracy_floor, **known}
+    told = {"model": model_name, "reason": reason, "score": known["score"], "features": worst_first}
+    return {"due": True, "kind": kind, "event": {**told, "evidence": evidence}}
 
 
 def retrain_event(metrics: Artifact, decided: dict[str, Any]) -> dict[str, Any]:
     """Hand on the event: the output of this step is what triggers.yaml makes an event of."""
-    metrics.log(model=decided["model"], reason=decided["reason"], score=decided["score"])
+    metrics.log(model=decided["model"], reason=decided["reason"])
+    if decided["score"] is not None:
+        metrics.log(score=decided["score"])
     return {"event": decided}
+
+
+def _known(figure: float) -> float | None:
+    return None if figure == UNKNOWN else figure
 
 
 def _reason(drifted: bool, features: dict[str, float], accuracy: float, floor: float) -> str:

@@ -29,8 +29,8 @@ def figures(folder: Path) -> dict[tuple[str, str], float]:
 
 
 def test_prometheus_reads_the_last_verdict_of_every_model(tmp_path: Path) -> None:
-    tell(tmp_path, accuracy=-1.0, features={}, missing=[], score=-1.0)
-    tell(tmp_path, "cpu")
+    assert "score" not in tell(tmp_path, accuracy=-1.0, features={}, missing=[], score=-1.0)
+    assert tell(tmp_path, "cpu")["score"] == 0.7
     known = figures(tmp_path)
     assert known["model_data_drift_score", "cpu"] == 0.7
     assert known["model_features_drifted", "cpu"] == 2

@@ -62,6 +62,25 @@ def test_bad_forecasts_are_a_reason_of_their_own(tmp_path: Path) -> None:
     assert ask(tmp_path, {**CALM, "accuracy": 0.79})[0]["event"]["reason"] == "accuracy"
 
 
+@pytest.mark.parametrize(
+    ("found", "unknown", "known"),
+    [
+        ({**CALM, "score": -1.0, "accuracy": 0.5}, "score", "accuracy"),
+        ({**MOVED, "accuracy": -1.0}, "accuracy", "score"),
+    ],
+)
+def test_what_is_unknown_is_no_figure(tmp_path: Path, found: dict[str, Any], unknown: str, known: str) -> None:
+    event = ask(tmp_path, found)[0]["event"]
+    (begun,) = retrains.read(tmp_path)
+    for told in (event["evidence"], begun):
+        assert (told[unknown], told[known]) == (None, found[known])
+    assert event["score"] == event["evidence"]["score"]
+    metrics = Artifact("m", "")
+    assert retrain_event(metrics, event) == {"event": event}
+    assert metrics.metadata.get("score") == event["score"]
+    assert None not in metrics.metadata.values()
+
+
 def test_a_missing_metric_is_not_brought_back_by_a_retrain(tmp_path: Path) -> None:
     assert ask(tmp_path, {**MOVED, "features": {}, "score": 1.0})[0]["due"] is False
 

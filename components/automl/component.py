@@ -15,6 +15,8 @@ def automl(
     trials: int = 12,
     timeout_seconds: int = 40,
     seed: int = 0,
+    patience: int = 0,
+    counted: bool = False,
 ) -> dsl.ContainerSpec:
     """Search a tabular forecaster: linear, random forest, XGBoost, LightGBM, MLP."""
     return step("components.automl.automl:automl")

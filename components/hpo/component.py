@@ -6,6 +6,11 @@ from kfp import dsl
 
 from components.edge import step
 
+# The workspace of a run whose steps share a study: on a cluster a volume that pods of several nodes write.
+WORKSPACE = dsl.PipelineConfig(
+    workspace=dsl.WorkspaceConfig("1Gi", dsl.KubernetesWorkspaceConfig({"accessModes": ["ReadWriteMany"]}))
+)
+
 
 @dsl.container_component
 def hpo(
@@ -25,6 +30,10 @@ def hpo(
     pruner: str = "median",
     workers: int = 1,
     storage: str = "",
+    workspace: str = "",
+    patience: int = 0,
+    counted: bool = False,
+    max_operations: int = 0,
 ) -> dsl.ContainerSpec:
     """Tune the better of two models around the hyperparameters it was found with."""
     return step("components.hpo.hpo:hpo")
@@ -44,14 +53,18 @@ def hpo_best(
 
 
 def hpo_workers(
-    train: Any, val: Any, automl_model: Any, nas_model: Any, workers: int, storage: Any, **budget: Any
+    train: Any, val: Any, automl_model: Any, nas_model: Any, workers: int, storage: Any = "", **budget: Any
 ) -> dsl.PipelineTask:
-    """Add `workers` steps that share one study, in `storage`, and the step that takes its best model; return that step.
+    """Add `workers` steps that share one study, and the step that takes its best model; return that step.
 
-    To call inside a pipeline. `storage` is the path of a journal that all steps can write, or ``postgresql://host/database``;
-    `budget` are the other parameters of `hpo`, the trials those of all workers.
+    To call inside a pipeline. `storage` is a parameter of the pipeline or a text: the path of a journal that all steps can write,
+    ``postgresql://host/database``, or "": a journal in the run's workspace, so that a step which is done again in the same run goes
+    on. The pipeline has a workspace then (``@dsl.pipeline(pipeline_config=WORKSPACE)``). `budget` are the other parameters of
+    `hpo`, the trials those of all workers.
     """
     given = {"train": train, "val": val, "automl_model": automl_model, "nas_model": nas_model, "storage": storage}
+    if not (storage and isinstance(storage, str)):  # what a parameter will say is known in the step
+        given["workspace"] = dsl.WORKSPACE_PATH_PLACEHOLDER
     with dsl.ParallelFor(list(range(workers)), name="hpo-workers"):
         tuned = hpo(**given, **budget).set_caching_options(False)
     models, leaderboards = (dsl.Collected(tuned.outputs[name]) for name in ("model", "leaderboard"))

@@ -4,15 +4,18 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from fleetml import atomic
 from fleetml.component import Artifact
+from fleetml.errors import InvalidParameter
 from fleetml.learn import graph, search, search_space, windows
 from fleetml.learn import leaderboard as boards
 from fleetml.learn.leaderboard import Outcome, Result
+from fleetml.learn.limits import Limits, Price, price_of
 from fleetml.learn.search import Candidate, Report, TooSlow, Trainer
 from fleetml.learn.search_space import Hyperparameters, Space
+from fleetml.learn.study import storage as studies
 from fleetml.learn.windows import Windows
 
 log = logging.getLogger(__name__)
@@ -35,26 +38,34 @@ def hpo(
     pruner: str = "median",
     workers: int = 1,
     storage: str = "",
+    workspace: str = "",
+    patience: int = 0,
+    counted: bool = False,
+    max_operations: int = 0,
 ) -> None:
     """Tune the model with the lower validation MASE inside the latency limit; never end with a worse one.
 
-    A model of a family without hyperparameters to search (the untrained mixture) is handed on as it is where nothing tuned is better: the
-    other one is tuned. `report` gets the page of the study. `workers` trials run at a time, each in a process of its own where there are several; with a `storage` (the path of a
-    journal, or postgresql://…) a search that was killed goes on. Raises InvalidParameter for an empty budget or an unknown
-    sampler or pruner. Where both models exceed the limit, the faster is tuned, and is no candidate itself: without one inside the
-    limit the nearest to it is a best effort.
+    A model of a family without hyperparameters to search (the untrained mixture) is handed on as it is where nothing tuned is
+    better: the other one is tuned. `report` gets the page of the study. `workers` trials run at a time, each in a process of its own
+    where there are several. With a `storage` (the path of a journal, or postgresql://…) a search that was killed goes on; without
+    one it is a journal in `workspace`, the folder that the steps of a run share, if that is given. `patience`: trials without a better
+    one that end the search, 0: none. `counted`: no clock decides, so the same seed and trials give the same model (with one worker);
+    latency decides nothing but whether the model is called a best effort, `max_operations` (FLOPs of one forecast, 0: none) is the
+    limit in its place, and `timeout_seconds` ends the search between trials only. Raises InvalidParameter for an empty budget, an unknown sampler or pruner,
+    or `max_operations` of a search that is not counted. Where both models exceed the limit, the cheaper is tuned, and is no
+    candidate itself: without one inside the limit the nearest to it is a best effort.
     """
     search.check_budget(trials, timeout_seconds, latency_limit_ms)
+    limits = _limits(latency_limit_ms, counted, max_operations)
     training, validation = windows.load(train.path), search.require_scored(windows.load(val.path), "val")
-    found = judged({"automl": automl_model, "nas": nas_model}, validation, latency_limit_ms)
+    found = judged({"automl": automl_model, "nas": nas_model}, validation, limits)
     fixed = [each for each in found if each.family not in _families()]
     result = Result()
     if tunable := [each for each in found if each not in fixed]:
-        tuned = better(tunable, latency_limit_ms)
+        tuned = better(tunable, limits)
         log.info("tuning %s, MASE %.4f", tuned.family, tuned.validation_mase)
-        trainer = Tuner(tuned, _trainer(tuned.family, training, validation, seed, latency_limit_ms))
-        inputs = (train, val, automl_model, nas_model)
-        name = search.study_name("hpo", inputs, latency_limit_ms=float(latency_limit_ms), seed=seed)
+        trainer = Tuner(tuned, _trainer(tuned.family, training, validation, seed, limits.latency_ms))
+        name = studies.study_name("hpo", (train, val, automl_model, nas_model), **asdict(limits), seed=seed)
         result = search.search(
             trainer,
             trainer.families,
@@ -64,56 +75,74 @@ def hpo(
             sampler,
             pruner,
             workers,
-            storage,
+            studies.place(storage, workspace),
             report.path,
             name,
+            patience,
+            counted,
+            max_operations,
         )
     else:
         page = "<!doctype html><title>Study</title><p>No model has hyperparameters to search.\n"
         atomic.write_text(report.path, page)
-    _join(result, fixed, latency_limit_ms)
-    best, incumbent = result.incumbent(), better(found, latency_limit_ms)
+    _join(result, fixed, limits)
+    best, incumbent = result.incumbent(), better(found, limits)
     gain = 1 - best.validation_mase / incumbent.validation_mase
     figures = {"incumbent_mase": round(incumbent.validation_mase, 4), "gain": gain}
-    boards.publish(result, model, leaderboard, metrics, best.latency_ms <= latency_limit_ms, **figures)
+    met = not limits.reason(_price(best, limits)) and best.latency_ms <= latency_limit_ms
+    boards.publish(result, model, leaderboard, metrics, met, **figures)
 
 
-def judged(models: Mapping[str, Artifact], val: Windows, latency_limit_ms: float) -> list[Candidate]:
+def _limits(latency_limit_ms: float, counted: bool, max_operations: int) -> Limits:
+    if max_operations < 0 or (max_operations and not counted):
+        raise InvalidParameter(
+            f"max_operations of hpo must be 0 (no limit), or positive in a counted search, got {max_operations}; "
+            "correct it, or set counted"
+        )
+    return Limits(operations=max_operations or math.inf) if counted else Limits(latency_ms=float(latency_limit_ms))
+
+
+def _price(candidate: Candidate, limits: Limits) -> Price:
+    """Return what a candidate costs; its operations are counted where they are limited."""
+    if math.isinf(limits.operations):
+        return Price(candidate.latency_ms, 0, 0)
+    return price_of(candidate.graph, candidate.latency_ms)
+
+
+def judged(models: Mapping[str, Artifact], val: Windows, limits: Limits) -> list[Candidate]:
     """Return the models, judged again on `val` as the graphs they are, those over the limit too."""
     found: list[Candidate] = []
     for name, artifact in models.items():
         loaded = graph.load(artifact.path)
         try:
-            found.append(search.judge(loaded, val, latency_limit_ms))
+            found.append(search.judge(loaded, val, limits.latency_ms))
         except TooSlow as error:
             log.info("%s: %s", name, error)
             found.append(replace(search.judge(loaded, val), latency_ms=error.latency_ms))
     return found
 
 
-def better(found: Sequence[Candidate], latency_limit_ms: float) -> Candidate:
-    """Return the best of the candidates inside the limit, else the fastest."""
-    inside = [each for each in found if each.latency_ms <= latency_limit_ms]
+def better(found: Sequence[Candidate], limits: Limits) -> Candidate:
+    """Return the best of the candidates inside the limits, else the nearest to them."""
+    inside = [each for each in found if not limits.reason(_price(each, limits))]
     if not inside:
-        return min(found, key=lambda each: each.latency_ms)
+        return min(found, key=lambda each: sum(limits.excess(_price(each, limits)).values()))
     return min(inside, key=lambda each: each.validation_mase)
 
 
-def _join(result: Result, fixed: Sequence[Candidate], latency_limit_ms: float) -> None:
+def _join(result: Result, fixed: Sequence[Candidate], limits: Limits) -> None:
     """Let models that cannot be tuned compete with what was found."""
     for each in fixed:
-        result.outcomes.append(_kept(each, len(result.outcomes), latency_limit_ms))
+        result.outcomes.append(_kept(each, len(result.outcomes), limits))
     if competing := [each for each in (result.best, *fixed) if each]:
-        result.best = better(competing, latency_limit_ms)
+        result.best = better(competing, limits)
 
 
-def _kept(fixed: Candidate, trial: int, latency_limit_ms: float) -> Outcome:
+def _kept(fixed: Candidate, trial: int, limits: Limits) -> Outcome:
     """Return the line of the leaderboard of a model that is handed on as it is."""
-    reason = f"kept as it is: the family {fixed.family} has no hyperparameters to search"
-    state = "trained"
-    if fixed.latency_ms > latency_limit_ms:
-        state, reason = "infeasible", str(TooSlow(fixed.latency_ms, latency_limit_ms))
-    score = fixed.validation_mase if state == "trained" else math.nan
+    over = limits.reason(_price(fixed, limits))
+    reason = over or f"kept as it is: the family {fixed.family} has no hyperparameters to search"
+    state, score = ("infeasible", math.nan) if over else ("trained", fixed.validation_mase)
     found = json.dumps(fixed.hyperparameters)
     return Outcome(trial, fixed.family, found, state, score, 0.0, fixed.size_bytes, fixed.latency_ms, reason)
 

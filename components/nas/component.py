@@ -12,6 +12,7 @@ def nas(
     model: dsl.Output[dsl.Model],
     leaderboard: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
+    report: dsl.Output[dsl.HTML],
     trials: int = 6,
     timeout_seconds: int = 40,
     latency_limit_ms: float = 5.0,
@@ -23,6 +24,8 @@ def nas(
     counted: bool = False,
     workers: int = 1,
     storage: str = "",
+    workspace: str = "",
+    patience: int = 0,
 ) -> dsl.ContainerSpec:
     """Search the architecture of a neural forecaster inside limits of latency, parameters and operations."""
     return step("components.nas.nas:nas")

@@ -17,6 +17,7 @@ from fleetml.learn import search, windows
 from fleetml.learn.leaderboard import Outcome, Result
 from fleetml.learn.limits import Limits
 from fleetml.learn.search import Candidate
+from fleetml.learn.study import storage as studies
 from fleetml.learn.study.settings import StudySettings
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def nas(
     model: Artifact,
     leaderboard: Artifact,
     metrics: Artifact,
+    report: Artifact,
     sampler: str = "auto",
     second_objective: str = "",
     max_parameters: int = 0,
@@ -45,27 +47,34 @@ def nas(
     counted: bool = False,
     workers: int = 1,
     storage: str = "",
+    workspace: str = "",
+    patience: int = 0,
 ) -> None:
     """Search a neural forecaster; write the best graph inside the limits, and the leaderboard with the front.
 
     A network whose untrained graph is over a limit is never trained: `latency_limit_ms` (median of one forecast on one thread),
     `max_parameters`, `max_operations` (FLOPs of one forecast); 0 of the latter two: none. `second_objective`, latency or operations,
     makes the search one for the front of error and that; the model is its end with the least error. `counted`: no clock decides, so
-    the same seed and trials give the same result (with one worker); latency is then told, not limited, and `timeout_seconds` ends
-    the study between trials. The untrained `mixture` is judged beside the trials where the windows are long enough for it. Where no network keeps the limits, the nearest to them is trained and published as a best effort. `sampler` is one of `fleetml.learn.study.settings.SAMPLERS`; `storage` an Optuna journal or
-    postgresql:// that a study which was killed goes on from. Raises InvalidParameter for an empty budget or a contradiction,
-    SearchFailed when nothing could be trained.
+    the same seed and trials give the same result (with one worker); latency decides then nothing but whether the model is called a
+    best effort, and `timeout_seconds` ends the study between trials. The untrained `mixture` is judged beside the trials where the windows are long enough for it. Where no
+    network keeps the limits, the nearest to them is trained and published as a best effort. `sampler` is one of
+    `fleetml.learn.study.settings.SAMPLERS`; `storage` an Optuna journal or postgresql:// that a study which was killed goes on from,
+    "": a journal in `workspace`, the folder that the steps of a run share, if that is given. `patience`: trials without a better one
+    (by their error) that end the study, 0: none. `report` gets the study's page. Raises InvalidParameter for an empty budget or a
+    contradiction, SearchFailed when nothing could be trained.
     """
     search.check_budget(trials, timeout_seconds, latency_limit_ms)
-    settings = _settings(trials, timeout_seconds, seed, sampler, second_objective, counted, workers, storage)
+    kept_at = studies.place(storage, workspace)
+    settings = _settings(trials, timeout_seconds, seed, sampler, second_objective, counted, workers, kept_at, patience)
     limits = _limits(latency_limit_ms, max_parameters, max_operations, counted)
     from components.nas.objective import Objective
     from fleetml.learn.neural_trainer import NeuralTrainer
+    from fleetml.learn.study import report as page
     from fleetml.learn.study.loop import run
 
     # Evolution searches another space.
     searched_for = {**asdict(limits), "seed": seed, "second": second_objective, "evolution": sampler == "evolution"}
-    settings = frozen.replace(settings, name=search.study_name("nas", (train, val), **searched_for))
+    settings = frozen.replace(settings, name=studies.study_name("nas", (train, val), **searched_for))
     trainer, space = NeuralTrainer(windows.load(train.path), windows.load(val.path), seed), searched(sampler)
     also = beside.mixture(trainer.val, limits, math.inf if counted else timeout_seconds / 2)
     if also:
@@ -73,6 +82,7 @@ def nas(
     turns = min(len(space.starts), trials)
     objective = Objective(trainer, space.point, limits, SECOND[second_objective], counted, turns, workers)
     found = run(objective, space.distributions, settings, space.starts)
+    page.write(report.path, "Search of architectures: validation MASE", found, space.distributions, settings)
     best, met = _kept(found), True
     if best is None and found.nearest is not None:
         seconds = math.inf if counted else max(1.0, timeout_seconds / trials)
@@ -80,6 +90,8 @@ def nas(
         met = found.best is not None and not limits.reason(limits.price(best.graph))
     if also and also.better(best, met):
         best, met = also.candidate, True
+    if counted and best:
+        met = met and best.latency_ms <= latency_limit_ms
     result = Result(best, [_line(each, space) for each in found.outcomes], found.seconds)
     told = {each.number: _counts(each.notes) for each in found.outcomes}
     if also:
@@ -99,6 +111,7 @@ def _settings(
     counted: bool,
     workers: int,
     storage: str,
+    patience: int,
 ) -> StudySettings:
     if second_objective not in SECOND:
         raise InvalidParameter(
@@ -117,6 +130,7 @@ def _settings(
         directions=("minimize",) * objectives,
         workers=workers,
         seed=seed,
+        patience=patience,
         storage=storage,
     )
 

@@ -108,6 +108,7 @@ class Settings:
     `runner` is a name of `fleetml.runners.choice`; `mounts` are folders that containers see beside their artifacts.
     Pods are in `kubernetes_namespace`; `kubernetes_claim` is its volume claim that is mounted here as `home` ("": every
     node has that folder).
+    `studies` is the database of searches that several steps share, postgresql:// without a password ("": each run's workspace).
     `alert_webhook` is the URL, a secret, that the stack tells of alerts ("": nobody).
     """
 
@@ -126,6 +127,7 @@ class Settings:
     kubernetes_namespace: str = "default"
     kubernetes_claim: str = ""
     store: str = ""
+    studies: str = ""
     alert_webhook: str = field(default="", repr=False)
 
     @classmethod
@@ -148,6 +150,7 @@ class Settings:
             or stack.get("registry")
             or f"sqlite:///{home}/registry/mlflow.db",
             store=_open(environ, "FLEETML_STORE").rstrip("/"),
+            studies=_studies(environ),
             alert_webhook=environ.get("FLEETML_ALERT_WEBHOOK", ""),
             serving_dir=Path(environ.get("FLEETML_SERVING_DIR") or home / "serving").expanduser().absolute(),
             serving_address=environ.get("FLEETML_SERVING_ADDRESS") or stack.get("serving") or "",
@@ -171,6 +174,7 @@ class Settings:
             "FLEETML_SERVING_DIR": str(self.serving_dir),
             "FLEETML_SERVING_ADDRESS": self.serving_address,
             "FLEETML_FEATURE_STORE": str(self.feature_store),
+            "FLEETML_STUDIES": self.studies,
         }
 
     def defaults(self) -> dict[str, str]:
@@ -207,6 +211,17 @@ def _open(environ: Mapping[str, str], name: str) -> str:
             "AWS_SECRET_ACCESS_KEY) and name that in FLEETML_STEP_VARIABLES"
         )
     return url
+
+
+def _studies(environ: Mapping[str, str]) -> str:
+    """Return the database of searches. Raises ConfigurationError for another kind of place, or one with a password."""
+    address = _open(environ, "FLEETML_STUDIES")
+    if address and not address.startswith("postgresql://"):
+        raise ConfigurationError(
+            f"FLEETML_STUDIES is postgresql://user@host/database, or empty for a journal in each run's workspace, got {address!r}; "
+            "correct or unset it"
+        )
+    return address
 
 
 def _folders(text: str) -> tuple[Path, ...]:

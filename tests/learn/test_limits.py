@@ -3,10 +3,12 @@ import math
 import pytest
 
 from fleetml.errors import InvalidParameter
-from fleetml.learn import export, flops
+from fleetml.learn import export, flops, search_space
 from fleetml.learn.architectures import Architecture
-from fleetml.learn.limits import Limits, Price
+from fleetml.learn.limits import Limits, Price, price_of
 from fleetml.learn.neural import Network
+from fleetml.learn.tables.trees import comparisons
+from fleetml.learn.tabular_trainer import TabularTrainer
 
 
 def test_a_price_is_that_of_the_graph(meta):
@@ -14,6 +16,21 @@ def test_a_price_is_that_of_the_graph(meta):
     price = Limits(latency_ms=1e-9).price(graph)
     assert 0 < price.latency_ms < 1000
     assert flops.Cost(price.parameters, price.operations) == flops.count(graph)
+
+
+@pytest.mark.parametrize("family", ["random_forest", "xgboost", "lightgbm"])
+def test_trees_cost_the_comparisons_of_their_longest_ways_for_each_step(windows, family):
+    trainer = TabularTrainer(windows(60), windows(20, seed=1), 0)
+    point = search_space.defaults(trainer.families[family])
+
+    def operations(trees):
+        made = trainer.train(family, {**point, "trees": trees}, math.inf, lambda epoch, score: None)
+        return price_of(made.graph, 0.0).operations, comparisons(made.graph), flops.count(made.graph).operations
+
+    (few, asked, others), (many, more, _) = operations(3), operations(9)
+    assert few == asked * trainer.meta.horizon + others
+    assert asked >= 3
+    assert many - few == (more - asked) * trainer.meta.horizon > 0
 
 
 def test_what_is_above_is_named_and_by_how_much():

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import shutil
@@ -76,6 +77,26 @@ def test_each_default_gets_its_share_of_the_time():
     first, second, third = deadlines
     assert 40 < second - first < 60  # half of the time, then all that is left
     assert third == pytest.approx(second, abs=5)
+
+
+def test_no_clock_ends_the_training_of_a_counted_search():
+    class Watch(Trainer):
+        limit = 1e-9
+
+        def train(self, family, hyperparameters, deadline, report):
+            assert (deadline, self.limit) == (math.inf, math.inf)
+            return super().train(family, hyperparameters, deadline, report)
+
+    result = search.search(Watch(), FAMILIES, 3, 100.0, 0, counted=True)
+    assert [each.state for each in result.outcomes] == ["trained"] * 3
+
+
+def test_trials_without_a_better_one_end_the_search():
+    class Alike(Trainer):
+        def train(self, *args):
+            return dataclasses.replace(super().train(*args), validation_mase=1.0)
+
+    assert len(search.search(Alike(), FAMILIES, 20, 60.0, 0, patience=4).outcomes) == 5
 
 
 @pytest.mark.parametrize(

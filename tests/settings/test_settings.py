@@ -51,6 +51,16 @@ def test_variables_for_steps_are_named_one_by_one(project: Settings) -> None:
     assert Settings.from_environment(environ).step_variables == ("A", "B", "C")
 
 
+def test_studies_are_in_a_database_without_a_password(project: Settings) -> None:
+    environ = {"FLEETML_PROJECT": str(project.project)}
+    assert Settings.from_environment(environ).variables()["FLEETML_STUDIES"] == ""
+    found = Settings.from_environment({**environ, "FLEETML_STUDIES": "postgresql://fleet@host:5432/studies"})
+    assert found.variables()["FLEETML_STUDIES"] == "postgresql://fleet@host:5432/studies"
+    for wrong, said in (("postgresql://fleet:pw@host/studies", "holds no password"), ("/a/journal", "or empty for a")):
+        with pytest.raises(ConfigurationError, match=said):
+            Settings.from_environment({**environ, "FLEETML_STUDIES": wrong})
+
+
 def test_rates_are_numbers_with_known_names(project: Settings) -> None:
     environ = {"FLEETML_PROJECT": str(project.project)}
     assert Settings.from_environment({**environ, "FLEETML_COST_GRAMS_PER_KWH": "34"}).rates.grams_per_kwh == 34

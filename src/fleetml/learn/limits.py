@@ -23,6 +23,19 @@ class Price:
     operations: int
 
 
+def price_of(graph: onnx.ModelProto, latency_ms: float) -> Price:
+    """Return what a forecaster of that latency costs; the operations of a tree are the comparisons of its longest way, for each step."""
+    from fleetml.learn import flops
+    from fleetml.learn.graph import describe
+    from fleetml.learn.tables.trees import comparisons
+
+    counted = flops.count(graph)
+    asked = comparisons(graph)
+    if asked:
+        asked *= describe(graph).meta.horizon
+    return Price(latency_ms, counted.parameters, counted.operations + asked)
+
+
 @dataclass(frozen=True)
 class Limits:
     """The most a graph may cost; infinity: as much as it likes. Raises InvalidParameter for a limit nothing could keep."""
@@ -38,14 +51,11 @@ class Limits:
 
     def price(self, graph: onnx.ModelProto) -> Price:
         """Return what a graph costs. Its latency is measured again, thrice at most, while it is above the limit."""
-        from fleetml.learn import flops
-
-        counted = flops.count(graph)
         try:
             latency_ms = search.check_latency(graph, self.latency_ms)
         except TooSlow as slow:
             latency_ms = slow.latency_ms
-        return Price(latency_ms, counted.parameters, counted.operations)
+        return price_of(graph, latency_ms)
 
     def excess(self, price: Price) -> dict[str, float]:
         """Return by how much a price is above each limit there is, as a share of it: at most 0 is inside."""

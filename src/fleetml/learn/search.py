@@ -3,12 +3,11 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn import search_space
 from fleetml.learn.leaderboard import Outcome, Result
@@ -81,23 +80,38 @@ def search(
     storage: str = "",
     page: Path | None = None,
     name: str = "search",
+    patience: int = 0,
+    counted: bool = False,
+    max_operations: int = 0,
 ) -> Result:
     """Try the default of each family, then what the sampler proposes; stop after `trials` or `timeout_seconds`.
 
     One trial always runs. While defaults are left, the time left is shared among them: each family gets its turn.
     A trial that fails is recorded and the search goes on; `Result.incumbent` raises when none succeeded. Where all are over
-    the limit of latency, the nearest to it is trained as a best effort. With a `storage` the search of that `name` (`study_name`)
-    goes on where it was left. `page`: where the study's report is written (HTML). Raises InvalidParameter for an unknown sampler
-    or pruner.
+    the limit of latency, the nearest to it is trained as a best effort. With a `storage` the search of that `name` (`study.storage.study_name`)
+    goes on where it was left. `page`: where the study's report is written (HTML). `patience`: trials without a better one that end
+    it, 0: none. `counted`: no clock decides, so with one worker the same seed and trials give the same result; latency is told and
+    not limited, `max_operations` (FLOPs of one forecast, 0: none) is the limit in its place, and `timeout_seconds` ends the search
+    between trials only. Raises InvalidParameter for an unknown sampler or pruner.
     """
     from fleetml.learn.study import loop, report
     from fleetml.learn.study.settings import StudySettings
     from fleetml.learn.study.space import of_ranges
 
     settings = StudySettings(
-        trials, timeout_seconds, sampler, pruner, workers=workers, seed=seed, storage=storage, name=name
+        trials,
+        timeout_seconds,
+        sampler,
+        pruner,
+        workers=workers,
+        seed=seed,
+        patience=patience,
+        storage=storage,
+        name=name,
     )
-    objective = _Objective(trainer, families, settings)
+    if counted:
+        trainer.limit = math.inf
+    objective = _Objective(trainer, families, settings, counted, max_operations)
     space = of_ranges(families)
     study = loop.run(objective, space, settings, search_space.starts(families))
     if page is not None:
@@ -105,25 +119,19 @@ def search(
     return Result(objective.best(study), [_outcome(each) for each in study.outcomes], study.seconds)
 
 
-def study_name(stage: str, inputs: Iterable[Artifact], **searched: Any) -> str:
-    """Return the name of a stage's study, with a digest of its inputs' files and of what else decides what a trial is worth.
-
-    In one storage other data or limits are another study; steps with the same ones share theirs. Raises OSError.
-    """
-    import hashlib
-
-    digest = hashlib.sha256(json.dumps(searched, sort_keys=True).encode())
-    for each in inputs:
-        with each.path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"{stage}-{digest.hexdigest()[:16]}"
-
-
 class _Objective:
     """Trains the point of a trial; remembers the best candidate of this process."""
 
-    def __init__(self, trainer: Trainer, families: Mapping[str, Space], settings: "StudySettings") -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        families: Mapping[str, Space],
+        settings: "StudySettings",
+        counted: bool,
+        max_operations: int,
+    ) -> None:
         self.trainer, self.families, self.settings = trainer, families, settings
+        self.counted, self.max_operations = counted, max_operations
         self._best: tuple[int, Candidate] | None = None
 
     def __call__(self, trial: "Trial") -> float:
@@ -145,6 +153,8 @@ class _Objective:
             return self._too_slow(trial, slow)
         if math.isfinite(self.trainer.limit):
             trial.constrain("latency_ms", candidate.latency_ms - self.trainer.limit)
+        if self.max_operations:
+            self._count(trial, candidate)
         trial.note("latency_ms", candidate.latency_ms)
         trial.note("size_bytes", candidate.size_bytes)
         if self.settings.isolated or self.settings.storage:
@@ -152,6 +162,14 @@ class _Objective:
         if self._best is None or candidate.validation_mase < self._best[1].validation_mase:
             self._best = trial.number, candidate
         return candidate.validation_mase
+
+    def _count(self, trial: "Trial", candidate: Candidate) -> None:
+        from fleetml.learn.limits import price_of
+
+        operations = price_of(candidate.graph, candidate.latency_ms).operations
+        trial.constrain("operations", operations / self.max_operations - 1)
+        if operations > self.max_operations:
+            trial.note("reason", f"{operations} operations exceed the limit of {self.max_operations}")
 
     @staticmethod
     def _too_slow(trial: "Trial", slow: TooSlow) -> float:
@@ -166,7 +184,9 @@ class _Objective:
         return slow.validation_mase
 
     def _deadline(self, trial: "Trial") -> float:
-        """Return when training should end: defaults share the time that is left among them."""
+        """Return when training should end: defaults share the time that is left among them; where it is counted, never."""
+        if self.counted:
+            return math.inf
         now = time.monotonic()
         left = max(trial.deadline - HANDOVER * self.settings.isolated - now, 1.0)
         first = min(len(self.families), self.settings.trials)
@@ -199,7 +219,8 @@ class _Objective:
     def _trained(self, told: "trials.Outcome", seconds: float) -> Candidate:
         from fleetml.learn.study.space import in_family
 
-        return self.trainer.train(*in_family(told.params), time.monotonic() + seconds, lambda epoch, score: None)
+        deadline = math.inf if self.counted else time.monotonic() + seconds
+        return self.trainer.train(*in_family(told.params), deadline, lambda epoch, score: None)
 
 
 def _kept(best: "trials.Outcome", path: Path) -> Candidate:

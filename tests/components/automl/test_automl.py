@@ -7,7 +7,7 @@ from components.automl.automl import automl
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 from fleetml.learn import graph as graphs
-from fleetml.learn import tabular
+from fleetml.learn import search, tabular
 from fleetml.learn.leaderboard import SearchFailed
 from fleetml.learn.search_space import defaults
 
@@ -16,13 +16,13 @@ from fleetml.learn.search_space import defaults
 def step(tmp_path, windows):
     """Return a function that runs automl on small windows, and returns its outputs by name."""
 
-    def run(trials=5, timeout_seconds=60, seed=0):
+    def run(trials=5, timeout_seconds=60, seed=0, **more):
         made = {
             name: Artifact(name, str(tmp_path / name)) for name in ("train", "val", "model", "leaderboard", "metrics")
         }
         windows(300).save(made["train"].path)
         windows(60, seed=1).save(made["val"].path)
-        automl(**made, trials=trials, timeout_seconds=timeout_seconds, seed=seed)
+        automl(**made, trials=trials, timeout_seconds=timeout_seconds, seed=seed, **more)
         return made
 
     return run
@@ -64,3 +64,20 @@ def test_an_empty_budget_is_refused_before_any_work(step, tmp_path):
     with pytest.raises(InvalidParameter, match="'trials'"):
         step(trials=0)
     assert not (tmp_path / "leaderboard").exists()
+
+
+def test_a_counted_search_gives_the_same_model_however_slow_the_machine_is(step, monkeypatch):
+    def once(latency_ms):
+        monkeypatch.setattr(search, "check_latency", lambda graph, limit: latency_ms)
+        made = step(trials=7, timeout_seconds=600, counted=True)
+        board = pq.read_table(made["leaderboard"].path).drop_columns(["seconds", "latency_ms"])
+        return made["model"].path.read_bytes(), board
+
+    assert once(0.5) == once(500.0)
+
+
+def test_a_search_without_progress_ends_early(step):
+    rows = pq.read_table(step(trials=40, patience=1)["leaderboard"].path).sort_by("trial").to_pylist()
+    errors = [row["validation_mase"] for row in rows]
+    assert len(errors) < 40
+    assert errors[-1] > errors[-2] == min(errors)

@@ -26,10 +26,11 @@ def test_a_long_horizon_ends_in_a_graph_that_forecasts_it(tmp_path, windows, met
     windows(20, meta=long, seed=1).save(split["val"].path)
     tabular, neural, tuned, board, figures = (new(name) for name in ("automl", "nas", "hpo", "board", "metrics"))
     automl(**split, **BUDGET, trials=1, model=tabular, leaderboard=board, metrics=figures)
-    nas(**split, **BUDGET, trials=1, latency_limit_ms=1000.0, model=neural, leaderboard=board, metrics=figures)
+    more = {"leaderboard": board, "metrics": figures, "report": new("report")}
+    nas(**split, **BUDGET, trials=1, latency_limit_ms=1000.0, model=neural, **more)
     models = {"automl_model": tabular, "nas_model": neural}
     given = {**split, **models, **BUDGET, "trials": 2, "latency_limit_ms": 1000.0}
-    hpo(**given, model=tuned, leaderboard=board, metrics=figures, report=new("report"))
+    hpo(**given, model=tuned, **more)
     assert {row["state"] for row in pq.read_table(board.path).to_pylist()} <= {"trained", "pruned"}
     assert graphs.describe(graphs.load(tuned.path)).meta == long
     some = windows(3, meta=long, seed=2)

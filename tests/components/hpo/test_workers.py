@@ -8,7 +8,7 @@ from kfp import compiler, dsl
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from components.hpo.component import hpo_workers
+from components.hpo.component import WORKSPACE, hpo_workers
 from fleetml.engines import local
 from fleetml.learn import search_space
 from fleetml.learn.tabular_trainer import TabularTrainer
@@ -32,28 +32,59 @@ def given(tmp_path, windows):
     return {name: (tmp_path / name).as_uri() for name in ("train", "val", "model")}
 
 
-def pipeline_of(given, storage):
-    @dsl.pipeline(name="tuned")
-    def tuned():
+def pipeline_of(given):
+    @dsl.pipeline(name="tuned", pipeline_config=WORKSPACE)
+    def tuned(study_storage: str = ""):
         train, val = (
             dsl.importer(artifact_uri=given[name], artifact_class=dsl.Dataset).output for name in ("train", "val")
         )
         model = dsl.importer(artifact_uri=given["model"], artifact_class=dsl.Model).output
-        hpo_workers(train, val, model, model, 3, storage, trials=TRIALS, timeout_seconds=300, latency_limit_ms=1000.0)
+        hpo_workers(
+            train, val, model, model, 3, study_storage, trials=TRIALS, timeout_seconds=300, latency_limit_ms=1000.0
+        )
 
     return tuned
 
 
-def test_three_steps_share_the_trials_and_the_last_publishes_the_best(given, tmp_path: Path, project: Settings):
+@pytest.fixture
+def tuned(given, tmp_path: Path, project: Settings):
+    """Return a function that runs the pipeline with a storage and returns the record of the run."""
     (project.project / "components").symlink_to(Path(__file__).parents[3] / "components")
-    path, journal = tmp_path / "tuned.yaml", tmp_path / "studies" / "journal"
-    compiler.Compiler().compile(pipeline_of(given, str(journal)), str(path))
+    path = tmp_path / "tuned.yaml"
+    compiler.Compiler().compile(pipeline_of(given), str(path))
     plan = load(path)
-    assert local.run(local.Job(plan, path, plan.bind({}), "r"), project) == "succeeded"
-    study = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(journal))))  # the only one
+
+    def run(storage: str) -> Run:
+        job = local.Job(plan, path, plan.bind({"study_storage": storage}), "r")
+        assert local.run(job, project) == "succeeded"
+        return Run(project.home, "r")
+
+    return run
+
+
+def study_in(journal: Path):
+    """Return the only study of a journal."""
+    return optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(journal))))
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_three_steps_share_the_trials_and_the_last_publishes_the_best(tuned, tmp_path: Path, named: bool):
+    run = tuned(str(tmp_path / "studies" / "journal") if named else "")
+    study = study_in(tmp_path / "studies" / "journal" if named else run.workspace / "studies.journal")
     assert len(study.trials) == TRIALS
     assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
-    figures = Run(project.home, "r").latest()["hpo-best"].figures
+    figures = run.latest()["hpo-best"].figures
     assert figures["family"] == "linear"
     assert figures["validation_mase"] == pytest.approx(min(trial.value for trial in study.trials), abs=1e-4)
     assert figures["workers"] == 3
+
+
+def test_a_literal_storage_needs_no_workspace(given, tmp_path: Path):
+    @dsl.pipeline(name="tuned")
+    def literal():
+        model = dsl.importer(artifact_uri=given["model"], artifact_class=dsl.Model).output
+        data = dsl.importer(artifact_uri=given["train"], artifact_class=dsl.Dataset).output
+        hpo_workers(data, data, model, model, 2, "/shared/journal")
+
+    compiler.Compiler().compile(literal, str(tmp_path / "literal.yaml"))
+    assert "workspace_path" not in (tmp_path / "literal.yaml").read_text()

@@ -16,7 +16,7 @@ from fleetml.learn.windows import Meta
 
 # A week and 288 steps: with a season of a day in hours
 LONG = Meta("bandwidth", 3600, context=456, horizon=4, season=24)
-NAMES = ("train", "val", "model", "leaderboard", "metrics")
+NAMES = ("train", "val", "model", "leaderboard", "metrics", "report")
 
 
 def searched(tmp_path, windows, meta=LONG, factor=1.0, **more):

@@ -19,11 +19,13 @@ from fleetml.learn.limits import Limits
 from fleetml.learn.neural_trainer import NeuralTrainer
 from fleetml.learn.study.trial import Trial
 
+NAMES = ("train", "val", "model", "leaderboard", "metrics", "report")
+
 
 @pytest.fixture
 def made(tmp_path, windows):
     """Return the artifacts of nas, the inputs written."""
-    made = {name: Artifact(name, str(tmp_path / name)) for name in ("train", "val", "model", "leaderboard", "metrics")}
+    made = {name: Artifact(name, str(tmp_path / name)) for name in NAMES}
     windows(300).save(made["train"].path)
     windows(60, seed=1).save(made["val"].path)
     return made
@@ -36,6 +38,9 @@ def test_each_family_is_tried_and_the_best_graph_kept(made):
     assert {row["state"] for row in rows} <= {"trained", "pruned"}
     assert graphs.describe(graphs.load(made["model"].path)).family == rows[0]["family"]
     assert list(made["metrics"].metadata)[:2] == ["family", "validation_mase"]
+    page = made["report"].path.read_text()
+    assert "<h2>History</h2>" in page
+    assert "3 trials (" in page
 
 
 def test_of_a_limit_no_graph_keeps_comes_a_best_effort_that_is_called_one(made):
@@ -59,7 +64,7 @@ def test_it_runs_as_a_step_and_says_how_far_it_is(made, tmp_path):
             "artifacts": {name: artifacts[name] for name in ("train", "val")},
         },
         "outputs": {
-            "artifacts": {name: artifacts[name] for name in ("model", "leaderboard", "metrics")},
+            "artifacts": {name: artifacts[name] for name in NAMES[2:]},
             "outputFile": str(tmp_path / "executor_output.json"),
         },
     }
@@ -125,6 +130,35 @@ def test_the_front_of_error_and_operations_is_told_and_its_most_accurate_end_is_
     front = [row for row in rows if row["front"]]
     assert small["metrics"].metadata["front"] == len(front)
     assert small["model"].metadata["validation_mase"] == min(row["validation_mase"] for row in front)
+
+
+def test_the_front_of_error_and_measured_latency_is_told_and_its_most_accurate_end_is_the_model(small):
+    rows = search(small, trials=6, second_objective="latency")
+    trained = {row["trial"]: (row["validation_mase"], row["latency_ms"]) for row in rows if row["state"] == "trained"}
+    assert len(trained) == 6  # several objectives know no pruner
+    for trial, mine in trained.items():
+        beaten = any(
+            all(a <= b for a, b in zip(other, mine, strict=True)) for other in trained.values() if other != mine
+        )
+        assert rows[trial]["front"] is not beaten
+    assert small["model"].metadata["validation_mase"] == min(error for error, _ in trained.values())
+    assert "<h2>Pareto front</h2>" in small["report"].path.read_text()
+
+
+def test_a_search_without_progress_ends_early(small):
+    rows = search(small, trials=40, counted=True, sampler="random", patience=2)
+    errors = [math.inf if row["validation_mase"] is None else row["validation_mase"] for row in rows]
+    best = errors.index(min(errors))
+    assert len(rows) == best + 3 < 40
+    assert small["metrics"].metadata["stopped"] == "2 trials brought nothing better (patience)"
+
+
+def test_without_a_storage_the_study_is_in_the_workspace_where_there_is_one(small, tmp_path):
+    before = search(small, trials=1, workspace=str(tmp_path / "shared"))
+    after = search(small, trials=2, workspace=str(tmp_path / "shared"))
+    assert after[0]["seconds"] == before[0]["seconds"], "it is not done again"
+    elsewhere = search(small, trials=1, workspace=str(tmp_path / "shared"), storage=str(tmp_path / "journal"))
+    assert elsewhere[0]["seconds"] != before[0]["seconds"], "what is told goes first"
 
 
 def test_a_counted_search_gives_the_same_model_twice(small):

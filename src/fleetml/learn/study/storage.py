@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
+import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fleetml.component import Artifact
 from fleetml.errors import ConfigurationError, InvalidParameter, Unavailable
 from fleetml.learn.study.settings import StudySettings
 
@@ -16,6 +19,24 @@ if TYPE_CHECKING:
     import optuna
 
 POSTGRES = "postgresql://"
+_JOURNAL = "studies.journal"
+
+
+def place(storage: str, workspace: str) -> str:
+    """Return where a stage's study is kept: what `storage` says, else a journal in the folder that a run's steps share, else in memory."""
+    return storage or (str(Path(workspace) / _JOURNAL) if workspace else "")
+
+
+def study_name(stage: str, inputs: Iterable[Artifact], **searched: Any) -> str:
+    """Return the name of a stage's study, with a digest of its inputs' files and of what else decides what a trial is worth.
+
+    In one storage other data or limits are another study; steps with the same ones share theirs. Raises OSError.
+    """
+    digest = hashlib.sha256(json.dumps(searched, sort_keys=True).encode())
+    for each in inputs:
+        with each.path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"{stage}-{digest.hexdigest()[:16]}"
 
 
 def opened(settings: StudySettings, sampler: Any, pruner: Any) -> optuna.Study:

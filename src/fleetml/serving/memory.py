@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from fleetml.learn.footprint import COPIES
 from fleetml.learn.graph import InvalidGraph
-
-COPIES = 3
-"""Times its size that a graph takes while it is loaded: the file, what is parsed of it, the session's own weights."""
 
 
 def check(graph: Path, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> None:

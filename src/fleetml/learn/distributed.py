@@ -5,6 +5,8 @@ gradient is that of the whole batch: n processes train what one would, up to the
 """
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +25,9 @@ from fleetml.errors import InvalidData, StepFailed
 SECONDS = 60
 """A process that others wait for longer than this is dead."""
 _SHOWN = 1500  # characters of what the processes said last
+_MISTAKE = re.compile(r"^error: (.+)$", re.MULTILINE)  # a FleetMLError, as our entry tells it
+_DEATH = re.compile(r"rank\s*: (\d+) \(.*\n\s*exitcode\s*: -(\d+) ")  # of torchrun's list of failures
+_RAISED = re.compile(r"^(?:\[rank\d+\]: ?)?((?:\w+\.)*\w+(?:Error|Exception): .+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,14 @@ class World:
         """
         own = rows[self.rank :: self.size]
         return (own, len(rows) / self.size) if len(own) else (rows[:1], float("inf"))
+
+    def each(self, own: Tensor) -> list[Tensor]:
+        """Return what every process holds, by its number: tensors of one shape, on the CPU."""
+        if self.size == 1:
+            return [own]
+        found = [torch.empty_like(own, device=self.device) for _ in range(self.size)]
+        distributed.all_gather(found, own.to(self.device))
+        return [one.cpu() for one in found]
 
     def agreed(self, value: float) -> float:
         """Return the first process's value: what hangs on the clock must be decided once."""
@@ -121,11 +134,27 @@ def launch(module: str, arguments: Sequence[str], processes: int) -> None:
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment()
     )  # fmt: skip
     if done.returncode != 0:
-        told = [line for line in done.stdout.splitlines() if "error:" in line] or [done.stdout[-_SHOWN:]]
         raise StepFailed(
-            f"all {processes} processes of a training must end well, one did not (status {done.returncode}): {told[0].strip()}; "
+            f"all {processes} processes of a training must end well, one did not (status {done.returncode}): {_cause(done.stdout)}; "
             "the training goes on from its checkpoint when it is run again with the same checkpoint_dir"
         )
+
+
+def _cause(told: str) -> str:
+    """Return why a training failed: a user's mistake, the signal that ended a process, what one raised, else what was said last.
+
+    Where one process is killed the others raise that it is gone, and torchrun ends them by SIGTERM: neither is the cause.
+    """
+    if mistake := _MISTAKE.search(told):
+        return mistake.group(1).strip()
+    deaths = [(rank, signal.Signals(int(number)).name) for rank, number in _DEATH.findall(told)]
+    for rank, name in deaths:
+        if name != "SIGTERM":
+            return f"process {rank} was ended by {name}" + (
+                " (memory that runs out ends so)" if name == "SIGKILL" else ""
+            )
+    raised = _RAISED.search(told)
+    return (raised.group(1) if raised else told[-_SHOWN:]).strip()
 
 
 def _environment() -> dict[str, str]:

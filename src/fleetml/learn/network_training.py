@@ -18,6 +18,7 @@ from fleetml.learn.neural import Network
 from fleetml.learn.search_space import Hyperparameters, defaults
 
 MODULE = "fleetml.learn.network_training"
+_FORMAT = 2  # of the checkpoint's state: one of another is another training's
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Job:
         known = {
             key: value for key, value in asdict(self).items() if key not in ("train", "val", "checkpoint", "graph")
         }
-        return json.dumps({**known, "data": data}, sort_keys=True)
+        return json.dumps({**known, "data": data, "format": _FORMAT}, sort_keys=True)
 
 
 def complete(family: str, given: dict[str, Any]) -> Hyperparameters:

@@ -88,7 +88,7 @@ def fit(
 
     Stops at `deadline` (`time.monotonic()`, s), but never before one epoch; `report(epoch, score)` may raise to stop. As one of
     several processes (`world`) each trains its part of every batch. A `checkpoint` is written after each epoch, and where there is
-    one the training goes on after it: alone, bit for bit as if it had never stopped.
+    one the training goes on after it: with as many processes, bit for bit as if it had never stopped.
     """
     torch.manual_seed(seed + world.rank)
     order = torch.Generator().manual_seed(seed)  # the same for all processes, whatever their dropout draws
@@ -97,7 +97,7 @@ def fit(
     schedule = _Schedule(recipe, math.ceil(len(train.scale) / recipe.batch_size))
     begin, best, kept = 0, math.inf, copy.deepcopy(network.state_dict())
     if checkpoint and (found := checkpoint.read(world.device)):
-        begin, best, kept = _resume(found, network, optimizer, schedule, order)
+        begin, best, kept = _resume(found, network, optimizer, schedule, order, world.rank)
     for epoch in range(begin, recipe.epochs):
         begun = time.monotonic()
         network.train()
@@ -115,8 +115,10 @@ def fit(
         report(epoch, score)
         now = time.monotonic()
         left = schedule.shorten(world.agreed((deadline - now) / (now - begun)))
-        if checkpoint and world.first:
-            checkpoint.write(_state(epoch + 1, best, kept, network, optimizer, schedule, order))
+        if checkpoint:
+            draws = world.each(torch.get_rng_state())
+            if world.first:
+                checkpoint.write(_state(epoch + 1, best, kept, network, optimizer, schedule, order, draws))
         if left < 1:
             break
     network.load_state_dict(kept)
@@ -132,8 +134,9 @@ def _state(
     optimizer: torch.optim.Optimizer,
     schedule: "_Schedule",
     order: torch.Generator,
+    draws: list[Tensor],
 ) -> dict[str, Any]:
-    """Return all that the next epoch depends on, as plain values and tensors."""
+    """Return all that the next epoch depends on, as plain values and tensors; `draws` are the random states of the processes."""
     return {
         "epoch": epoch,
         "best": best,
@@ -142,7 +145,7 @@ def _state(
         "optimizer": optimizer.state_dict(),
         "schedule": {"place": schedule.place, "left": schedule.left},
         "order": order.get_state(),
-        "random": torch.get_rng_state(),
+        "draws": draws,
     }
 
 
@@ -152,13 +155,18 @@ def _resume(
     optimizer: torch.optim.Optimizer,
     schedule: "_Schedule",
     order: torch.Generator,
+    rank: int,
 ) -> tuple[int, float, dict[str, Any]]:
-    """Set everything as it was after the last epoch; return the next one, the best score and its weights."""
+    """Set everything as it was after the last epoch; return the next one, the best score and its weights.
+
+    A process that was not there then goes on drawing by its own seed.
+    """
     network.load_state_dict(found["network"])
     optimizer.load_state_dict(found["optimizer"])
     schedule.place, schedule.left = found["schedule"]["place"], found["schedule"]["left"]
     order.set_state(found["order"].cpu())
-    torch.set_rng_state(found["random"].cpu())
+    if rank < len(found["draws"]):
+        torch.set_rng_state(found["draws"][rank].cpu())
     return found["epoch"], found["best"], found["kept"]
 
 

@@ -8,8 +8,32 @@ import pytest
 
 from components.train.network import train_network
 from fleetml.component import Artifact
-from fleetml.errors import InvalidParameter
+from fleetml.errors import InvalidParameter, StepFailed
+from fleetml.learn import network_training
 from fleetml.learn.windows import Windows
+
+WATCHED = """
+import hashlib, os, signal, sys
+from pathlib import Path
+
+from fleetml.learn import network_training
+from fleetml.learn.distributed import Checkpoint
+
+write = Checkpoint.write
+
+
+def watched(self, state):
+    write(self, state)
+    weights = b"".join(weight.numpy().tobytes() for weight in state["network"].values())
+    with Path(os.environ["TOLD"]).open("a") as told:
+        told.write(f"{state['epoch']} {state['best']!r} {hashlib.sha256(weights).hexdigest()}\\n")
+    if str(state["epoch"]) == os.environ["DIES_AFTER"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+Checkpoint.write = watched
+sys.exit(network_training.main(sys.argv[1:]))
+"""
 
 
 @pytest.fixture
@@ -29,9 +53,8 @@ def step(tmp_path: Path, windows: Callable[..., Windows]) -> Callable[..., tuple
     return run
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_network_is_trained(step: Callable[..., tuple[Artifact, Artifact]], tmp_path: Path, processes: int) -> None:
-    model, metrics = step(processes=processes)
+def test_a_network_is_trained(step: Callable[..., tuple[Artifact, Artifact]], tmp_path: Path) -> None:
+    model, metrics = step()
     assert model.metadata["family"] == "mlp"
     assert 0 < metrics.metadata["validation_mase"] == pytest.approx(model.metadata["validation_mase"], abs=1e-4)
     assert list((tmp_path / "checkpoints").iterdir()) == []
@@ -43,3 +66,26 @@ def test_a_network_is_trained(step: Callable[..., tuple[Artifact, Artifact]], tm
 def test_what_cannot_be(step: Callable[..., tuple[Artifact, Artifact]], wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameter):
         step(**wrong)
+
+
+def test_two_processes_killed_after_an_epoch_and_resumed_are_bit_for_bit_the_same(
+    step: Callable[..., tuple[Artifact, Artifact]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout, which each process draws for itself."""
+    (tmp_path / "watched.py").write_text(WATCHED)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(network_training, "MODULE", "watched")
+
+    def train(name: str, dies_after: int = 0) -> tuple[bytes, list[str]]:
+        monkeypatch.setenv("TOLD", str(tmp_path / name))
+        monkeypatch.setenv("DIES_AFTER", str(dies_after))
+        model, _ = step(processes=2, epochs=3, hyperparameters={"width": 32, "dropout": 0.2})
+        return model.path.read_bytes(), (tmp_path / name).read_text().splitlines()
+
+    graph, epochs = train("whole")
+    assert len(epochs) == 3
+    with pytest.raises(StepFailed, match=r"process 0 was ended by SIGKILL.*run again with the same checkpoint_dir"):
+        train("killed", dies_after=1)
+    assert (tmp_path / "killed").read_text().splitlines() == epochs[:1]
+    assert train("resumed") == (graph, epochs[1:])
+    assert list((tmp_path / "checkpoints").iterdir()) == []

@@ -108,6 +108,15 @@ def test_the_next_engine_removes_what_one_that_was_killed_left(
     assert list(tmp_path.glob("fleetml-step-*")) == []
 
 
+@pytest.mark.parametrize("earlier", ["1763762400.12", "0"])
+def test_an_owner_of_an_older_checkout_is_alive_while_its_number_is(earlier: str) -> None:
+    with subprocess.Popen(["sleep", "600"]) as engine:
+        host, pid, _ = owner(engine.pid).split()
+        assert not orphaned(f"{host} {pid} {earlier}")
+        engine.kill()
+    assert orphaned(f"{host} {pid} {earlier}")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="zombies are those of Linux")
 def test_a_container_of_a_zombie_is_an_orphan() -> None:
     with subprocess.Popen(["sleep", "600"]) as engine:

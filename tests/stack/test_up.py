@@ -275,6 +275,22 @@ def test_the_model_server_alone_is_started_found_again_and_taken_into_the_stack(
     assert now.services["mlflow"] == whole.services["mlflow"]
 
 
+def test_beside_a_model_server_of_an_older_stack_file_no_second_one_is_started(settings):
+    old = stack.server(settings)
+    path = settings.home / state.FILE
+    document = json.loads(path.read_text())
+    for process in document["services"]["serving"]["processes"]:
+        del process["boot"]
+    path.write_text(json.dumps(document))
+    told = []
+    new = stack.server(settings, lambda name, news: told.append((name, news)))
+    assert ("stack", "stack.json cannot be read; ending what it started") in told
+    assert not old.alive()
+    assert new.alive()
+    assert {process.pid for process in processes.marked(settings.home)} == {process.pid for process in new.processes}
+    assert stack.server(settings) == new
+
+
 def test_a_model_server_that_does_not_come_up_is_told_and_the_others_go_on(settings, monkeypatch):
     whole = stack.up(settings).stack
     stack._module("serving").stop(whole.services["serving"])

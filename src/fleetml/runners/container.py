@@ -44,9 +44,15 @@ def owner(pid: int | None = None) -> str:
 
 
 def orphaned(by: str) -> bool:
-    """Say whether an `owner` was a process of this machine that is no more."""
+    """Say whether an `owner` was a process of this machine that is no more.
+
+    A start without the boot is one of an older FleetML, in seconds of a clock that may be set: its process counts as alive
+    while any has its number.
+    """
     host, pid, start = by.split()
-    return host == _here() and start != _start(int(pid))
+    if host != _here():
+        return False
+    return start != _start(int(pid)) if "/" in start else process_identity.started(int(pid)) == -1
 
 
 def _start(pid: int | None) -> str:

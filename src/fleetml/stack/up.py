@@ -67,10 +67,14 @@ def up(settings: Settings, tell: Tell = lambda name, news: None) -> Up:
 def server(settings: Settings, tell: Tell = lambda name, news: None) -> Service:
     """Return the running model server of this stack, started without the others if need be.
 
-    Raises Unavailable, with the end of its log, when it does not come up; then it does not run.
+    Raises Unavailable, with the end of its log, when it does not come up; then it does not run. Where ``stack.json`` cannot be
+    read, an older FleetML's, the whole stack is ended first: nobody knows where its server answers.
     """
     with _alone(settings.home, tell):
         found = state.read(settings.home)
+        if found is None and (settings.home / state.FILE).exists():
+            tell("stack", f"{state.FILE} cannot be read; ending what it started")
+            _end(None, settings.home)
         before = found.services.get("serving") if found else None
         if before and before.alive() and processes.wait_until(partial(_answers, _module("serving"), before), 10.0):
             return before

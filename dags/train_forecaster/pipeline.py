@@ -29,10 +29,12 @@ def train_forecaster(
     max_windows: int = 4000,
     automl_trials: int = 12,
     automl_seconds: int = 40,
+    automl_patience: int = 0,
     nas_trials: int = 6,
     nas_seconds: int = 40,
     nas_sampler: str = "auto",
     nas_workers: int = 1,
+    nas_patience: int = 0,
     nas_max_parameters: int = 0,
     nas_max_operations: int = 0,
     nas_second_objective: str = "",
@@ -41,6 +43,8 @@ def train_forecaster(
     hpo_sampler: str = "auto",
     hpo_pruner: str = "median",
     hpo_workers: int = 1,
+    hpo_patience: int = 0,
+    hpo_max_operations: int = 0,
     study_storage: str = "",
     counted: bool = False,
     latency_budget_ms: float = 5.0,
@@ -77,10 +81,12 @@ def train_forecaster(
         max_windows: Training windows sampled at most.
         automl_trials: Models tried by AutoML.
         automl_seconds: Wall-clock budget of AutoML in seconds.
+        automl_patience: Its trials without a better one that end it; 0: any.
         nas_trials: Architectures tried.
         nas_seconds: Wall-clock budget of the architecture search in seconds.
         nas_sampler: How its architectures are chosen: auto, random, qmc, grid, tpe, gp, gp_ucb, gp_pi, cmaes, nsga2, evolution or reinforce.
         nas_workers: Its trials at a time, each in a process of its own where there are several.
+        nas_patience: Its trials without a better one that end it; 0: any.
         nas_max_parameters: Most numbers in a network's graph; 0: any.
         nas_max_operations: Most floating-point operations of one forecast; 0: any.
         nas_second_objective: What is made small beside the error: latency or operations; empty: nothing.
@@ -89,8 +95,10 @@ def train_forecaster(
         hpo_sampler: How its trials are chosen: auto, random, qmc, grid, tpe, gp, gp_ucb, gp_pi, cmaes, nsga2, evolution or reinforce.
         hpo_pruner: How it ends unpromising trials early: none, median, halving, hyperband or wilcoxon.
         hpo_workers: Its trials at a time, each in a process of its own where there are several.
+        hpo_patience: Its trials without a better one that end it; 0: any.
+        hpo_max_operations: Most floating-point operations of one forecast, in place of the latency that a counted search does not measure; 0: any. With counted alone.
         study_storage: Where both searches are kept, so that one that was killed goes on: absolute path of a journal, or postgresql:// without a password; empty: nowhere.
-        counted: Whether no clock decides in architecture search (one worker) and compression: the same seed and trials give the same. AutoML and hyperparameters have clocks.
+        counted: Whether no clock decides in searches (of one worker) and compression: the same seed and trials give the same model; seconds end them between trials.
         latency_budget_ms: Longest p99 latency of one forecast the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
         max_compression_loss: Error the compressed graph may lose, as a share of the original's.
@@ -128,9 +136,14 @@ def train_forecaster(
     stored.set_caching_options(False).set_display_name("Materialise")
 
     split = {"train": made.outputs["train"], "val": made.outputs["val"]}
-    tabular = automl(**split, trials=automl_trials, timeout_seconds=automl_seconds, seed=seed).set_display_name(
-        "AutoML"
-    )
+    tabular = automl(
+        **split,
+        trials=automl_trials,
+        timeout_seconds=automl_seconds,
+        seed=seed,
+        patience=automl_patience,
+        counted=counted,
+    ).set_display_name("AutoML")
     neural = nas(
         **split,
         trials=nas_trials,
@@ -143,6 +156,7 @@ def train_forecaster(
         max_operations=nas_max_operations,
         counted=counted,
         workers=nas_workers,
+        patience=nas_patience,
         storage=study_storage,
     ).set_display_name("Architecture search")
     tuned = hpo(
@@ -156,7 +170,10 @@ def train_forecaster(
         sampler=hpo_sampler,
         pruner=hpo_pruner,
         workers=hpo_workers,
+        patience=hpo_patience,
         storage=study_storage,
+        counted=counted,
+        max_operations=hpo_max_operations,
     ).set_display_name("Hyperparameter search")
     small = compress(
         model=tuned.outputs["model"],

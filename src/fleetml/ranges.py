@@ -37,6 +37,7 @@ _AMOUNTS = (
     "retrain_hours",
     "retrains_per_day",
     "memory_mb",
+    "patience",
     "target_ratio",
     "target_latency_ms",
     "max_parameters",
@@ -81,16 +82,24 @@ RANGES: Mapping[str, Range] = {
 }
 """What a parameter of this name may be in any of our components; some of them want more."""
 
-CONTRADICTIONS: tuple[tuple[Mapping[str, Range], str], ...] = (
+CONTRADICTIONS: tuple[tuple[str, Mapping[str, Range], str], ...] = (
     (
+        "components.nas.",
         {"counted": {"enum": [True]}, "second_objective": {"enum": ["latency"]}},
         "a counted search measures no latency; use operations, or leave counted out",
     ),
     (
+        "components.compress.",
         {"counted": {"enum": [True]}, "target_latency_ms": {"exclusiveMinimum": 0}},
         "a counted compression measures no latency; give a limit of operations instead, or leave counted out",
     ),
+    (
+        "components.hpo.",
+        {"counted": {"enum": [False]}, "max_operations": {"exclusiveMinimum": 0}},
+        "it limits operations in place of the latency that a counted search does not measure; give counted, or leave the limit out",
+    ),
     (  # fleetml.learn.study.settings._SINGLE
+        "components.nas.",
         {
             "second_objective": {"enum": ["latency", "operations"]},
             "sampler": {"enum": ["gp_ucb", "gp_pi", "cmaes", "reinforce"]},
@@ -98,7 +107,7 @@ CONTRADICTIONS: tuple[tuple[Mapping[str, Range], str], ...] = (
         "this sampler knows one objective; use auto, nsga2, tpe or gp",
     ),
 )
-"""Values that no step of ours takes together, and why with the remedy."""
+"""Values that steps of a stage do not take together, and why with the remedy."""
 
 _NUMBER = (int, float)
 _KEEPS: Mapping[str, tuple[Any, Callable[[Any, Any], Any]]] = {
@@ -163,8 +172,12 @@ def check(plan: Plan, given: Mapping[str, Any], kept: Collection[str] = ()) -> N
 def _contradiction(step: Step, given: Mapping[str, Any]) -> str:
     """Return which parameters of a step exclude each other, and why; "" for none."""
     has = {name: (known_as, value) for name, known_as, value in known(step, given)}
-    for together, why in CONTRADICTIONS:
-        if all(name in has and not _broken(range_, has[name][1]) for name, range_ in together.items()):
+    for stage, together, why in CONTRADICTIONS:
+        if (
+            has
+            and step.container.command[3].startswith(stage)
+            and all(name in has and not _broken(range_, has[name][1]) for name, range_ in together.items())
+        ):
             told = " and ".join(f"'{has[name][0]}' ({has[name][1]})" for name in together)
             return f"parameters {told} of step '{step.name}' exclude each other: {why}"
     return ""

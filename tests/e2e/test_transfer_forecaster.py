@@ -32,8 +32,8 @@ pytestmark = [
 ]
 
 
-def transferred(registry: str) -> int:
-    given = [text for name, value in {**SMALL, "registry": registry}.items() for text in ("-p", f"{name}={value}")]
+def transferred(**places: str) -> int:
+    given = [text for name, value in {**SMALL, **places}.items() for text in ("-p", f"{name}={value}")]
     return main(["run", str(ROOT / "dags" / "transfer_forecaster"), *given])
 
 
@@ -63,12 +63,13 @@ def test_a_regions_model_is_made_of_the_fleets(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("FLEETML_HOME", str(tmp_path / "home"))
     registry = f"sqlite:///{tmp_path}/mlflow.db"
     publish(tmp_path, registry)
-    assert transferred(registry) == 0
+    assert transferred(registry=registry, checkpoint_dir=str(tmp_path / "checkpoints")) == 0
     (run,) = runs(tmp_path / "home")
     steps = Run(tmp_path / "home", run["run_id"]).latest()
     made: dict[str, Any] = steps["transfer"].outcome["artifacts"]["transferred"][0]["metadata"]  # type: ignore[index]
     assert made["fleet_version"] == "1"
     assert {"none", "adapter"} == set(made["scores"])
     assert set(steps) >= {"train-network", "evaluate-transferred", "gate-transferred"}
+    assert list((tmp_path / "checkpoints").iterdir()) == []  # it was finished
     assert Registry(registry).champion("west") == "1"
     assert Registry(registry).champion("fleet") == "1"

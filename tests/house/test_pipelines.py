@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fleetml.pipeline import load
-from fleetml.pipeline.model import Template
+from fleetml.pipeline.model import PipelineInput, Template
 
 DAGS = Path(__file__).parents[2] / "dags"
 REGISTER = "components.register.register:register"
@@ -26,3 +26,17 @@ def test_a_registered_model_names_the_run_that_made_it(name: str) -> None:
     plan = load(DAGS / name / "pipeline.yaml")
     (register,) = (step for step in plan.steps.values() if REGISTER in step.container.command)
     assert register.parameters["run_id"] == Template("{{$.pipeline_job_uuid}}", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        *(("train_forecaster", step) for step in ("automl", "nas", "hpo", "compress")),
+        *(("train_anomaly", step) for step in ("train-anomaly", "compress-anomaly")),
+    ],
+)
+def test_what_a_search_can_do_is_a_parameter_of_its_pipeline(name: str, step: str) -> None:
+    plan = load(DAGS / name / "pipeline.yaml")
+    given = plan.steps[step].parameters
+    fixed = {each for each, source in given.items() if not isinstance(source, PipelineInput)}
+    assert fixed <= {"workspace"}  # a folder of the run, which would keep a result from the cache

@@ -36,6 +36,10 @@ def forecaster() -> Plan:
         ("seed", 2**32, "must be at most 4294967295, got 4294967296; give a smaller number"),
         ("latency_budget_ms", 0.0, "must be above 0, got 0.0"),
         ("max_compression_loss", -0.1, "parameter 'max_compression_loss' of step 'compress' must be at least 0"),
+        ("automl_patience", -1, "parameter 'automl_patience' of step 'automl' must be at least 0, got -1"),
+        ("nas_patience", -1, "parameter 'nas_patience' of step 'nas' must be at least 0, got -1"),
+        ("hpo_patience", -1, "parameter 'hpo_patience' of step 'hpo' must be at least 0, got -1"),
+        ("hpo_max_operations", -1, "parameter 'hpo_max_operations' of step 'hpo' must be at least 0, got -1"),
         ("nas_sampler", "gpp", "parameter 'nas_sampler' of step 'nas' must be one of auto, random, qmc,"),
         ("nas_workers", 0, "parameter 'nas_workers' of step 'nas' must be at least 1, got 0"),
         ("nas_max_parameters", -1, "parameter 'nas_max_parameters' of step 'nas' must be at least 0, got -1"),
@@ -111,6 +115,16 @@ def test_what_contradicts_itself_is_refused_before_the_first_step(given: dict[st
         ranges.check(forecaster(), {name: given[name]})
 
 
+def test_a_limit_of_operations_of_hpo_wants_a_counted_search() -> None:
+    plan = forecaster()
+    with pytest.raises(
+        InvalidParameter, match=r"'counted' \(False\) and 'hpo_max_operations' \(9\) of step 'hpo' exclude"
+    ):
+        ranges.check(plan, plan.bind({"hpo_max_operations": 9}))
+    ranges.check(plan, plan.bind({"hpo_max_operations": 9, "counted": True}))
+    ranges.check(plan, plan.bind({"nas_max_operations": 9}))
+
+
 def test_samplers_that_contradict_two_objectives_are_those_that_a_study_refuses() -> None:
     from fleetml.learn.study.settings import SAMPLERS, StudySettings
 
@@ -121,7 +135,7 @@ def test_samplers_that_contradict_two_objectives_are_those_that_a_study_refuses(
             return True
         return False
 
-    (known,) = (both["sampler"]["enum"] for both, _ in ranges.CONTRADICTIONS if "sampler" in both)
+    (known,) = (both["sampler"]["enum"] for _, both, _ in ranges.CONTRADICTIONS if "sampler" in both)
     assert known == [sampler for sampler in SAMPLERS if refused(sampler)]
 
 

@@ -356,6 +356,17 @@ def test_a_word_is_one_of_those_that_its_steps_know() -> None:
         rollout.resolve("cannary")
 
 
+def test_a_place_of_studies_is_a_journal_or_postgres_without_a_password() -> None:
+    storage = params(load(PIPELINES.parents[1] / "dags/train_forecaster/pipeline.yaml", fold=True), Triggers())[
+        "study_storage"
+    ]
+    for place in ("", "/data/journal", "postgresql://fleet@host/studies"):
+        assert storage.resolve(place) == place
+    for wrong in ("journal", "postgresql://fleet:secret@host/studies"):
+        with pytest.raises(ParamValidationError):
+            storage.resolve(wrong)
+
+
 def test_a_parameter_without_default_is_required_unless_an_event_fills_it() -> None:
     plan = one_parameter(Parameter("drift", "STRUCT"))
     required = params(plan, Triggers())["drift"]

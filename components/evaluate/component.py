@@ -142,9 +142,10 @@ def gate_window_anomaly(
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     champion_version: str = "",
-    latency_budget_ms: float = 10.0,
+    latency_budget_ms: float = 50.0,
     size_budget_mb: float = 5.0,
     other_inputs: bool = False,
+    false_alarms_per_vm_week: float = 50.0,
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget pass if it beats the champion."""
     return step("components.evaluate.gate:gate")

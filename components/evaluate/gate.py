@@ -12,8 +12,9 @@ import onnx
 
 from components.evaluate import candidates, takeover
 from components.evaluate.candidates import CHAMPION
+from components.evaluate.takeover import Judged
 from fleetml.component import Artifact
-from fleetml.errors import FleetMLError
+from fleetml.errors import FleetMLError, InvalidParameter
 from fleetml.learn import graph, judges, scorer, windows
 from fleetml.serving import horizon
 from fleetml.serving.horizon import Horizon
@@ -54,11 +55,13 @@ def gate(
     size_budget_mb: float = 20.0,
     shorter_horizon: bool = False,
     other_inputs: bool = False,
+    false_alarms_per_vm_week: float = 0.0,
     **models: Artifact,
 ) -> dict[str, Any]:
     """Return promote, winner and reason, and write the winner's graph. Raises NothingWithinBudget."""
     document = json.loads(scores.path.read_text())
     judged, by = document["candidates"], Measure.of(document)
+    judged = _quiet(judged, false_alarms_per_vm_week)
     graphs, refusal = _graphs(document, test, models, champion_version), ""
     if champion_version and document.get("kind") in judges.OWN_NAMES and not other_inputs:
         judged, refusal = takeover.alike(judged, graphs, test, models["champion_model"])
@@ -68,6 +71,10 @@ def gate(
         before = horizon.of(models["champion_model"].path)
         if told := _shorter(before, horizon.Horizon(document["horizon"], document["step_seconds"])):
             promote, reason = False, f"champion {champion_version} stays: {told}"
+    if CHAMPION in document["candidates"].keys() - judged.keys():
+        reason = (
+            f"{winner} takes over from champion {champion_version}, which gives more false alarms than are admitted"
+        )
     if refusal:
         promote, reason = False, f"champion {champion_version} stays: {refusal}"
     entry = judged[winner]
@@ -91,6 +98,20 @@ def _graphs(
         return candidates.graphs(windows.load(test.path).meta, models, champion_version)
     judge = judges.of(document["kind"])
     return candidates.scoring(judge, judge.read(test.path), models, champion_version)
+
+
+def _quiet(judged: Judged, most: float) -> Judged:
+    """Return those with at most `most` false alarms a week and VM, 0: all, the champion among them where it is one."""
+    if most < 0:
+        raise InvalidParameter(f"false_alarms_per_vm_week must be 0, which admits any, or more, got {most}; correct it")
+    found = {name: entry for name, entry in judged.items() if not most or entry["false_alarms_per_vm_week"] <= most}
+    if found.keys() <= {CHAMPION}:
+        said = ", ".join(f"{name} {entry['false_alarms_per_vm_week']:.1f}" for name, entry in judged.items())
+        raise NothingWithinBudget(
+            f"a detector must give at most {most:g} false alarms a week and VM, no new one does: {said}; give more history, or "
+            "raise false_alarms_per_vm_week"
+        )
+    return found
 
 
 def best(judged: Mapping[str, Mapping[str, Any]], latency_ms: float, size_mb: float, by: Measure = Measure()) -> str:

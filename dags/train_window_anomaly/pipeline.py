@@ -23,7 +23,8 @@ def train_window_anomaly(
     steps: int = 12,
     smooth: int = 10,
     trim: float = 0.0,
-    latency_budget_ms: float = 10.0,
+    false_alarms_per_vm_week: float = 50.0,
+    latency_budget_ms: float = 50.0,
     size_budget_mb: float = 5.0,
     seed: int = 0,
     model_name: str = "window_anomaly",
@@ -46,6 +47,7 @@ def train_window_anomaly(
         steps: Rows of a window.
         smooth: Windows that a score is the mean of.
         trim: Share of the windows that may be anomalies already.
+        false_alarms_per_vm_week: Most alarms a week and VM, on held-out series as they are, that the gate admits; 0: any.
         latency_budget_ms: Longest p99 latency of one answer the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
         seed: Seed of every random choice.
@@ -77,6 +79,7 @@ def train_window_anomaly(
         latency_budget_ms=latency_budget_ms,
         size_budget_mb=size_budget_mb,
         other_inputs=other_inputs,
+        false_alarms_per_vm_week=false_alarms_per_vm_week,
         **models,
     ).set_display_name("Gate")
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from components.evaluate.gate import gate
+from components.evaluate.gate import NothingWithinBudget, gate
 from components.evaluate.judge import judge
 from fleetml.component import Artifact
+from fleetml.errors import InvalidParameter
 from fleetml.learn import scorer
 from fleetml.learn.anomaly.samples import METRICS, Samples
 from fleetml.learn.window_anomaly import judge as windows
@@ -45,12 +47,18 @@ class Stage:
         judge(*made, "window_anomaly", "3", **self.models)
         return json.loads(self.made["scores"].path.read_text())
 
-    def decide(self, champion: float = 0.1, **given: Any) -> dict[str, Any]:
-        """Gate the trained one, whose average precision is .5, beside the champion, and a baseline where a test has one."""
-        taken = {"family": "mahalanobis", "size_bytes": 1000, "latency_ms_p99": 1.0, "false_alarms_per_vm_week": 1.0}
+    def decide(self, champion: float = 0.1, alarms: Mapping[str, float] | None = None, **given: Any) -> dict[str, Any]:
+        """Gate the trained one, whose average precision is .5, beside the champion, and a baseline where a test has one.
+
+        `alarms` are the false ones a week and VM of each, 1 where it says nothing.
+        """
+        taken = {"family": "mahalanobis", "size_bytes": 1000, "latency_ms_p99": 1.0}
         found = {"trained": 0.5, "champion": champion, **dict.fromkeys(windows.baselines({}), 0.6)}
         document = {"kind": "window_anomaly", "measure": windows.MEASURE, "more_is_better": True}
-        judged = {name: {**taken, windows.MEASURE: value} for name, value in found.items()}
+        judged = {
+            name: {**taken, windows.MEASURE: value, "false_alarms_per_vm_week": (alarms or {}).get(name, 1.0)}
+            for name, value in found.items()
+        }
         self.made["scores"].path.write_text(json.dumps({**document, "candidates": judged}))
         return self.gate(**given)
 
@@ -115,3 +123,25 @@ def test_a_champion_that_is_no_graph_is_in_nobodys_way(tmp_path: Path) -> None:
     stage = Stage(tmp_path, detector(LONG), b"no graph")
     assert "champion" not in stage.judge()["candidates"]
     assert stage.gate()["promote"]
+
+
+def test_the_best_gives_no_more_false_alarms_than_are_admitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "baselines", lambda held_out: {"row_distance": detector(LONG)})
+    stage = Stage(tmp_path, detector(LONG), detector(LONG))
+    loud = {"row_distance": 800.0}
+    assert stage.decide(alarms=loud, false_alarms_per_vm_week=50.0)["winner"] == "trained"
+    assert stage.decide(alarms=loud)["winner"] == "row_distance"
+    with pytest.raises(
+        NothingWithinBudget, match=r"at most 50 .*, no new one does: trained 60.0, champion 1.0, row_distance 800"
+    ):
+        stage.decide(alarms={**loud, "trained": 60.0}, false_alarms_per_vm_week=50.0)
+    with pytest.raises(InvalidParameter, match="false_alarms_per_vm_week must be 0"):
+        stage.decide(false_alarms_per_vm_week=-1.0)
+
+
+def test_a_champion_that_gives_too_many_false_alarms_loses_its_place_to_a_worse_one(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, detector(LONG), detector(LONG))
+    assert not stage.decide(champion=0.9, false_alarms_per_vm_week=50.0)["promote"]
+    decision = stage.decide(champion=0.9, alarms={"champion": 800.0}, false_alarms_per_vm_week=50.0)
+    assert decision["promote"]
+    assert "champion 3, which gives more false alarms" in decision["reason"]

@@ -78,6 +78,8 @@ def tune(
     objective_metric: str = "",
     seed: int = 0,
     threads: int = 1,
+    trial_seconds: int = 0,
+    memory_mb: int = 4096,
 ) -> dsl.ContainerSpec:
     """Search algorithms and their hyperparameters under a budget of trials and seconds."""
     return step("components.tabular.tune:tune")

@@ -4,15 +4,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn.algorithms import OBJECTIVES, REGRESSION
 from fleetml.learn.tables import fit, scores, table
-from fleetml.learn.tables.assemble import Ensemble, Weights
+from fleetml.learn.tables.assemble import Ensemble, Weights, answered
 from fleetml.learn.tables.equality import prove
-from fleetml.learn.tables.heads import ROWS, declared
+from fleetml.learn.tables.heads import ROWS, Heads, declared
 from fleetml.learn.tables.members import member
 from fleetml.learn.tables.model import Description, TabularModel
 from fleetml.learn.tables.table import TRAIN, VALIDATION, Table
@@ -66,10 +67,31 @@ def with_objective(given: Table, objective: str) -> Table:
     return Table(given.frame, type(recipe)(recipe.target, kind, recipe.features))
 
 
-def learn(given: Table, algorithm: str, chosen: dict[str, Any], seed: int, threads: int) -> Trained:
-    """Return the trained graph, proven to predict what the Python model does. Raises InvalidData, InvalidGraph."""
+@dataclass(frozen=True)
+class Lesson:
+    """What models of a dataset are fitted to and judged by: arrays, for a fork has none of the threads that frames are read with.
+
+    `about` is what all of them share, `held` the validation rows and `truth` their target, `held_rows` [H, F] what models are given
+    of them.
+    """
+
+    about: Description
+    head: Heads
+    task: fit.Task
+    held: pl.DataFrame
+    truth: pl.Series
+    held_rows: fit.Floats
+
+    def validation(self, estimator: Any) -> dict[str, float]:
+        """Return the figures of a fitted estimator on the validation rows."""
+        said = fit.outputs(estimator, self.held_rows, self.about.classifies)
+        return scores.scores(self.about, self.truth, answered(self.about, said))
+
+
+def lesson(given: Table, seed: int, threads: int) -> Lesson:
+    """Return what models of a dataset are fitted to. Raises InvalidData for one that cannot be learnt from."""
     recipe, train, held = given.recipe, given.part(TRAIN), given.part(VALIDATION)
-    about = replace(described(recipe, algorithm, chosen, train[recipe.target]), bounds=())
+    about = replace(described(recipe, "", {}, train[recipe.target]), bounds=())
     head = declared(train, recipe.features)
     rows, held_rows = head.rows[ROWS], head.apply(ROWS, held)
     held_target = learnt(about, held[recipe.target])
@@ -78,13 +100,25 @@ def learn(given: Table, algorithm: str, chosen: dict[str, Any], seed: int, threa
         raise InvalidData("the validation rows hold only classes that training has not seen; give more rows")
     target = learnt(about, train[recipe.target])
     task = fit.Task(about.objective, rows, target, held_rows[known], held_target[known], seed, threads)
-    one = member(head, algorithm, fit.fit(algorithm, task, chosen), about.classifies)
-    python = Ensemble(head, (one,), Weights((1.0,)), about)
+    return Lesson(about, head, task, held, held[recipe.target], held_rows)
+
+
+def learn(given: Table, algorithm: str, chosen: dict[str, Any], seed: int, threads: int) -> Trained:
+    """Return the trained graph, proven to predict what the Python model does. Raises InvalidData, InvalidGraph."""
+    it = lesson(given, seed, threads)
+    return finished(it, algorithm, chosen, fit.fit(algorithm, it.task, chosen))
+
+
+def finished(it: Lesson, algorithm: str, chosen: dict[str, Any], estimator: Any) -> Trained:
+    """Return the graph of a fitted estimator, proven to predict what that does. Raises InvalidGraph."""
+    about = replace(it.about, algorithm=algorithm, hyperparameters=chosen)
+    one = member(it.head, algorithm, estimator, about.classifies)
+    python = Ensemble(it.head, (one,), Weights((1.0,)), about)
     graph = python.graph()
-    prove(graph, python.predict, held)
+    prove(graph, python.predict, it.held)
     content = graph.SerializeToString()
-    said = TabularModel(content).predict(held)
-    return Trained(about, content, scores.scores(about, held[recipe.target], said), len(train))
+    said = TabularModel(content).predict(it.held)
+    return Trained(about, content, scores.scores(about, it.truth, said), len(it.task.rows))
 
 
 def publish(made: Trained, artifact: Artifact) -> None:

@@ -1,22 +1,30 @@
 """HYPERPARAMETER_TUNING: algorithms and their hyperparameters under a budget of trials and seconds (Optuna)."""
 
+import importlib
 import json
 import logging
-import time
-from typing import Any
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from components.tabular.train import Trained, learn, publish, with_objective
+from components.tabular.train import Lesson, Trained, finished, lesson, publish, with_objective
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
-from fleetml.errors import InvalidData, InvalidParameter
-from fleetml.learn import requested_space
+from fleetml.errors import InvalidParameter
+from fleetml.learn import requested_space, search_space
 from fleetml.learn.algorithms import ALGORITHMS, METRICS
 from fleetml.learn.leaderboard import SearchFailed
 from fleetml.learn.search import check_budget
+from fleetml.learn.study import space as spaces
+from fleetml.learn.study.settings import StudySettings
 from fleetml.learn.tables import fit, scores, table
-from fleetml.learn.tables.table import Table
+
+if TYPE_CHECKING:
+    from fleetml.learn.study.loop import StudyResult
+    from fleetml.learn.study.trial import Outcome, Trial
 
 log = logging.getLogger(__name__)
 
@@ -34,73 +42,121 @@ def tune(
     objective_metric: str = "",
     seed: int = 0,
     threads: int = 1,
+    trial_seconds: int = 0,
+    memory_mb: int = 4096,
 ) -> None:
     """Write the best graph by `objective_metric` on the validation rows, and every trial as a Parquet row.
 
-    Without an `algorithm` all are tried; a `search_space` is that of one algorithm, else each algorithm's own.
-    Raises InvalidParameter, InvalidData, SearchFailed when nothing could be trained.
+    Without an `algorithm` all are tried; a `search_space` is that of one algorithm, else each algorithm's own. A trial has a
+    process of its own, which may take `trial_seconds` (0: all that is left of `timeout_seconds`) and `memory_mb` (0: no limit): one that
+    crashes, hangs or takes more is a row, and the search goes on. Raises InvalidParameter, InvalidData, SearchFailed when nothing
+    could be trained.
     """
     check_budget(max_trials, timeout_seconds)
-    wanted = _space(algorithm, search_space or {})
+    searched = _searched(algorithm, _space(algorithm, search_space or {}))
     given = with_objective(table.read(dataset.path), objective)
     metric = scores.metric_of(given.recipe.objective, objective_metric)
-    names = [algorithm] if algorithm else list(ALGORITHMS)
-    study = requested_space.study(METRICS[metric], seed, [] if wanted else _starts(names))
-    search = _Search(given, metric, seed, threads)
-    end = time.monotonic() + timeout_seconds
-    for number in range(max_trials):
-        if number and time.monotonic() > end:
-            break
-        trial = study.ask()
-        score = search.attempt(number, *_suggest(trial, names, wanted))
-        study.tell(trial, score, state=None if score is not None else _failed())
-    best = search.found()
-    publish(best, model)
+    settings = StudySettings(
+        trials=max_trials,
+        seconds=timeout_seconds,
+        sampler="tpe",
+        directions=("maximize" if METRICS[metric] else "minimize",),
+        seed=seed,
+        trial_seconds=trial_seconds or timeout_seconds,
+        memory_mb=memory_mb,
+    )
+    from fleetml.learn.study.loop import run
+
+    it = lesson(given, seed, threads)
+    _load(algorithm)
+    found = run(_objective(it, searched, metric), searched.space, settings, searched.starts)
+    rows = {each.number: _row(each, searched, metric) for each in found.outcomes}
+    best = _best(it, found, searched, metric, rows)
+    columns = {
+        "trial": pl.Int64,
+        "algorithm": pl.String,
+        "hyperparameters": pl.String,
+        metric: pl.Float64,
+        "reason": pl.String,
+    }
     with aside(leaderboard.path) as temporary:
-        pl.DataFrame(search.outcomes, infer_schema_length=None).write_parquet(temporary, compression="zstd")
+        pl.DataFrame(list(rows.values()), columns).write_parquet(temporary, compression="zstd")
+    if best is None:
+        raise SearchFailed(
+            f"a search must train something, every trial failed, the last: {rows[max(rows)]['reason']}; narrow the space, or raise "
+            "timeout_seconds, trial_seconds or memory_mb"
+        )
+    publish(best, model)
     metrics.log(
         **{metric: round(best.validation[metric], 4)},
         algorithm=best.about.algorithm,
-        trials=len(search.outcomes),
-        failed=sum(bool(outcome["reason"]) for outcome in search.outcomes),
+        trials=len(rows),
+        failed=sum(bool(row["reason"]) for row in rows.values()),
     )
 
 
-class _Search:
-    """The trials so far and the best of them."""
+def _load(algorithm: str) -> None:
+    """Import what trials need before they are forked: each of them would take seconds for it."""
+    for name in ("sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.neural_network"):
+        importlib.import_module(name)
+    for name in {"lightgbm", "xgboost"} & {algorithm or "lightgbm", algorithm or "xgboost"}:
+        importlib.import_module(name)
 
-    def __init__(self, given: Table, metric: str, seed: int, threads: int) -> None:
-        self.given, self.metric, self.seed, self.threads = given, metric, seed, threads
-        self.outcomes: list[dict[str, Any]] = []
-        self.best: Trained | None = None
 
-    def attempt(self, number: int, algorithm: str, chosen: dict[str, Any]) -> float | None:
-        """Train one point of the space, whatever becomes of it; return its score, None where it failed."""
-        outcome = {"trial": number, "algorithm": algorithm, "hyperparameters": json.dumps(chosen, sort_keys=True)}
+@dataclass(frozen=True)
+class _Searched:
+    """The space, the points that are tried first, and what a point means: an algorithm and its hyperparameters."""
+
+    space: spaces.Space
+    starts: Sequence[Mapping[str, Any]]
+    point: Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]]]
+
+
+def _searched(algorithm: str, wanted: Mapping[str, requested_space.Dimension]) -> _Searched:
+    """Return the space that was asked for, else that of the algorithm, else those of all; good defaults are tried first."""
+    if wanted:
+        return _Searched(spaces.of_dimensions(wanted), (), lambda params: (algorithm, spaces.values(wanted, params)))
+    families = {name: ALGORITHMS[name].space for name in ([algorithm] if algorithm else ALGORITHMS)}
+    return _Searched(spaces.of_ranges(families), search_space.starts(families), spaces.in_family)
+
+
+def _objective(it: Lesson, searched: _Searched, metric: str) -> Callable[["Trial"], float]:
+    """Return what a trial does: fit a point, keep the estimator, tell its figure."""
+
+    def fitted(trial: "Trial") -> float:
+        name, chosen = searched.point(trial.params)
+        estimator = fit.fit(name, it.task, fit.checked(name, chosen))
+        trial.keep(pickle.dumps(estimator))
+        return it.validation(estimator)[metric]
+
+    return fitted
+
+
+def _row(told: "Outcome", searched: _Searched, metric: str) -> dict[str, Any]:
+    """Return a trial's line of the leaderboard."""
+    name, chosen = searched.point(told.params)
+    found = {"trial": told.number, "algorithm": name, "hyperparameters": json.dumps(chosen, sort_keys=True)}
+    return {**found, metric: told.value if told.values else None, "reason": told.reason}
+
+
+def _best(
+    it: Lesson, found: "StudyResult", searched: _Searched, metric: str, rows: dict[int, dict[str, Any]]
+) -> Trained | None:
+    """Return the best trial as a graph; one whose graph is wrong is a failed row, and the next one's turn comes."""
+    sign = -1 if METRICS[metric] else 1
+    for each in sorted((each for each in found.outcomes if each.values), key=lambda each: sign * each.value):
+        name, chosen = searched.point(each.params)
+        row = rows[each.number]
         try:
-            made = learn(self.given, algorithm, fit.checked(algorithm, chosen), self.seed, self.threads)
-            score = made.validation[self.metric]
-        except (InvalidData, InvalidParameter):
-            raise
-        except Exception as error:  # one bad point of the space must not end the search
-            self.outcomes.append({**outcome, self.metric: None, "reason": f"{type(error).__name__}: {error}"})
-            log.info("trial %d: %s failed: %s", number, algorithm, error)
-            return None
-        self.outcomes.append({**outcome, self.metric: score, "reason": ""})
-        if self.best is None or scores.better(self.metric, score, self.best.validation[self.metric]):
-            self.best = made
-        best = self.best.validation[self.metric]
-        log.info("trial %d: %s, %s %.4f; best %.4f", number, algorithm, self.metric, score, best)
-        return score
-
-    def found(self) -> Trained:
-        """Return the best. Raises SearchFailed where every trial failed."""
-        if self.best is None:
-            reason = self.outcomes[-1]["reason"]
-            raise SearchFailed(
-                f"a search must train something, every trial failed, the last: {reason}; narrow the space"
-            )
-        return self.best
+            estimator = pickle.loads(found.kept[each.number].read_bytes())  # noqa: S301 - our own trial wrote it
+            made = finished(it, name, fit.checked(name, chosen), estimator)
+        except Exception as error:  # one bad graph must not end the search
+            log.info("trial %d: %s has no graph: %s", each.number, name, error)
+            row.update({metric: None, "reason": f"{type(error).__name__}: {error}"})
+        else:
+            row[metric] = made.validation[metric]
+            return made
+    return None
 
 
 def _space(algorithm: str, search_space: dict[str, Any]) -> dict[str, requested_space.Dimension]:
@@ -112,25 +168,3 @@ def _space(algorithm: str, search_space: dict[str, Any]) -> dict[str, requested_
         for value in dimension.ends():
             fit.checked(algorithm, {name: value})
     return wanted
-
-
-def _suggest(trial: Any, names: list[str], wanted: dict[str, requested_space.Dimension]) -> tuple[str, dict[str, Any]]:
-    """Return a trial's algorithm and hyperparameters: of the space that was asked for, else of the algorithm's own."""
-    name = trial.suggest_categorical("algorithm", names)
-    if wanted:
-        return name, {key: dimension.suggest(trial, key) for key, dimension in wanted.items()}
-    return name, {key: field.suggest(trial, f"{name}.{key}") for key, field in ALGORITHMS[name].space.items()}
-
-
-def _starts(names: list[str]) -> list[dict[str, Any]]:
-    """The good default of each algorithm is tried first."""
-    return [
-        {"algorithm": name, **{f"{name}.{key}": field.default for key, field in ALGORITHMS[name].space.items()}}
-        for name in names
-    ]
-
-
-def _failed() -> Any:
-    import optuna
-
-    return optuna.trial.TrialState.FAIL

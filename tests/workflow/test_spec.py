@@ -158,6 +158,10 @@ def test_the_example_becomes_two_steps_and_the_data_flow() -> None:
             "tasks[1].parameters.features[0].transformations: 'cube' is none of standard_scale",
         ),
         (
+            flow(DATA, task("t", "HYPERPARAMETER_TUNING", "data", trial_seconds=-1)),
+            "tasks[1].parameters.trial_seconds: must be",
+        ),
+        (
             flow(DATA, task("t", "HYPERPARAMETER_TUNING", "data", search_space={"l2": {"type": "categorical"}})),
             "tasks[1].parameters.search_space: is that of one algorithm, none is given",
         ),

@@ -76,9 +76,9 @@ def _train(known: Values, given: Values, place: str) -> None:
 def _tune(known: Values, given: Values, place: str) -> None:
     if known.get("objective_metric"):
         one_of(known["objective_metric"], METRICS, f"{place}.objective_metric")
-    for name in ("max_trials", "timeout_seconds"):
+    for name, least in (("max_trials", 1), ("timeout_seconds", 1), ("trial_seconds", 0), ("memory_mb", 0)):
         if name in known:
-            grammar.number(known[name], f"{place}.{name}", 1)
+            grammar.number(known[name], f"{place}.{name}", least)
     algorithm = known.get("algorithm", "")
     if algorithm:
         one_of(algorithm, ALGORITHMS, f"{place}.algorithm")

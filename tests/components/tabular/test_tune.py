@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from typing import Any
 
 import polars as pl
@@ -12,7 +14,7 @@ from components.tabular.tune import tune
 from fleetml.errors import InvalidParameter
 from fleetml.learn.algorithms import ALGORITHMS
 from fleetml.learn.leaderboard import SearchFailed
-from fleetml.learn.tables import equality
+from fleetml.learn.tables import equality, fit
 from fleetml.learn.tables.model import TabularModel
 from tests.components.tabular.conftest import FEATURES
 
@@ -47,6 +49,36 @@ def test_a_trial_whose_graph_is_wrong_does_not_end_the_search(
     board = new("board")
     with pytest.raises(SearchFailed, match="every trial failed, the last: InvalidGraph: a graph must predict what"):
         tune(dataset(), new("model"), board, new("m"), "linear", max_trials=2)
+
+
+def test_a_trial_that_hangs_dies_or_eats_memory_is_a_row_and_the_best_of_the_others_is_the_model(
+    dataset: Any, new: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(task: Any, chosen: Any) -> None:
+        time.sleep(600)
+
+    def eat(task: Any, chosen: Any) -> list[bytes]:
+        eaten = []
+        while True:  # a refusal is an exception, what is taken is seen from outside
+            eaten.append(b"x" * 10_000_000)
+
+    def die(task: Any, chosen: Any) -> None:
+        os._exit(3)
+
+    known = {name: fit._FITS[name] for name in ALGORITHMS}
+    monkeypatch.setattr(fit, "_FITS", {**known, "linear": hang, "extra_trees": eat, "mlp": die})
+    board, metrics = new("board"), new("m")
+    limits = {"trial_seconds": 10, "memory_mb": 500, "timeout_seconds": 300}
+    tune(dataset(), new("model"), board, metrics, max_trials=len(ALGORITHMS), **limits)
+    found = {row["algorithm"]: row for row in pl.read_parquet(board.path).to_dicts()}
+    assert found["linear"]["reason"].startswith("it did not end in its time")
+    assert (
+        "MB, the limit is 500 MB" in found["extra_trees"]["reason"] or "MemoryError" in found["extra_trees"]["reason"]
+    )
+    assert found["mlp"]["reason"].startswith("its process ended with status 3")
+    assert metrics.metadata["failed"] == 3
+    assert metrics.metadata["algorithm"] not in ("linear", "extra_trees", "mlp")
+    assert metrics.metadata["accuracy"] == max(round(row["accuracy"] or 0, 4) for row in found.values())
 
 
 def test_a_search_that_cannot_be_is_refused(dataset: Any, new: Any) -> None:

@@ -100,13 +100,19 @@ class Ensemble:
         said = self.combination.combine([one.said(rows[one.head]) for one in self.members])
         if self.about.classifies:
             said = tempered(said, self.temperature)
-            return Predicted(np.array(self.about.classes)[said.argmax(axis=1)], said)
-        values = said[:, 0] * np.float32(self.about.scale[1]) + np.float32(self.about.scale[0])
-        return Predicted(np.clip(values, *self.about.bounds) if self.about.bounds else values, None)
+        return answered(self.about, said)
 
     def graph(self) -> onnx.ModelProto:
         """Return the graph, not yet proven."""
         return assemble(self.heads, self.members, self.combination, self.about, self.temperature)
+
+
+def answered(about: Description, said: Floats) -> Predicted:
+    """Return what is answered where a model says probabilities [N, C], or standardised values [N, 1]."""
+    if about.classifies:
+        return Predicted(np.array(about.classes)[said.argmax(axis=1)], said)
+    values = said[:, 0] * np.float32(about.scale[1]) + np.float32(about.scale[0])
+    return Predicted(np.clip(values, *about.bounds) if about.bounds else values, None)
 
 
 def assemble(

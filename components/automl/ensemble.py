@@ -27,26 +27,27 @@ def greedy(said: Sequence[Said], truth: Truth, loss: Loss, seed: int, deadline: 
     """Return the weights of members; most are 0.
 
     Caruana et al., 2004: whichever lowers the loss most joins, with replacement, the best point of the way is kept; and again with
-    half of the members, drawn at random, whose weights are averaged. The best single one where that is better, and where none could
-    be joined before `deadline` [monotonic s].
+    half of the members, drawn at random, whose weights are averaged. Where the best single one is better than that, as where few
+    members of which one is far the best are drawn from, the way among all is taken; the best single one where that is no better
+    either, and where none could be joined before `deadline` [monotonic s].
     """
     every = np.stack(said)
     alone = np.array([loss(truth, each) for each in every])
     random = np.random.default_rng(seed)
-    weights = np.zeros(len(every))
+    ways = []
     for bag in range(BAGS):
         drawn = np.arange(len(every))
         if bag and len(every) > 3:
             drawn = np.sort(random.choice(drawn, max(2, int(SHARE * len(every))), replace=False))
-        weights += _way(every, drawn, truth, loss, deadline)
-    if not weights.any():
-        return Weights(tuple(np.eye(len(every))[int(alone.argmin())].tolist()))
-    weights /= weights.sum()
-    weights[weights < LEAST_WEIGHT] = 0
-    weights /= weights.sum()
-    if loss(truth, np.tensordot(weights, every, axes=1)) > alone.min():
-        weights = np.eye(len(every))[int(alone.argmin())]
-    return Weights(tuple(weights.tolist()))
+        ways.append(_way(every, drawn, truth, loss, deadline))
+    for made in (np.sum(ways, axis=0), ways[0]):
+        if made.any():
+            weights = made / made.sum()
+            weights[weights < LEAST_WEIGHT] = 0
+            weights /= weights.sum()
+            if loss(truth, np.tensordot(weights, every, axes=1)) <= alone.min():
+                return Weights(tuple(weights.tolist()))
+    return Weights(tuple(np.eye(len(every))[int(alone.argmin())].tolist()))
 
 
 def _way(every: Floats, drawn: npt.NDArray[np.int64], truth: Truth, loss: Loss, deadline: float) -> Floats:

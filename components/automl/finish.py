@@ -20,6 +20,8 @@ from fleetml.learn.tables.trained import ALL
 
 BAG, REFIT, ONE = "bag of folds", "refitted", "one fold"
 _QUICK, MOST_LATE = 0.6, 3.0  # seconds
+LEAST_TREES = 0.25  # of a forest's
+_ROUNDING = 1e-6  # megabytes
 _USABLE = 0.75  # of the time left is planned with
 # Of latency_ms, the most that the median may take: the slowest row of a hundred takes up to twice the median where nothing else runs
 # (kr-vs-kp: 6.3 ms and 12.6), and a search must not depend on the p99 of a busy machine
@@ -63,10 +65,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Part:
-    """One member to be made: of which trial, from which fold's model (`ALL`: fitted to all rows)."""
+    """One member to be made: of which trial, from which fold's model (`ALL`: fitted to all rows), of a forest with which share of its trees."""
 
     trial: int
     model: int
+    trees: float = 1.0
 
 
 def plan(
@@ -74,17 +77,21 @@ def plan(
 ) -> tuple[list[Part], dict[int, str]]:
     """Return the parts in the order of the trials' weights, and how each trial is finished; one that would take too long is not.
 
-    Networks and boosted trees gain from a bag, forests are bags; where a bag takes too much time or room, one model does. No bag of
-    folds that are `ordered` in time: the early ones knew only the oldest rows.
+    Networks and boosted trees gain from a bag, forests are bags; where a bag takes too much time or room, one model does. Forests that
+    would leave no room for the others are fitted with fewer trees, each with the same share. No bag of folds that are `ordered` in
+    time: the early ones knew only the oldest rows.
     """
     seconds = _USABLE * limits.workers * max(0.0, limits.deadline - time.monotonic())
     room, parts, ways = _USABLE * limits.size_mb, [], {}
+    thinned = _trees(list(found.values()), room)
     for trial in sorted(found, key=lambda each: -weights[each]):
         made = found[trial]
         fold, count = made.seconds / max(1, len(made.curve)), made.count
+        trees = thinned if made.algorithm in portfolio.FORESTS else 1.0
+        fitted = trees * (1.4 * fold + made.convert_seconds)
         options = {
             BAG: (count * made.convert_seconds, count * made.graph_mb, [Part(trial, each) for each in range(count)]),
-            REFIT: (1.4 * fold + made.convert_seconds, made.graph_mb, [Part(trial, ALL)]),
+            REFIT: (fitted, trees * made.graph_mb, [Part(trial, ALL, trees)]),
             ONE: (made.convert_seconds, made.graph_mb, [one(trial, made)]),
         }
         if made.algorithm in portfolio.NETWORKS:
@@ -92,11 +99,19 @@ def plan(
         if ordered or count == 1 or made.algorithm not in (*portfolio.BOOSTED, *portfolio.NETWORKS):
             del options[BAG]
         for way, (takes, megabytes, wanted) in options.items():
-            if takes <= seconds and megabytes <= room:
-                seconds, room, ways[trial] = seconds - takes, room - megabytes, way
+            if takes <= seconds and megabytes <= room + _ROUNDING:
+                less = f", {trees:.0%} of its trees" if way == REFIT and trees < 1 else ""
+                seconds, room, ways[trial] = seconds - takes, room - megabytes, way + less
                 parts += wanted
                 break
     return parts, ways
+
+
+def _trees(found: Sequence[Evaluated], room: float) -> float:
+    """Return the share of their trees with which forests fit into the room [MB] beside one model of each other trial; 1 where all do."""
+    forests = sum(made.graph_mb for made in found if made.algorithm in portfolio.FORESTS)
+    others = sum(made.graph_mb for made in found if made.algorithm not in portfolio.FORESTS)
+    return min(1.0, max(LEAST_TREES, (room - others) / forests)) if forests else 1.0
 
 
 def one(trial: int, made: Evaluated) -> Part:
@@ -119,7 +134,7 @@ def members(
     def make(trial: Trial) -> float:
         part = parts[trial.params["part"]]
         made = found[part.trial]
-        model = refitted(problem, made) if part.model == ALL else made.model(part.model)
+        model = refitted(problem, made, part.trees) if part.model == ALL else made.model(part.model)
         name = f"{made.algorithm}-{part.trial}-{part.model}"
         one = member(problem.heads, made.algorithm, model, problem.classifies, name=name, fold=part.model)
         trial.keep(pickle.dumps(one))

@@ -195,12 +195,17 @@ def _fold(problem: Problem, algorithm: str, chosen: dict[str, Any], fold: Fold, 
         return model, stopping.watched(algorithm, model, steps, held, problem.classifies)
 
 
-def refitted(problem: Problem, made: Evaluated) -> Any:
-    """Return the configuration fitted to all rows; what stops early, for 1.1 times the rounds it took in the folds."""
+def refitted(problem: Problem, made: Evaluated, trees: float = 1.0) -> Any:
+    """Return the configuration fitted to all rows; what stops early, for 1.1 times the rounds it took in the folds.
+
+    `trees`: the share of its trees that a forest has.
+    """
     rows, target = problem.rows(made.algorithm), problem.target
     chosen = {**made.hyperparameters, "early_stopping": False}
     if made.algorithm in portfolio.BOOSTED:
         chosen["n_estimators"] = max(1, round(1.1 * made.rounds))
+    elif made.algorithm in portfolio.FORESTS:
+        chosen["n_estimators"] = max(1, round(trees * chosen["n_estimators"]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         task = fit.Task(problem.about.objective, rows, target, rows, target, problem.seed, 1)

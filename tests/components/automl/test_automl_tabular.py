@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.automl import assembly, finish, portfolio
+from components.automl import assembly, finish, portfolio, trials
 from components.automl.trials import Evaluated
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter
@@ -187,6 +187,49 @@ def test_what_is_ordered_in_time_is_fitted_to_all_rows_or_is_the_latest_model(or
     assert list(ways.values()) == ([finish.REFIT, finish.ONE] if ordered else [finish.BAG] * 2)
     assert (parts == [finish.Part(0, -1), finish.Part(1, 2)]) is ordered
     assert finish.spare(found).model == 2
+
+
+def test_forests_that_would_take_all_the_room_are_fitted_with_fewer_trees_so_that_every_chosen_trial_is_made() -> None:
+    def made(algorithm: str, megabytes: float) -> Evaluated:
+        size = megabytes / trials.GRAPH_SHARE
+        return Evaluated(algorithm, {}, np.zeros((1, 1)), (None,) * 5, 3.0, (1.0,) * 5, size, 5)
+
+    def plan(*found: Evaluated) -> tuple[list[finish.Part], dict[int, str]]:
+        limits = finish.Limits(10.0, 20.0, time.monotonic() + 600, 2, 1000)
+        weights = {at: 1 / (at + 1) for at in range(len(found))}
+        return finish.plan(dict(enumerate(found)), weights, limits, ordered=False)
+
+    parts, ways = plan(made("extra_trees", 9.0), made("random_forest", 9.0), made("lightgbm", 1.0), made("mlp", 0.1))
+    share = (15 - 1.1) / 18
+    assert parts[:2] == [finish.Part(0, -1, pytest.approx(share)), finish.Part(1, -1, pytest.approx(share))]
+    assert ways == {0: "refitted, 77% of its trees", 1: "refitted, 77% of its trees", 2: finish.REFIT, 3: finish.ONE}
+    parts, ways = plan(made("extra_trees", 9.0), made("lightgbm", 1.0))
+    assert parts[0] == finish.Part(0, -1)
+    assert ways == {0: finish.REFIT, 1: finish.BAG}
+    parts, ways = plan(*(made("extra_trees", 14.0) for _ in range(8)))
+    assert {part.trees for part in parts} == {finish.LEAST_TREES}
+    assert len(parts) == 4, "what is left out has the least weight"
+
+
+def test_a_forest_of_fewer_trees_is_what_the_graph_holds(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = []
+
+    def refitted(given: Any, made: Evaluated, trees: float) -> Any:
+        model = trials.refitted(given, made, trees)
+        assert len(model.estimators_) == 3
+        fitted.append(trees)
+        return model
+
+    only = {"extra_trees": portfolio.SPACES["extra_trees"]}
+    monkeypatch.setattr(portfolio, "SPACES", only)
+    monkeypatch.setattr(finish, "_trees", lambda found, room: 0.3)
+    monkeypatch.setattr(finish, "refitted", refitted)
+    made = run(rows().drop("spend"), "label", "classification", trials=1)
+    (row,) = (
+        pl.read_parquet(made["leaderboard"].path).filter(pl.col("weight") > 0, pl.col("state") == "complete").to_dicts()
+    )
+    assert row["finished_as"] == "refitted, 30% of its trees"
+    assert made["model"].metadata["card"]["proven_on_rows"] > 192
 
 
 def test_a_member_whose_graph_differs_is_left_out_by_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

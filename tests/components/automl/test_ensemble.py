@@ -49,6 +49,14 @@ def test_the_best_one_answers_alone_where_others_only_harm(truth):
     assert ensemble.greedy(said, truth, log_loss, 0).values == (1.0, 0.0)
 
 
+def test_where_one_is_far_the_best_what_helps_it_joins_though_few_draws_have_both(truth):
+    best, helper = answers(truth, 2.0, 1.5, 0), answers(truth, 1.5, 1.5, 1)
+    said = [best, helper, *(answers(truth, 0.1, 1.0, seed) for seed in range(2, 8))]
+    weights = ensemble.greedy(said, truth, log_loss, 0)
+    assert weights.values[0] > weights.values[1] > 0
+    assert log_loss(truth, ensemble.combined(said, weights)) < 0.99 * log_loss(truth, best)
+
+
 def test_a_stacked_layer_learns_what_weights_cannot_say(truth):
     turned = answers((truth + 1) % 3, 2.0, 0.5, 0)  # right, but for the names of the classes
     plain = ensemble.nested([turned], truth, log_loss, 0, layer=False)

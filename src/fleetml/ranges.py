@@ -42,6 +42,7 @@ _AMOUNTS = (
     "target_latency_ms",
     "max_parameters",
     "max_operations",
+    "false_alarms_per_vm_week",
 )
 _POSITIVE = (
     "latency_limit_ms",

@@ -145,6 +145,7 @@ def test_samplers_that_contradict_two_objectives_are_those_that_a_study_refuses(
         ("train_anomaly", "compress_target_ratio", -1.0, "of step 'compress-anomaly' must be at least 0"),
         ("train_anomaly", "compress_target_latency_ms", -1.0, "of step 'compress-anomaly' must be at least 0"),
         ("train_anomaly", "compress_trials", 0, "of step 'compress-anomaly' must be at least 1"),
+        ("train_window_anomaly", "false_alarms_per_vm_week", -1.0, "must be at least 0, got -1.0"),
         ("transfer_forecaster", "checkpoint_dir", "here", "must be empty or an absolute path, for steps have folders"),
     ],
 )

@@ -80,14 +80,14 @@ def _of_set(data: str, systems: list[str], found: list[dict[str, Score]]) -> Ite
 
 
 def _accuracies(data: str, systems: list[str], found: list[dict[str, Score]]) -> Iterator[Figure]:
-    """Yield the mean accuracy of each system on a set of classes, ours with its goal; NaN of cells that do not tell it."""
-    if data not in PUBLISHED:
-        return
-    for system in systems:
-        mean = _mean([each[system].get("accuracy", math.nan) for each in found])
+    """Yield the mean accuracy of each system on a set of classes, ours with its goal, over the cells that tell it (older ones do not)."""
+    for system in systems if data in PUBLISHED else ():
+        told = [each[system]["accuracy"] for each in found if "accuracy" in each[system]]
         goal = system == OURS and PUBLISHED[data] > ACCURATE
-        told = f" ({'met' if mean > ACCURATE else 'NOT MET'}: above {ACCURATE:g})" if goal else ""
-        yield f"{data}: {system}: accuracy", mean, f"share of rows, best published {PUBLISHED[data]:g}{told}"
+        if told or goal:
+            unit = f"share of rows, best published {PUBLISHED[data]:g}, {len(told)} of {len(found)} cells tell it"
+            met = "met" if told and _mean(told) > ACCURATE else "NOT MET"
+            yield f"{data}: {system}: accuracy", _mean(told), unit + (f" ({met}: above {ACCURATE:g})" if goal else "")
 
 
 def _converges(found: Sequence[Score]) -> Iterator[Figure]:

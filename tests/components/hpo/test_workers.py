@@ -15,6 +15,7 @@ from fleetml.learn.tabular_trainer import TabularTrainer
 from fleetml.pipeline import load
 from fleetml.records import Run
 from fleetml.settings import Settings
+from tests.learn.study.test_postgres import server  # noqa: F401 - a fixture
 
 TRIALS = 5
 
@@ -77,6 +78,14 @@ def test_three_steps_share_the_trials_and_the_last_publishes_the_best(tuned, tmp
     assert figures["family"] == "linear"
     assert figures["validation_mase"] == pytest.approx(min(trial.value for trial in study.trials), abs=1e-4)
     assert figures["workers"] == 3
+
+
+def test_they_share_it_in_a_database_too(tuned, server):  # noqa: F811 - the fixture
+    run = tuned(server)
+    (study,) = optuna.get_all_study_summaries(server.replace("://", "+psycopg2://"))
+    assert study.n_trials == TRIALS
+    assert run.latest()["hpo-best"].figures["validation_mase"] == pytest.approx(study.best_trial.value, abs=1e-4)
+    assert not list(run.workspace.iterdir())
 
 
 def test_a_literal_storage_needs_no_workspace(given, tmp_path: Path):

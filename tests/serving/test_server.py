@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import grpc
 import pyarrow.dataset as ds
+import numpy as np
 import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
@@ -107,6 +108,8 @@ def test_without_a_model_it_is_alive_but_not_serving(root: Path, serve: Callable
         assert not client.healthy(SERVICE)
         with pytest.raises(Unavailable, match="make run TARGET=bandwidth"):
             client.predict_bandwidth("vm-1", HISTORY, 5)
+        with pytest.raises(Unavailable, match="fleetml run dags/train_window_anomaly"):
+            client.infer("window_anomaly", {"metrics": np.zeros((1, 5, 6), np.float32)})
 
 
 def test_with_a_model_it_is_serving(client: Client) -> None:

@@ -200,6 +200,6 @@ def stamp(path: Path | None) -> tuple[int, ...] | None:
 
 
 def _train(name: str) -> str:
-    if name in ("placement", "anomaly"):
+    if name in ("placement", "anomaly", "window_anomaly"):
         return f"train one (fleetml run dags/train_{name})"
     return f"train one (make run TARGET={name})"

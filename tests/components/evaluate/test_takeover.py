@@ -14,11 +14,12 @@ from components.evaluate.gate import NothingWithinBudget, gate
 from components.evaluate.judge import judge
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
-from fleetml.learn import scorer
+from fleetml.learn import baselines, scorer
 from fleetml.learn.anomaly.samples import METRICS, Samples
 from fleetml.learn.window_anomaly import judge as windows
 from fleetml.learn.window_anomaly import mahalanobis, novelty
 from fleetml.learn.window_anomaly.mahalanobis import Settings
+from fleetml.learn.windows import Meta
 
 LOAD = 40 + 20 * np.sin(np.arange(600) / 11)[:, None] + np.random.default_rng(0).normal(0, 1, (600, 6))
 LONG, SHORT = Settings(6, 4), Settings(1, 1)
@@ -117,6 +118,15 @@ def test_one_that_is_asked_as_the_champion_wins_before_a_better_one_that_is_not(
     stage = Stage(tmp_path, detector(LONG), detector(LONG))
     assert stage.decide()["winner"] == "trained"
     assert stage.decide(other_inputs=True)["winner"] == "row_distance"
+
+
+def test_a_champion_of_another_kind_stays_too(tmp_path: Path) -> None:
+    forecaster = baselines.last_value(Meta(target="bandwidth", context=20, horizon=2, season=4))
+    stage = Stage(tmp_path, detector(LONG), forecaster.SerializeToString())
+    assert "champion" not in stage.judge()["candidates"]
+    decision = stage.gate()
+    assert not decision["promote"]
+    assert "it is asked with history [batch, 20]" in decision["reason"]
 
 
 def test_a_champion_that_is_no_graph_is_in_nobodys_way(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import grpc
-import pyarrow.dataset as ds
 import numpy as np
+import pyarrow.dataset as ds
 import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.component import Artifact
+from fleetml.learn import footprint
 from fleetml.learn.baselines import BASELINES
 from fleetml.learn.judges import Judge
 from fleetml.learn.windows import Meta
@@ -23,6 +24,12 @@ def graphs(meta: Meta, models: Mapping[str, Artifact], champion_version: str) ->
 def scoring(by: Judge, held_out: Any, models: Mapping[str, Artifact], champion_version: str) -> dict[str, bytes]:
     """The same of a kind that scores rows: its baselines, then what was learnt."""
     return {**by.baselines(held_out), **_learnt(models, champion_version)}
+
+
+def weighed(judged: Mapping[str, dict[str, Any]], graphs: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    """Return what was found of each graph, with the memory [MB] that it takes loaded and asked one row."""
+    taken = footprint.measure({name: graphs[name] for name in judged})
+    return {name: {**entry, "memory_mb": round(taken[name], 2)} for name, entry in judged.items()}
 
 
 def _learnt(models: Mapping[str, Artifact], champion_version: str) -> dict[str, bytes]:

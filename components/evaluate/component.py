@@ -39,6 +39,7 @@ def gate(
     champion_version: str = "",
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
+    memory_budget_mb: float = 0.0,
     shorter_horizon: bool = False,
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget pass if it beats the champion."""
@@ -74,6 +75,7 @@ def gate_placement(
     champion_version: str = "",
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 1.0,
+    memory_budget_mb: float = 0.0,
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget pass if it beats the champion."""
     return step("components.evaluate.gate:gate")
@@ -110,6 +112,7 @@ def gate_anomaly(
     champion_version: str = "",
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 0.1,
+    memory_budget_mb: float = 0.0,
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget of an edge device pass if it beats the champion."""
     return step("components.evaluate.gate:gate")
@@ -144,6 +147,7 @@ def gate_window_anomaly(
     champion_version: str = "",
     latency_budget_ms: float = 50.0,
     size_budget_mb: float = 5.0,
+    memory_budget_mb: float = 0.0,
     other_inputs: bool = False,
     false_alarms_per_vm_week: float = 50.0,
 ) -> dsl.ContainerSpec:
@@ -179,6 +183,7 @@ def gate_federated(
     champion_version: str = "",
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
+    memory_budget_mb: float = 0.0,
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget pass if it beats the champion."""
     return step("components.evaluate.gate:gate")
@@ -214,6 +219,7 @@ def gate_transferred(
     champion_version: str = "",
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
+    memory_budget_mb: float = 0.0,
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget pass if it beats the champion."""
     return step("components.evaluate.gate:gate")

@@ -43,8 +43,9 @@ def evaluate(
             f"held-out windows must have a positive scale to be scored, none of {len(held_out)} has: the target is constant "
             "on the training span of every VM; give VMs that vary"
         )
-    judged = _judged(held_out, candidates.graphs(held_out.meta, models, champion_version))
-    found = {name: entry for name, (entry, _) in judged.items()}
+    graphs = candidates.graphs(held_out.meta, models, champion_version)
+    judged = _judged(held_out, graphs)
+    found = candidates.weighed({name: entry for name, (entry, _) in judged.items()}, graphs)
     meta = held_out.meta
     document = {
         "target": meta.target,
@@ -65,6 +66,7 @@ def evaluate(
         seasonal_naive=round(found["seasonal_naive"]["mase"], 4),
         last_value=round(found["last_value"]["mase"], 4),
         **{f"mase_{name}": round(entry["mase"], 4) for name, entry in found.items()},
+        **{f"memory_mb_{name}": entry["memory_mb"] for name, entry in found.items()},
     )
 
 

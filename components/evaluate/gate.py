@@ -41,8 +41,29 @@ class Measure:
         return math.inf if math.isnan(value) else -value if self.more_is_better else value
 
 
+@dataclass(frozen=True)
+class Budget:
+    """What a graph may take at most: one row [ms, p99], its file and the memory it is loaded and asked in [MB]; memory 0: any."""
+
+    latency_ms: float
+    size_mb: float
+    memory_mb: float = 0.0
+
+    def keeps(self, entry: Mapping[str, Any]) -> bool:
+        """Say whether what evaluate wrote of a candidate is inside; scores that tell no memory keep no budget of it."""
+        return (
+            entry["latency_ms_p99"] <= self.latency_ms
+            and entry["size_bytes"] <= self.size_mb * 1e6
+            and (not self.memory_mb or entry.get("memory_mb", math.inf) <= self.memory_mb)
+        )
+
+    def __str__(self) -> str:
+        rule = f"answer within {self.latency_ms} ms (p99) and be at most {self.size_mb} MB"
+        return rule + (f" in at most {self.memory_mb} MB of memory" if self.memory_mb else "")
+
+
 class NothingWithinBudget(FleetMLError):
-    """No candidate keeps the latency and the size that were asked for."""
+    """No candidate keeps the latency, the size and the memory that were asked for."""
 
 
 def gate(
@@ -53,19 +74,20 @@ def gate(
     champion_version: str = "",
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
+    memory_budget_mb: float = 0.0,
     shorter_horizon: bool = False,
     other_inputs: bool = False,
     false_alarms_per_vm_week: float = 0.0,
     **models: Artifact,
 ) -> dict[str, Any]:
-    """Return promote, winner and reason, and write the winner's graph. Raises NothingWithinBudget."""
+    """Return promote, winner and reason, and write the winner's graph; a budget of memory of 0 is none. Raises NothingWithinBudget."""
     document = json.loads(scores.path.read_text())
     judged, by = document["candidates"], Measure.of(document)
     judged = _quiet(judged, false_alarms_per_vm_week)
     graphs, refusal = _graphs(document, test, models, champion_version), ""
     if champion_version and document.get("kind") in judges.OWN_NAMES and not other_inputs:
         judged, refusal = takeover.alike(judged, graphs, test, models["champion_model"])
-    winner = best(judged, latency_budget_ms, size_budget_mb, by)
+    winner = best(judged, Budget(latency_budget_ms, size_budget_mb, memory_budget_mb), by)
     promote, reason = decide(judged, winner, champion_version, by)
     if champion_version and "champion_model" in models and "kind" not in document and not shorter_horizon:
         before = horizon.of(models["champion_model"].path)
@@ -86,7 +108,11 @@ def gate(
     else:
         graph.publish(onnx.load_from_string(graphs[winner]), model, **said)
     metrics.log(
-        promote=promote, reason=reason, winner=f"{winner} ({entry['family']})", **{by.key: round(entry[by.key], 4)}
+        promote=promote,
+        reason=reason,
+        winner=f"{winner} ({entry['family']})",
+        **{by.key: round(entry[by.key], 4)},
+        **{key: entry[key] for key in ("memory_mb",) if key in entry},
     )
     return {"promote": promote, "winner": winner, "reason": reason}
 
@@ -114,24 +140,21 @@ def _quiet(judged: Judged, most: float) -> Judged:
     return found
 
 
-def best(judged: Mapping[str, Mapping[str, Any]], latency_ms: float, size_mb: float, by: Measure = Measure()) -> str:
-    """Return the name of the best within both budgets; of equals the smaller graph."""
+def best(judged: Mapping[str, Mapping[str, Any]], budget: Budget, by: Measure = Measure()) -> str:
+    """Return the name of the best within the budget; of equals the smaller graph. Raises NothingWithinBudget."""
     rivals = {name: entry for name, entry in judged.items() if name != CHAMPION}
-    inside = {
-        name: entry
-        for name, entry in rivals.items()
-        if entry["latency_ms_p99"] <= latency_ms and entry["size_bytes"] <= size_mb * 1e6
-    }
+    inside = {name: entry for name, entry in rivals.items() if budget.keeps(entry)}
     if not inside:
-        said = ", ".join(
-            f"{name} {entry['latency_ms_p99']:.2f} ms {entry['size_bytes'] / 1e6:.2f} MB"
-            for name, entry in rivals.items()
-        )
+        said = ", ".join(f"{name} {_taken(entry)}" for name, entry in rivals.items())
         raise NothingWithinBudget(
-            f"a model must answer within {latency_ms} ms (p99) and be at most {size_mb} MB, none does: {said}; raise "
-            "latency_budget_ms or size_budget_mb"
+            f"a model must {budget}, none does: {said}; raise latency_budget_ms, size_budget_mb or memory_budget_mb"
         )
     return min(inside, key=lambda name: (by.loss(inside[name]), inside[name]["size_bytes"]))
+
+
+def _taken(entry: Mapping[str, Any]) -> str:
+    memory = f" {entry['memory_mb']:.1f} MB of memory" if "memory_mb" in entry else ""
+    return f"{entry['latency_ms_p99']:.2f} ms {entry['size_bytes'] / 1e6:.2f} MB{memory}"
 
 
 def decide(

@@ -31,14 +31,16 @@ def judge(
     """
     by = judges.of(kind)
     held_out = by.read(test.path)
-    found: dict[str, dict[str, Any]] = {}
-    for name, graph in candidates.scoring(by, held_out, models, champion_version).items():
+    judged: dict[str, dict[str, Any]] = {}
+    graphs = candidates.scoring(by, held_out, models, champion_version)
+    for name, graph in graphs.items():
         try:
-            found[name] = _entry(by, held_out, graph)
+            judged[name] = _entry(by, held_out, graph)
         except InvalidGraph as error:
             if name != candidates.CHAMPION:
                 raise
             log.warning("the champion cannot be judged on this test and is left out: %s", error)
+    found = candidates.weighed(judged, graphs)
     document = {
         "kind": kind,
         "measure": by.MEASURE,
@@ -55,6 +57,7 @@ def judge(
     metrics.log(
         best=f"{best} {found[best][by.MEASURE]:.4f}",
         **{f"{by.MEASURE}_{name}": round(entry[by.MEASURE], 4) for name, entry in found.items()},
+        **{f"memory_mb_{name}": entry["memory_mb"] for name, entry in found.items()},
     )
 
 

@@ -76,9 +76,8 @@ def _candidates(judged: Mapping[str, Any], chosen: str) -> Table:
         key=lambda item: item[1].get(measure) or 0.0,
         reverse=bool(judged.get("more_is_better")),
     )
-    shown = [
-        key for key in (measure, "mae", "latency_ms_p99", "size_bytes") if any(key in entry for _, entry in ranked)
-    ]
+    figures = (measure, "mae", "latency_ms_p99", "size_bytes", "memory_mb")
+    shown = [key for key in figures if any(key in entry for _, entry in ranked)]
     rows = [
         [
             f"{name} (this one)" if name == chosen else name,

@@ -25,6 +25,7 @@ def train_anomaly(
     alarms_per_vm_week: float = 1.0,
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 0.1,
+    memory_budget_mb: float = 0.0,
     max_compression_loss: float = 0.02,
     compress_target_ratio: float = 0.0,
     compress_target_latency_ms: float = 0.0,
@@ -55,6 +56,7 @@ def train_anomaly(
         alarms_per_vm_week: False alarms per VM and week that the threshold admits.
         latency_budget_ms: Longest p99 latency of one answer the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
+        memory_budget_mb: Most memory of a graph, loaded and asked one row, that the gate admits, in megabytes; 0: any.
         max_compression_loss: Average precision the compressed graph may lose, as a share of the original's.
         compress_target_ratio: How many times smaller the compressed graph is to be; 0: as small as quantisation makes it.
         compress_target_latency_ms: Longest median of one of its answers on one thread, in milliseconds; 0: any. Not with counted.
@@ -113,6 +115,7 @@ def train_anomaly(
         champion_version=reigning.outputs["version"],
         latency_budget_ms=latency_budget_ms,
         size_budget_mb=size_budget_mb,
+        memory_budget_mb=memory_budget_mb,
         **models,
     ).set_display_name("Gate")
 

@@ -49,6 +49,7 @@ def train_forecaster(
     counted: bool = False,
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
+    memory_budget_mb: float = 0.0,
     max_compression_loss: float = 0.02,
     compress_target_ratio: float = 0.0,
     compress_target_latency_ms: float = 0.0,
@@ -101,6 +102,7 @@ def train_forecaster(
         counted: Whether no clock decides in searches (of one worker) and compression: the same seed and trials give the same model; seconds end them between trials.
         latency_budget_ms: Longest p99 latency of one forecast the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
+        memory_budget_mb: Most memory of a graph, loaded and asked one row, that the gate admits, in megabytes; 0: any.
         max_compression_loss: Error the compressed graph may lose, as a share of the original's.
         compress_target_ratio: How many times smaller the compressed graph is to be; 0: as small as quantisation makes it.
         compress_target_latency_ms: Longest median of one of its answers on one thread, in milliseconds; 0: any. Not with counted.
@@ -206,6 +208,7 @@ def train_forecaster(
         champion_version=reigning.outputs["version"],
         latency_budget_ms=latency_budget_ms,
         size_budget_mb=size_budget_mb,
+        memory_budget_mb=memory_budget_mb,
         shorter_horizon=shorter_horizon,
         **models,
     ).set_display_name("Gate")

@@ -20,6 +20,7 @@ def train_placement(
     search_seconds: int = 120,
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 1.0,
+    memory_budget_mb: float = 0.0,
     seed: int = 0,
     rollout: str = "",
     registry: str = "",
@@ -37,6 +38,7 @@ def train_placement(
         search_seconds: Wall-clock budget of the search in seconds.
         latency_budget_ms: Longest p99 latency of scoring a candidate that the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
+        memory_budget_mb: Most memory of a graph, loaded and asked one row, that the gate admits, in megabytes; 0: any.
         seed: Seed of every random choice.
         rollout: canary, ab or shadow: a version that passes the gate is tried beside the champion; empty: it serves at once.
         registry: MLflow tracking and registry URI.
@@ -62,6 +64,7 @@ def train_placement(
         champion_version=reigning.outputs["version"],
         latency_budget_ms=latency_budget_ms,
         size_budget_mb=size_budget_mb,
+        memory_budget_mb=memory_budget_mb,
         **models,
     ).set_display_name("Gate")
 

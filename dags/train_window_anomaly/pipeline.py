@@ -26,6 +26,7 @@ def train_window_anomaly(
     false_alarms_per_vm_week: float = 50.0,
     latency_budget_ms: float = 50.0,
     size_budget_mb: float = 5.0,
+    memory_budget_mb: float = 0.0,
     seed: int = 0,
     model_name: str = "window_anomaly",
     other_inputs: bool = False,
@@ -50,6 +51,7 @@ def train_window_anomaly(
         false_alarms_per_vm_week: Most alarms a week and VM, on held-out series as they are, that the gate admits; 0: any.
         latency_budget_ms: Longest p99 latency of one answer the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
+        memory_budget_mb: Most memory of a graph, loaded and asked one row, that the gate admits, in megabytes; 0: any.
         seed: Seed of every random choice.
         model_name: Name it is registered and served under: of a VM or a metric one of its own, beside the fleet's.
         other_inputs: Whether it may take over from a champion that takes other inputs or metrics, or is for another VM.
@@ -78,6 +80,7 @@ def train_window_anomaly(
         champion_version=reigning.outputs["version"],
         latency_budget_ms=latency_budget_ms,
         size_budget_mb=size_budget_mb,
+        memory_budget_mb=memory_budget_mb,
         other_inputs=other_inputs,
         false_alarms_per_vm_week=false_alarms_per_vm_week,
         **models,

@@ -30,6 +30,7 @@ def transfer_forecaster(
     checkpoint_dir: str = "",
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
+    memory_budget_mb: float = 0.0,
     seed: int = 0,
     model_name: str = "bandwidth-region",
     registry: str = "",
@@ -54,6 +55,7 @@ def transfer_forecaster(
         checkpoint_dir: Folder, an absolute path, of its checkpoints: a training that was killed goes on; empty: none.
         latency_budget_ms: Longest p99 latency of one forecast the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
+        memory_budget_mb: Most memory of a graph, loaded and asked one row, that the gate admits, in megabytes; 0: any.
         seed: Seed of every random choice.
         model_name: Name in the registry; nothing serves it, so it is not the name of a served model.
         registry: MLflow tracking and registry URI.
@@ -94,6 +96,7 @@ def transfer_forecaster(
         champion_version=reigning.outputs["version"],
         latency_budget_ms=latency_budget_ms,
         size_budget_mb=size_budget_mb,
+        memory_budget_mb=memory_budget_mb,
         **models,
     ).set_display_name("Gate")
     with dsl.If(decision.outputs["promote"] == True, name="promote"):  # noqa: E712 - kfp builds the condition from ==

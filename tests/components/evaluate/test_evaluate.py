@@ -13,7 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from components.evaluate.evaluate import evaluate, of_quantiles
-from components.evaluate.gate import NothingWithinBudget, best, decide, gate
+from components.evaluate.gate import Budget, NothingWithinBudget, best, decide, gate
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData
 from fleetml.learn import baselines, graph
@@ -177,6 +177,24 @@ def test_nothing_within_the_budget_is_an_error_with_the_figures(tmp_path: Path) 
     assert not stage.artifact("model").path.exists()
 
 
+def test_the_memory_of_each_candidate_is_told_and_kept_to(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    document = stage.evaluate()
+    for name, found in document["candidates"].items():
+        assert 0 <= found["memory_mb"] < 20, "a graph of a few nodes"
+        assert stage.metrics.metadata[f"memory_mb_{name}"] == found["memory_mb"]
+        found["memory_mb"] = 99.0
+    document["candidates"]["nas"]["memory_mb"] = 40.0
+    stage.scores.path.write_text(json.dumps(document))
+    assert "<th>memory MB" in stage.report.path.read_text()
+    assert stage.gate()[0]["winner"] == "seasonal_naive"
+    assert stage.gate(memory_budget_mb=50.0)[0]["winner"] == "nas"
+    with pytest.raises(
+        NothingWithinBudget, match=r"at most 30.0 MB of memory.*nas .* 40.0 MB of memory.*memory_budget_mb"
+    ):
+        stage.gate(memory_budget_mb=30.0)
+
+
 def test_windows_that_cannot_be_scored_are_refused(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     series(scale=0.0).save(stage.test.path)
@@ -196,7 +214,9 @@ def test_best_is_the_least_error_inside_both_budgets() -> None:
         "small": entry(0.5),
         "champion": entry(0.0),
     }
-    assert best(judged, 5.0, 20.0) == "small"
+    assert best(judged, Budget(5.0, 20.0)) == "small"
+    with pytest.raises(NothingWithinBudget, match="memory"):  # scores of before it was told
+        best(judged, Budget(5.0, 20.0, memory_mb=1000.0))
 
 
 def test_the_champion_stays_on_a_tie() -> None:

@@ -37,6 +37,7 @@ _AMOUNTS = (
     "retrain_hours",
     "retrains_per_day",
     "memory_mb",
+    "memory_budget_mb",
     "patience",
     "target_ratio",
     "target_latency_ms",

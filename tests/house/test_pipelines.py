@@ -31,12 +31,13 @@ def test_a_registered_model_names_the_run_that_made_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "step"),
     [
-        *(("train_forecaster", step) for step in ("automl", "nas", "hpo", "compress")),
-        *(("train_anomaly", step) for step in ("train-anomaly", "compress-anomaly")),
+        *(("train_forecaster", step) for step in ("automl", "nas", "hpo", "compress", "gate")),
+        *(("train_anomaly", step) for step in ("train-anomaly", "compress-anomaly", "gate-anomaly")),
+        ("transfer_forecaster", "gate-transferred"),
     ],
 )
 def test_what_a_search_can_do_is_a_parameter_of_its_pipeline(name: str, step: str) -> None:
     plan = load(DAGS / name / "pipeline.yaml")
     given = plan.steps[step].parameters
     fixed = {each for each, source in given.items() if not isinstance(source, PipelineInput)}
-    assert fixed <= {"workspace"}  # a folder of the run, which would keep a result from the cache
+    assert fixed <= {"workspace", "champion_version"}  # a folder, which keeps results from the cache; what a step found

@@ -40,6 +40,7 @@ def forecaster() -> Plan:
         ("nas_patience", -1, "parameter 'nas_patience' of step 'nas' must be at least 0, got -1"),
         ("hpo_patience", -1, "parameter 'hpo_patience' of step 'hpo' must be at least 0, got -1"),
         ("hpo_max_operations", -1, "parameter 'hpo_max_operations' of step 'hpo' must be at least 0, got -1"),
+        ("memory_budget_mb", -1.0, "parameter 'memory_budget_mb' of step 'gate' must be at least 0, got -1.0"),
         ("nas_sampler", "gpp", "parameter 'nas_sampler' of step 'nas' must be one of auto, random, qmc,"),
         ("nas_workers", 0, "parameter 'nas_workers' of step 'nas' must be at least 1, got 0"),
         ("nas_max_parameters", -1, "parameter 'nas_max_parameters' of step 'nas' must be at least 0, got -1"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fleetml.learn import mixture_candidate
+from fleetml.learn.graph import InvalidGraph
 from fleetml.learn.leaderboard import Outcome
 from fleetml.learn.limits import Limits, Price
 from fleetml.learn.windows import Windows
@@ -60,12 +61,19 @@ class Beside:
 
 
 def mixture(val: Windows, limits: Limits, seconds: float) -> Beside | None:
-    """Return the mixture, judged within `seconds`; None, and the log says why, where the windows are too short for it."""
+    """Return the mixture, judged within `seconds`; None, and the log says why, where the windows are too short for it or its
+    graph does not say what its network does.
+    """
     begun = time.monotonic()
     if why := mixture_candidate.why_not(val.meta):
         log.info("%s", why)
         return None
-    candidate, price, reason = mixture_candidate.judged(mixture_candidate.made(val), val, limits, seconds)
+    try:
+        graph = mixture_candidate.made(val)
+    except InvalidGraph as error:  # a family beside the search must not cost what the search finds
+        log.warning("the family mixture is left out: %s", error)
+        return None
+    candidate, price, reason = mixture_candidate.judged(graph, val, limits, seconds)
     log.info("mixture, untrained: %s", reason or f"MASE {candidate.validation_mase:.4f}, {price.latency_ms:.2f} ms")
     return Beside(candidate, price, reason, time.monotonic() - begun)
 

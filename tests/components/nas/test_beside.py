@@ -3,14 +3,15 @@
 import dataclasses
 import logging
 import math
+from functools import partial
 
 import pyarrow.parquet as pq
 
-from components.nas.beside import Beside
+from components.nas.beside import Beside, mixture
 from components.nas.nas import nas
 from fleetml.component import Artifact
+from fleetml.learn import export, mixture_candidate, search
 from fleetml.learn import graph as graphs
-from fleetml.learn import mixture_candidate, search
 from fleetml.learn.limits import Limits
 from fleetml.learn.windows import Meta
 
@@ -77,6 +78,12 @@ def test_with_a_shorter_context_it_is_left_out_and_the_log_says_so(tmp_path, win
     rows, _ = searched(tmp_path, windows, meta=dataclasses.replace(LONG, context=455))
     assert [row["family"] for row in rows] == ["mlp"]
     assert "mixture is left out: it needs a context of 456 steps, the windows have 455" in caplog.text
+
+
+def test_a_graph_that_is_not_its_network_is_left_out_and_the_log_says_so(windows, monkeypatch, caplog):
+    monkeypatch.setattr(export, "check_equal", partial(export.check_equal, tolerance=-1.0))
+    assert mixture(windows(8, meta=LONG), Limits(), 60.0) is None
+    assert "the family mixture is left out: a graph must forecast what its Python model does" in caplog.text
 
 
 def test_a_day_at_five_minutes_is_too_short_and_eight_days_are_not():

@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from components.automl import assembly, automl_tabular, ensemble, finish, importance, portfolio
 from components.automl.trials import objective
+from components.tabular.prepare import prepare
+from fleetml.component import Artifact
 from fleetml.learn.study import loop
 from fleetml.learn.study.settings import StudySettings
 from fleetml.learn.study.space import of_ranges
 from fleetml.learn.tables.model import TabularModel
-from tests.components.automl.conftest import Run, rows
+from tests.components.automl.conftest import OUTPUTS, Run, rows
 
 BUDGET, LATE = 10.0, 3.0
 
@@ -121,3 +125,20 @@ def test_a_graph_over_the_size_limit_is_made_smaller_or_named_so(run: Run) -> No
     board = pl.read_parquet(none["leaderboard"].path)
     assert any("its graph would take" in why for why in board["reason"])
     assert len(TabularModel(none["model"].path).predict(rows(5)).prediction) == 5
+
+
+def test_of_more_columns_than_a_graph_takes_those_that_tell_most_are_learnt_from_as_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleetml.learn.tables.guards.MOST_COLUMNS", 40)
+    values = np.random.default_rng(0).normal(size=(60, 1000)).astype(np.float32)
+    label = np.where(values[:, 7] + values[:, 11] > 0, "yes", "no")
+    frame = pl.DataFrame(values, schema=[f"c{at}" for at in range(1000)])
+    frame.with_columns(pl.Series("label", label.tolist())).write_csv(tmp_path / "wide.csv")
+    made = {name: Artifact(name, str(tmp_path / name)) for name in OUTPUTS}
+    prepare(str(tmp_path / "wide.csv"), made["dataset"], made["metrics"], test_split=0.2)
+    automl_tabular.automl_tabular(**made, trials=1, timeout_seconds=300, workers=1, latency_limit_ms=1000.0)
+    card = made["model"].metadata["card"]
+    assert card["features"] <= 40
+    assert any("1000 columns are more than the 40 a graph takes" in note for note in card["notes"])
+    assert {"c7", "c11"} <= {feature.name for feature in TabularModel(made["model"].path).about.features}

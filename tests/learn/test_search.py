@@ -41,8 +41,8 @@ def fail(error):
     return bad
 
 
-def run(trainer, trials=12, seed=0, seconds=60.0):
-    return search.search(trainer, trainer.families, trials, seconds, seed)
+def run(trainer, trials=12, seed=0, seconds=60.0, **more):
+    return search.search(trainer, trainer.families, trials, seconds, seed, **more)
 
 
 def test_defaults_come_first_then_the_search_improves_on_them():
@@ -161,6 +161,12 @@ def test_the_search_learns_where_the_limit_of_latency_runs():
     assert result.incumbent().validation_mase < 1.52  # 1.5 is the best that is inside
     assert all(math.isnan(each.validation_mase) and each.latency_ms > 5.0 for each in slow)
     assert slow[0].reason.endswith("exceeds the limit of 5 ms")
+
+
+def test_a_sampler_without_constraints_does_not_walk_beyond_the_limit():
+    result = run(Wide(), trials=24, sampler="cmaes")
+    late = [each for each in result.outcomes if each.trial >= 12]
+    assert len([each for each in late if each.state == "infeasible"]) <= 8
 
 
 def test_training_in_a_process_of_its_own_ends_before_the_trial_does(tmp_path: Path):

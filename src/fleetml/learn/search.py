@@ -171,14 +171,16 @@ class _Objective:
         if operations > self.max_operations:
             trial.note("reason", f"{operations} operations exceed the limit of {self.max_operations}")
 
-    @staticmethod
-    def _too_slow(trial: "Trial", slow: TooSlow) -> float:
-        """Tell a trial with its error and by how much it is over, so that a sampler learns where the limit runs."""
+    def _too_slow(self, trial: "Trial", slow: TooSlow) -> float:
+        """Tell a trial with its error and by how much it is over, so that a sampler learns where the limit runs.
+
+        CMA-ES knows no constraints: told the error alone, which is the better the slower a graph is, it would walk beyond the limit.
+        """
         from fleetml.learn.study.trial import Pruned
 
         trial.constrain("latency_ms", slow.latency_ms - slow.limit_ms)
         trial.note("latency_ms", slow.latency_ms)
-        if math.isnan(slow.validation_mase):
+        if math.isnan(slow.validation_mase) or self.settings.sampler == "cmaes":
             raise Pruned(str(slow))
         trial.note("reason", str(slow))
         return slow.validation_mase

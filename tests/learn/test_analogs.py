@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from onnxruntime import InferenceSession
 
-from fleetml.learn.analogs import NEAREST, RECENCY, Analogs, nearest_places
+from fleetml.learn.analogs import NEAREST, Analogs, nearest_places
+from fleetml.learn.builder import OPSET
 
 WEEK, HORIZON = 2016, 48
 
@@ -11,16 +13,34 @@ def expected_places(week: np.ndarray, length: int) -> list[int]:
     """The steps after the nearest analogs, by hand: of each six side by side, counted from the latest, the nearest."""
     ends = np.arange(length, WEEK - HORIZON + 1)
     apart = np.array([np.abs(week[end - length : end] - week[-length:]).sum() for end in ends])
-    apart += RECENCY * np.arange(len(ends), 0, -1)
     groups = [range(stop - 6, stop) for stop in range(len(ends), 5, -6)]
-    best = [min(group, key=lambda place: apart[place]) for group in groups]
-    return [int(ends[place]) for place in sorted(best, key=lambda place: apart[place])[: max(NEAREST)]]
+    nearest = [min(group, key=lambda place: (apart[place], -place)) for group in groups]
+    return [int(ends[place]) for place in sorted(nearest, key=lambda place: (apart[place], -place))[: max(NEAREST)]]
 
 
 def test_the_places_are_the_nearest():
     week = np.random.default_rng(0).uniform(0, 50, WEEK)
     found = nearest_places(torch.from_numpy(week), HORIZON, 1, 24)
     assert found.tolist() == expected_places(week, 24)
+
+
+TIED = {
+    "on and off": lambda random: np.where(random.random((8, WEEK)) < 0.1, 1000.0, 0.0),
+    "integers": lambda random: random.integers(0, 4, (8, WEEK)) * 100.0,
+    "constant": lambda random: np.full((8, WEEK), 64.0),
+}
+
+
+@pytest.mark.parametrize("kind", TIED)
+def test_of_equals_the_latest_are_taken_by_torch_and_by_the_graph(kind, tmp_path):
+    weeks = torch.from_numpy(TIED[kind](np.random.default_rng(3)).astype(np.float32))
+    for week in weeks:
+        assert nearest_places(week, HORIZON, 1, 12).tolist() == expected_places(week.numpy().astype(float), 12)
+    experts = Analogs(WEEK, HORIZON, 12)
+    torch.onnx.export(experts, (weeks,), tmp_path / "graph.onnx", dynamo=False, opset_version=OPSET)
+    session = InferenceSession(tmp_path / "graph.onnx")
+    (said,) = session.run(None, {session.get_inputs()[0].name: weeks.numpy()})
+    np.testing.assert_array_equal(said, experts(weeks).numpy())
 
 
 def test_a_burst_that_comes_back_at_no_fixed_hour_is_forecast():

@@ -14,7 +14,8 @@ LENGTHS = (12, 24, 48)  # steps that are compared one by one
 HOURS = 24  # hours that are compared by their means
 NEAREST = (5, 15)  # analogs whose median is a forecast; odd
 APART = 6  # steps: of so many places that lie side by side the nearest counts
-RECENCY = 1e-6  # a step: among equals the latest is taken, in torch and in the graph
+RECENCY = 2.0**-38  # a step, of the distance in float64: below what tells two float32 apart in a week of 2 ** 13 steps
+_NEARLY = 1e-30  # a distance of 0 has an age too
 
 
 class Analogs(nn.Module):
@@ -69,8 +70,10 @@ def nearest_places(values: Tensor, horizon: int, width: int, count: int) -> Tens
         present = values[..., size - 1 - back : size - back]
         kept = apart[..., width:] if number else apart
         apart = kept + (values[..., : size - horizon - back] - present).abs()
-    age = torch.arange(apart.shape[-1], 0, -1, dtype=values.dtype, device=values.device)
-    apart = apart + RECENCY * age
+    # Of equals the latest, whatever the unit: which of them a top-k takes first is another matter in torch and in ONNX Runtime.
+    age = torch.arange(apart.shape[-1], 0, -1, dtype=torch.float64, device=values.device)
+    apart = apart.double() + _NEARLY
+    apart = apart + apart * (RECENCY * age)  # not times 1 + …, which the exporter would round to float32, that is to 1
     first = apart.shape[-1] % APART
     groups = apart[..., first:].unflatten(-1, (-1, APART))
     least, within = groups.min(dim=-1)

@@ -120,8 +120,10 @@ def test_an_owner_of_an_older_checkout_is_alive_while_its_number_is(earlier: str
 @pytest.mark.skipif(sys.platform != "linux", reason="zombies are those of Linux")
 def test_a_container_of_a_zombie_is_an_orphan() -> None:
     with subprocess.Popen(["sleep", "600"]) as engine:
-        by = owner(engine.pid)
-        assert not orphaned(by)
-        engine.kill()
+        try:
+            by = owner(engine.pid)
+            assert not orphaned(by)
+        finally:
+            engine.kill()
         os.waitid(os.P_PID, engine.pid, os.WEXITED | os.WNOWAIT)
         assert orphaned(by)

@@ -1,5 +1,6 @@
 """Categories, zeros and missing values, as each library's trees take them: the graph answers as the original does."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ def asked() -> dict[str, Any]:
 
 
 def require_equal(source: Any) -> None:
+    depth = sys.getrecursionlimit()
     session = InferenceSession(source.graph().SerializeToString())
+    assert sys.getrecursionlimit() == depth  # what else recurses would overrun its stack
     for name, rows in asked().items():
         said = session.run(None, {trees.ROWS: rows})[-1]
         np.testing.assert_allclose(said, source.run({trees.ROWS: rows})[-1], rtol=1e-4, atol=1e-4, err_msg=name)

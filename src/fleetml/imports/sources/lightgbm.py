@@ -1,6 +1,5 @@
 """LightGBM's text."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +34,11 @@ class Booster:
     def graph(self) -> onnx.ModelProto:
         import onnxmltools
 
-        sys.setrecursionlimit(max(trees.DEPTH, sys.getrecursionlimit()))
         features = self._booster.num_feature()
-        model = onnxmltools.convert_lightgbm(
-            of_float32(self._booster), initial_types=trees.types(features), target_opset=15, zipmap=False
-        )
+        with trees.deep():
+            model = onnxmltools.convert_lightgbm(
+                of_float32(self._booster), initial_types=trees.types(features), target_opset=15, zipmap=False
+            )
         self._classifies = model.graph.output[-1].name == "probabilities"
         made = trees.finished(model, "lightgbm")
         columns.whole(made, self._codes, features, toward_zero=True)

@@ -1,5 +1,8 @@
 """What the sources of XGBoost and LightGBM share: rows of float32 in, one output, [rows, classes] or [rows, 1]."""
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,17 @@ ROWS = "features"
 DEPTH = 100_000  # of recursion: the converters descend a category of a split at a time
 _ML_OPSET = 1
 _SAID = {"probabilities": "probabilities", "variable": "prediction"}
+
+
+@contextlib.contextmanager
+def deep() -> Iterator[None]:
+    """Let Python recurse as deeply as the converters do, and no longer: what else recurses would overrun its stack."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(DEPTH, before))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def types(features: int) -> list[tuple[str, Any]]:

@@ -1,6 +1,5 @@
 """XGBoost's JSON and UBJ."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +37,9 @@ class Booster:
     def graph(self) -> onnx.ModelProto:
         import onnxmltools
 
-        sys.setrecursionlimit(max(trees.DEPTH, sys.getrecursionlimit()))
         features = self._booster.num_features()
-        made = onnxmltools.convert_xgboost(self._booster, initial_types=trees.types(features), target_opset=15)
+        with trees.deep():
+            made = onnxmltools.convert_xgboost(self._booster, initial_types=trees.types(features), target_opset=15)
         model = trees.finished(made, "xgboost")
         columns.whole(model, self._codes, features, toward_zero=False)
         return model

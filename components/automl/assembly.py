@@ -77,10 +77,11 @@ def candidates(
 ) -> tuple[dict[int, Evaluated], str]:
     """Return the best trials (`order`: their numbers, the best first), and in words if memory is too small for the usual number.
 
-    What they say is read, their models stay in their files: half of the memory is for the answers and a copy.
+    What they say is read, their models stay in their files: half of the memory (0: any) is for the answers and a copy.
     """
-    most = max(1, int(memory_mb * 2**20 / 2 / (len(problem.target) * problem.classes * 8 * COPIES)))
-    known = [number for number in order if number in kept][: min(most, MOST_CANDIDATES)]
+    half = memory_mb * 2**20 / 2 if memory_mb else math.inf
+    most = max(1, int(min(MOST_CANDIDATES, half / (len(problem.target) * problem.classes * 8 * COPIES))))
+    known = [number for number in order if number in kept][:most]
     wanted = min(len(order), MOST_CANDIDATES)
     told = f"memory_mb={memory_mb} holds the answers of {len(known)} trials, not of {wanted}; the ensemble is made of these"
     return {number: trials.read(kept[number]) for number in known}, told if len(known) < wanted else ""
@@ -96,6 +97,8 @@ def choose(problem: Problem, found: Mapping[int, Evaluated], deadline: float = m
     by: Combination = Weights(tuple(weight for weight in weights.values if weight > 0))
     how, varied = "one model" if len(kept) == 1 else "greedy selection", _varied(found, kept)
     answers = said[kept[0]] if len(kept) == 1 else _unseen(problem, said, kept, truth, deadline, layer=False)
+    if len(kept) > 1 and time.monotonic() > deadline:  # what is nested stopped short: it is not what answers
+        answers = ensemble.combined([said[number] for number in kept], by)
     if len(varied) > 1 and ensemble.layered(truth, problem.classes) and time.monotonic() < deadline:
         layered, plain = _unseen(problem, said, varied, truth, deadline, layer=True), problem.loss(truth, answers)
         if (loss := problem.loss(truth, layered)) < plain:

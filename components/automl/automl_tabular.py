@@ -75,7 +75,9 @@ def automl_tabular(
     del tried
     used = _used_mb() - before
     over = (
-        f"choosing and assembling took {used:.0f} MB beyond the data, memory_mb={memory_mb}" if used > memory_mb else ""
+        f"choosing and assembling took {used:.0f} MB beyond the data, memory_mb={memory_mb}"
+        if 0 < memory_mb < used
+        else ""
     )
     given = replace(given, notes=(*given.notes, *filter(None, (few, over))))
     for note in (*given.notes, *filter(None, (found.reason,))):

@@ -95,6 +95,8 @@ def test_what_memory_does_not_hold_is_left_out_and_told(run: Run, monkeypatch: p
     made = run(rows().drop("spend"), "label", "classification", trials=3, memory_mb=400)
     card = made["model"].metadata["card"]
     assert any("memory_mb=400 holds the answers of 2 trials, not of 3" in note for note in card["notes"])
+    any_memory = run(rows().drop("spend"), "label", "classification", trials=3, memory_mb=0)["model"].metadata["card"]
+    assert not any("memory_mb" in note for note in any_memory["notes"])
     assert card["algorithm"] != "constant"
 
 

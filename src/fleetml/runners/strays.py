@@ -17,6 +17,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from fleetml import process_identity
+
 MARK = "FLEETML_STEP"  # its value is the step's own folder
 _RTTIME = 15  # RLIMIT_RTTIME of Linux [microseconds], which `resource` does not name
 _NAME = re.compile(r"fleetml-step-(?P<engine>\d+-\d+-\d+)-(?P<limit>\d+)\Z")
@@ -91,26 +93,17 @@ def _engine(pid: int) -> str:
     """Name a process among all of this machine, for ever: its PID namespace, its PID, when it began [ticks]."""
     if sys.platform != "linux":
         return f"0-{pid}-0"
-    return f"{_namespace()}-{pid}-{_stat(pid)[19]}"
-
-
-def _stat(pid: int) -> list[str]:
-    """Return what Linux tells of a process, from its state on: names may hold blanks and brackets."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return f"{_namespace()}-{pid}-{process_identity.started(pid)}"
 
 
 def _namespace() -> str:
-    return re.sub(r"\D", "", str(Path("/proc/self/ns/pid").readlink()))
+    return re.sub(r"\D", "", process_identity.namespace())
 
 
 def _is_alive(engine: str) -> bool:
     """Say whether a process may be alive: one of another namespace cannot be seen from here."""
-    namespace, pid, _ = engine.split("-")
-    try:
-        # One that was killed stays a zombie until its parent asks for its status, which some never do.
-        return namespace != _namespace() or (_engine(int(pid)) == engine and _stat(int(pid))[0] not in "ZX")
-    except OSError:
-        return False
+    namespace, pid, began = engine.split("-")
+    return namespace != _namespace() or process_identity.started(int(pid)) == int(began)
 
 
 def limit_of(folder: Path) -> int:

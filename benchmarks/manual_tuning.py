@@ -13,7 +13,7 @@ By hand: LightGBM, the 96 points of this grid in its written order, from LightGB
 | lambda_l2 | 0, 1 | the same, against over-fitting |
 
 The rounds are found by early stopping (at most 1500). Ours: trials of AutoML, one at a time, its portfolio first, 96 at most. What AutoML
-answers with is the ensemble of its trials, so that is what counts: after each trial `components.automl.assembly.choose` puts those by
+answers with is the ensemble of its trials, so that is what counts: after each trial `components.automl.choice.choose` puts those by
 then together, judged by nested validation over the same rows (of probabilities with its one temperature), and seconds hold the trials' and the
 choice's at that point. Beside it stands the best trial alone. Trials go on until both are as good as the grid's best.
 An evaluation is all folds of one configuration (one of ours that is ended after its first fold counts whole), both by
@@ -156,10 +156,10 @@ def _searched(problem: Any, goal: float, test: pl.DataFrame) -> dict[str, Any]:
 
 def _together(problem: Any, files: Mapping[int, Path], losses: Mapping[int, float]) -> tuple[dict[int, Any], Any]:
     """Return the trials that answer together, by their number, and how."""
-    from components.automl import assembly
+    from components.automl import choice
 
-    found, _ = assembly.candidates(problem, files, sorted(files, key=lambda each: losses[each]), MEMORY_MB)
-    numbers, chosen = assembly.choose(problem, found)
+    found, _ = choice.candidates(problem, files, sorted(files, key=lambda each: losses[each]), MEMORY_MB)
+    numbers, chosen = choice.choose(problem, found)
     return {number: found[number] for number in numbers}, chosen
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from components.automl import assembly, page, portfolio
+from components.automl import assembly, choice, page, portfolio
 from components.automl.assembly import Found
 from components.automl.finish import Limits
 from components.automl.given import FEW_ROWS, Problem, problem
@@ -70,7 +70,7 @@ def automl_tabular(
     order = [
         each.number for each in sorted(study.outcomes, key=lambda each: each.values or (float("inf"),)) if each.values
     ]
-    tried, few = assembly.candidates(given, study.kept, order, memory_mb)
+    tried, few = choice.candidates(given, study.kept, order, memory_mb)
     found = assembly.assemble(given, tried, limits)
     del tried
     used = _used_mb() - before

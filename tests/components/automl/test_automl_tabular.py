@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.automl import assembly, finish, portfolio, trials
+from components.automl import assembly, choice, finish, portfolio, trials
 from components.automl.trials import Evaluated
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter
@@ -91,7 +91,7 @@ def test_where_the_time_for_members_is_gone_one_is_made_yet(run: Run, monkeypatc
 
 
 def test_what_memory_does_not_hold_is_left_out_and_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assembly, "COPIES", 400 * 2**20 / 2 / (192 * 2 * 8) / 2)  # two trials' answers fit
+    monkeypatch.setattr(choice, "COPIES", 400 * 2**20 / 2 / (192 * 2 * 8) / 2)  # two trials' answers fit
     made = run(rows().drop("spend"), "label", "classification", trials=3, memory_mb=400)
     card = made["model"].metadata["card"]
     assert any("memory_mb=400 holds the answers of 2 trials, not of 3" in note for note in card["notes"])

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.automl import assembly, automl_tabular, ensemble, finish, importance, portfolio
+from components.automl import assembly, automl_tabular, choice, ensemble, finish, importance, portfolio
 from components.automl.trials import objective
 from components.tabular.prepare import prepare
 from fleetml.component import Artifact
@@ -43,7 +43,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Every stage spends all it is given, the trials end late, a proof and a timing take half a second."""
     clock = Clock()
-    for module in (automl_tabular, assembly, ensemble, finish, importance):
+    for module in (automl_tabular, assembly, choice, ensemble, finish, importance):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic, perf_counter=time.perf_counter))
     choose, members, prove, latency = assembly.choose, finish.members, assembly.prove, assembly.latency
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from components.automl import assembly, calibration, ensemble
+from components.automl import calibration, choice, ensemble
 from components.automl.finish import spread
 from components.automl.losses import LOSSES, auc_error, log_loss, rmse
 from fleetml.learn.tables.assemble import Stacking, Weights
@@ -146,8 +146,8 @@ def test_what_is_told_of_a_choice_that_ran_out_of_time_is_of_what_answers(monkey
     said = [(values + error)[:, None] for error in (1.0, -1.0)]
     found = {number: SimpleNamespace(said=each, algorithm="linear") for number, each in enumerate(said)}
     problem = SimpleNamespace(target=values, loss=rmse, seed=0, classes=1, classifies=False)
-    monkeypatch.setattr(assembly, "time", SimpleNamespace(monotonic=lambda: 1e18))
+    monkeypatch.setattr(choice, "time", SimpleNamespace(monotonic=lambda: 1e18))
     monkeypatch.setattr(ensemble, "nested", lambda *given, **more: said[0])  # as far as it came: one of them
-    kept, chosen = assembly.choose(problem, found, time.monotonic() + 60)
+    kept, chosen = choice.choose(problem, found, time.monotonic() + 60)
     assert kept == [0, 1]
     assert chosen.loss < 0.1

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
+from fleetml.access import Tokens
 from fleetml.serving.errors import TooManyRequests
-from fleetml.serving.tokens import Tokens
 
 CLIENTS = 10_000
 """Clients whose rate is remembered; of more, those not seen for longest begin anew."""

@@ -2,6 +2,7 @@
 
 import grpc
 
+from fleetml.access import Unauthenticated
 from fleetml.errors import FleetMLError, InvalidParameter, Unavailable
 
 LONGEST = 2000
@@ -30,10 +31,6 @@ class TooManyRequests(Overloaded):
 
 class Expired(Unavailable):
     """The request's deadline passed before it was answered."""
-
-
-class Unauthenticated(FleetMLError):
-    """The request carries no valid token."""
 
 
 # The first row whose type fits decides; what fits none is INTERNAL and its text stays in the server's log.

@@ -6,11 +6,12 @@ from typing import Any
 
 import grpc
 
-from fleetml.errors import ConfigurationError, FleetMLError, Unavailable
+from fleetml.access import Access
+from fleetml.errors import FleetMLError, Unavailable
 from fleetml.serving import errors
 from fleetml.serving.admission import Admission
 from fleetml.serving.contract import MESSAGE_BYTES
-from fleetml.serving.options import Access, Options
+from fleetml.serving.options import Options
 
 _OPEN = "/grpc.health.v1.Health/"
 
@@ -82,21 +83,10 @@ def _bind(host: str, port: int, shared: bool) -> socket.socket:
 
 
 def _credentials(access: Access) -> grpc.ServerCredentials | None:
-    if access.certificate is None or access.key is None:
-        if access.certificate or access.key:
-            raise ConfigurationError(
-                "TLS needs a certificate and its key, got one of them; give --tls-certificate and --tls-key"
-            )
+    context = access.context()  # gRPC itself tells of a wrong file only when a client comes
+    if context is None or access.certificate is None or access.key is None:
         return None
-    import ssl
-
-    try:  # gRPC itself tells of a wrong file only when a client comes
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(access.certificate, access.key)
-        return grpc.ssl_server_credentials([(access.key.read_bytes(), access.certificate.read_bytes())])
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"{access.certificate} and {access.key} must be a certificate and its key in PEM, got {error}; mend them"
-        ) from error
+    return grpc.ssl_server_credentials([(access.key.read_bytes(), access.certificate.read_bytes())])
 
 
 class _Gate(grpc.aio.ServerInterceptor):

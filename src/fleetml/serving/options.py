@@ -1,9 +1,12 @@
 """What a server is told when it starts."""
 
-import ipaddress
 import resource
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from fleetml.access import Access
+
+__all__ = ["OTHER_FILES", "Access", "Limits", "Options"]
 
 OTHER_FILES = 128
 """Open files of a server besides its connections, at most."""
@@ -30,36 +33,6 @@ class Limits:
         """Return how many connections of each protocol this process can hold: its other files need room, too."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return max(1, min(self.connections, (files - OTHER_FILES) // 2))
-
-
-@dataclass(frozen=True)
-class Access:
-    """Who may ask. `certificate` and `key`: PEM files, together; `tokens`: a file (see `fleetml.serving.tokens`)."""
-
-    certificate: Path | None = None
-    key: Path | None = None
-    tokens: Path | None = None
-
-    def exposed(self, host: str) -> str:
-        """Return what to be warned of where `host` can be reached from other machines; "": nothing."""
-        if _loopback(host) or (self.tokens and self.certificate):
-            return ""
-        if not self.tokens:
-            return (
-                f"whoever reaches {host} may ask: it is beyond loopback, and there are no --tokens; give some, or leave it to "
-                "the network to let in only whom you mean"
-            )
-        return (
-            f"tokens travel in the clear to {host}, which is beyond loopback; give --tls-certificate and --tls-key, or leave "
-            "encryption to a mesh"
-        )
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @dataclass(frozen=True)

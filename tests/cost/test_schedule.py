@@ -88,8 +88,8 @@ def test_an_hour_of_which_nothing_is_known_is_not_planned() -> None:
 def test_what_cannot_be_planned_is_refused() -> None:
     with pytest.raises(InvalidParameter, match=r"that is 3.0 h, the quickest of 1 offers may take 4.0 h"):
         only([Offer("r", seconds=HOUR, kwh=1.0, longest=4 * HOUR)], 3, rates(1, 1, 1))
+    two = [Offer("r", HOUR, 1.0, currency="EUR"), Offer("r", HOUR, 1.0)]
     with pytest.raises(InvalidParameter, match="one currency can be compared, got EUR, USD"):
-        two = [Offer("r", HOUR, 1.0, currency="EUR"), Offer("r", HOUR, 1.0)]
         plans(two, START, START + 9 * HOUR, {"r": rates(1)}, money=True)
     for wrong in (Offer("r", 0, 1.0), Offer("r", HOUR, -1.0), Offer("r", HOUR, float("nan"))):
         with pytest.raises(InvalidParameter, match="a run takes some time"):

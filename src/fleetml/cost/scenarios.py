@@ -19,13 +19,14 @@ What is wrong is told (`Results.remarks`), and what depends on it is absent (Non
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fleetml.cost import quantities
 from fleetml.errors import InvalidData
-from fleetml.frozen import frozen
+from fleetml.frozen import frozen, replace
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class Scenario:
     start_time, end_time: [UNIX s]. viewers: people. vmaf_score: 0 to 100; psnr_score: [dB]; ssim_score: 0 to 1.
     power_watts [W], cpu_usage_cores, gpu_usage_cores [cores]: samples, step_seconds [s] apart.
     mean_power_w [W], total_energy_wh [Wh]: measured elsewhere, where samples are missing.
+    refused: the fields that the file gives, but wrong; absent like those that it does not give.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Scenario:
     step_seconds: float | None = None
     mean_power_w: float | None = None
     total_energy_wh: float | None = None
+    refused: frozenset[str] = frozenset()
 
     @property
     def is_baseline(self) -> bool:
@@ -86,7 +89,7 @@ class Scenario:
     @property
     def mean_watts(self) -> float | None:
         """The mean power [W]: of the samples, else as measured elsewhere."""
-        return sum(self.power_watts) / len(self.power_watts) if self.power_watts else self.mean_power_w
+        return math.fsum(self.power_watts) / len(self.power_watts) if self.power_watts else self.mean_power_w
 
     @property
     def pixels_per_second(self) -> float | None:
@@ -203,6 +206,7 @@ class _Facts:
 
     def __init__(self, facts: Mapping[str, Any], place: str, remarks: list[str]) -> None:
         self.facts, self.place, self.remarks = facts, place, remarks
+        self.refused: set[str] = set()
 
     def get(self, key: str, parse: Callable[[Any], T]) -> T | None:
         value = self.facts.get(key)
@@ -212,11 +216,12 @@ class _Facts:
             return parse(value)
         except ValueError as error:
             shown = "" if isinstance(value, (list, dict)) else f" {value!r}"
-            self.tell(f"{key}{shown} {error}; it and what needs it are absent")
+            self.tell(f"{key}{shown} {error}; it and what needs it are absent", key)
             return None
 
-    def tell(self, wrong: str) -> None:
+    def tell(self, wrong: str, *keys: str) -> None:
         self.remarks.append(f"{self.place}: {wrong}")
+        self.refused.update(keys)
 
     def scenario(self, name: str) -> Scenario:
         start, end = self.span()
@@ -250,14 +255,14 @@ class _Facts:
             total_energy_wh=self.get("total_energy_wh", quantities.positive),
         )
         self.cover(known)
-        return known
+        return replace(known, refused=frozenset(self.refused))
 
     def span(self) -> tuple[float | None, float | None]:
         start, end = self.get("start_time", quantities.from_zero), self.get("end_time", quantities.from_zero)
         if start is not None and end is not None and end > start:
             return start, end
         if start is not None and end is not None:
-            self.tell(f"start_time {start} is not before end_time {end}; both are absent")
+            self.tell(f"start_time {start} is not before end_time {end}; both are absent", "start_time", "end_time")
         return None, None
 
     def duration(self, start: float | None, end: float | None) -> float | None:
@@ -267,7 +272,10 @@ class _Facts:
             return said
         took = end - start
         if said is not None and abs(took - said) > max(2.0, said / 10):
-            self.tell(f"duration {said:g} s contradicts end_time - start_time, {took:g} s; what needs it is absent")
+            self.tell(
+                f"duration {said:g} s contradicts end_time - start_time, {took:g} s; what needs it is absent",
+                "duration",
+            )
             return None
         return took
 
@@ -282,7 +290,7 @@ class _Facts:
         )
         if all(rungs):
             return tuple(it for it in rungs if it)
-        self.tell("outputs are a list of objects with resolution and fps; what needs pixels is absent")
+        self.tell("outputs are a list of objects with resolution and fps; what needs pixels is absent", "outputs")
         return ()
 
     @staticmethod

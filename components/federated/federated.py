@@ -1,4 +1,4 @@
-"""Federated averaging of one neural forecaster over regions, on Flower."""
+"""One neural forecaster trained over regions, on Flower: the stage."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Mapping
 
 import torch
 
+from components.federated.configuration import Federation
+from components.federated.forecaster import ARCHITECTURE, Forecaster, arrays_of, network_of, put
 from components.federated.regions import by_region
+from components.federated.rounds import Result
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 from fleetml.learn import export, graph, search, training, windows
-from fleetml.learn.architectures import Architecture
 from fleetml.learn.neural import Network
 from fleetml.learn.training import Examples, Recipe
 from fleetml.learn.windows import Meta, Windows
 
 log = logging.getLogger(__name__)
-
-ARCHITECTURE = Architecture(family="mlp", width=64, depth=2)
 
 
 def federated(
@@ -36,20 +36,22 @@ def federated(
 ) -> None:
     """Write the federated and the central model; what leaves a region is its weights and its number of windows.
 
-    Thin: plain FedAvg, every client in every round, no privacy beyond that. Raises InvalidParameter, InvalidData.
+    Raises InvalidParameter, InvalidData, Unavailable.
     """
-    for name, value in (("rounds", rounds), ("local_epochs", local_epochs), ("clients", clients)):
-        if value < 1:
-            raise InvalidParameter(f"{name} must be at least 1, got {value}; give a positive number")
+    if clients < 1:
+        raise InvalidParameter(f"clients must be at least 1, got {clients}; give a positive number")
+    federation = Federation(rounds=rounds, local_epochs=local_epochs, seed=seed)
     torch.set_num_threads(1)
     learnt, judged = windows.load(train.path), search.require_scored(windows.load(val.path), "val")
     regions = by_region(search.require_scored(learnt, "train"), data.path, clients)
     began = time.monotonic()
-    together = average(regions, judged, rounds, local_epochs, seed)
+    result = simulated(regions, by_region_of(judged, regions), federation)
     taken = time.monotonic() - began
-    alone = _network(learnt.meta, seed)
+    together = network_of(learnt.meta, seed)
+    put(together, result.arrays)
+    alone = network_of(learnt.meta, seed)
     training.fit(alone, Examples.of(learnt), Examples.of(judged), Recipe(epochs=rounds * local_epochs), seed)
-    mase = _publish(together, learnt.meta, judged, model, rounds=rounds, regions=sorted(regions))
+    mase = _publish(together, learnt.meta, judged, model, rounds=len(result.history), regions=sorted(regions))
     central = _publish(alone, learnt.meta, judged, central_model, rounds=0, regions=[])
     metrics.log(
         regions=len(regions),
@@ -60,59 +62,27 @@ def federated(
     )
 
 
-def average(regions: Mapping[str, Windows], val: Windows, rounds: int, local_epochs: int, seed: int) -> Network:
-    """Return the network after `rounds` of FedAvg (McMahan et al. 2017), weights averaged by number of windows."""
-    from flwr.app import ArrayRecord, MetricRecord
-    from flwr.serverapp.strategy import FedAvg
+def by_region_of(windows: Windows, regions: Mapping[str, Windows]) -> dict[str, Windows]:
+    """Return other windows of the same VMs, by region."""
+    import numpy as np
 
-    from components.federated.grid import InProcessGrid
-
-    network = _network(val.meta, seed)
-    judged = Examples.of(val)
-
-    def judge(number: int, arrays: ArrayRecord) -> MetricRecord:
-        network.load_state_dict(arrays.to_torch_state_dict())
-        score = training.validate(network, judged)
-        log.info("round %d of %d: validation MASE %.4f", number, rounds, score)
-        return MetricRecord({"validation_mase": score})
-
-    apps = {name: _client(local, local_epochs, seed) for name, local in regions.items()}
-    strategy = FedAvg(fraction_evaluate=0.0, min_available_nodes=len(apps), min_train_nodes=len(apps))
-    result = strategy.start(
-        grid=InProcessGrid(apps),
-        initial_arrays=ArrayRecord(network.state_dict()),
-        num_rounds=rounds,
-        evaluate_fn=judge,
-    )
-    network.load_state_dict(result.arrays.to_torch_state_dict())
-    return network
+    return {name: windows[np.isin(windows.vm_id, np.unique(part.vm_id))] for name, part in regions.items()}
 
 
-def _client(local: Windows, epochs: int, seed: int):  # type: ignore[no-untyped-def]
-    """Return the app of one region: it trains what it is sent on its own windows."""
-    from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
-    from flwr.clientapp import ClientApp
+def simulated(
+    regions: Mapping[str, Windows], held_out: Mapping[str, Windows], federation: Federation, workers: int = 2
+) -> Result:
+    """Return what regions train together in processes of this machine."""
+    from components.federated import rounds, strategies
+    from components.federated.app import REGION, client_app
+    from components.federated.simulation import Simulation
 
-    app = ClientApp()
-    examples = Examples.of(local)
-
-    @app.train()
-    def train(message: Message, context: Context) -> Message:
-        network = _network(local.meta, seed)
-        network.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
-        training.fit(network, examples, examples, Recipe(epochs=epochs), seed)
-        content: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {
-            "arrays": ArrayRecord(network.state_dict()),
-            "metrics": MetricRecord({"num-examples": len(examples.scale)}),
-        }
-        return Message(RecordDict(content), reply_to=message)
-
-    return app
-
-
-def _network(meta: Meta, seed: int) -> Network:
-    torch.manual_seed(seed)
-    return Network(meta, ARCHITECTURE)
+    learners = {name: Forecaster(part, held_out[name]) for name, part in regions.items()}
+    meta = next(iter(regions.values())).meta
+    initial = arrays_of(network_of(meta, federation.seed))
+    app = client_app(lambda context: learners[str(context.node_config[REGION])])
+    with Simulation(app, sorted(regions), workers) as grid:
+        return rounds.train(grid, strategies.of(federation), federation, initial)
 
 
 def _publish(network: Network, meta: Meta, val: Windows, model: Artifact, **known: object) -> float:

@@ -92,7 +92,7 @@ def fit(
     """
     torch.manual_seed(seed + world.rank)
     order = torch.Generator().manual_seed(seed)  # the same for all processes, whatever their dropout draws
-    weights, model = _weights(network, train), world.parallel(network)
+    weighing, model = weights(network, train), world.parallel(network)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay)
     schedule = _Schedule(recipe, math.ceil(len(train.scale) / recipe.batch_size))
     begin, best, kept = 0, math.inf, copy.deepcopy(network.state_dict())
@@ -104,7 +104,7 @@ def fit(
         for rows in torch.randperm(len(train.scale), generator=order).split(recipe.batch_size):
             own, count = world.share(rows)
             optimizer.param_groups[0]["lr"] = schedule.step()
-            loss = (train.errors(model(train.history[own], train.covariates[own]), own) * weights[own]).sum() / count
+            loss = (train.errors(model(train.history[own], train.covariates[own]), own) * weighing[own]).sum() / count
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -207,7 +207,7 @@ def predict(network: Network, windows: Windows) -> Floats:
         return network(torch.from_numpy(windows.history), torch.from_numpy(windows.covariates)).numpy()
 
 
-def _weights(network: Network, train: Examples) -> Tensor:
+def weights(network: Network, train: Examples) -> Tensor:
     """Weight of each window's MAE [N]: 1 / scale, where that does not exceed the usual in the window's own spread."""
     with torch.no_grad():
         spread = network.naive(train.history)[2][:, 0]

@@ -1,0 +1,40 @@
+"""What stands between the rounds and the regions: how messages go and come back, and what is made of the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from components.federated.learner import Arrays
+
+
+def straight(grid: Grid, messages: Sequence[Message], seconds: float) -> Iterable[Message]:
+    """Send the messages, return the replies of those who answer in time."""
+    return grid.send_and_receive(messages, timeout=seconds)
+
+
+def as_sent(answer: Message, sent: Arrays) -> Message:
+    """Return an answer whose record `arrays` is a whole model already."""
+    return answer
+
+
+@dataclass(frozen=True)
+class Channel:
+    """The seams of a round, in the order in which they are used; as they stand, models go and come as they are.
+
+    `admit(number)`: before a round; raises to end the run before it (a budget that would be overspent).
+    `exchange(grid, messages, seconds)`: sends the messages of a round's training and returns a reply of each region that
+    answered, where need be after several stages. Where the server sees no single answer (secure aggregation) each of them
+    holds the same mean as its `arrays`, so that their mean is the mean.
+    `opened(answer, sent)`: makes an answer a whole model again, given the arrays that were sent. Raises ValueError, KeyError or
+    TypeError for what is none.
+    `observe(message)`: is shown every message that goes or comes, before it is opened.
+    """
+
+    admit: Callable[[int], None] = lambda number: None
+    exchange: Callable[[Grid, Sequence[Message], float], Iterable[Message]] = straight
+    opened: Callable[[Message, Arrays], Message] = as_sent
+    observe: Callable[[Message], None] = lambda message: None

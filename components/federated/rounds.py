@@ -1,0 +1,174 @@
+"""The loop of rounds: choose, send, wait, average, check, keep, stop. Flower's own can neither stop early nor go on where it died."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from components.federated import selection, strategies
+from components.federated.answers import Answers, checked
+from components.federated.channel import Channel
+from components.federated.checkpoint import Checkpoint, Round, State
+from components.federated.configuration import Federation
+from components.federated.learner import Arrays
+from components.federated.records import ARRAYS, CONFIG, WEIGHT, metrics_of, packed, size, unpacked
+from components.federated.roster import Roster
+from fleetml.errors import Unavailable
+
+log = logging.getLogger(__name__)
+Errors = Mapping[str, Mapping[str, float]]
+"""By region: its number of examples (`weight`) and its error by each model."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The model after the last round, what is told of each round, why they ended ("rounds", "converged"), the regions' errors."""
+
+    arrays: Arrays
+    history: tuple[Round, ...]
+    ended: str
+    errors: Errors
+
+
+def train(
+    grid: Grid,
+    strategy: Strategy,
+    federation: Federation,
+    initial: Arrays,
+    checkpoint: Checkpoint | None = None,
+    channel: Channel | None = None,
+) -> Result:
+    """Return the model that the regions of a grid train together, from `initial` or after the checkpoint's last round.
+
+    Raises Unavailable when fewer than `min_clients` are there in time or answer; the last whole round is kept.
+    """
+    checkpoint, channel = checkpoint or Checkpoint(), channel or Channel()
+    state = checkpoint.read() or State(0, initial)
+    strategies.remind(strategy, state.remembered)
+    if state.number:
+        log.info("going on after round %d of %d", state.number, federation.rounds)
+    roster = Roster(grid, federation, channel, state.clients)
+    while not (ended := _ended(state.history, federation)):
+        channel.admit(state.number + 1)
+        roster.call()
+        state = _round(grid, strategy, federation, state, roster, channel)
+        checkpoint.write(state)
+        log.info("%s", _line(state.history[-1], federation))
+    roster.call()
+    return Result(state.arrays, state.history, ended, _judged(grid, federation, state.arrays, roster, channel))
+
+
+def _ended(history: Sequence[Round], federation: Federation) -> str:
+    """Return why no further round is needed, "" where one is."""
+    best, since = float("inf"), 0
+    for each in history:
+        better = each.error < best * (1 - federation.min_improvement)
+        best, since = (each.error, 0) if better else (best, since + 1)
+    if federation.patience and since >= federation.patience:
+        return "converged"
+    return "rounds" if len(history) >= federation.rounds else ""
+
+
+def _round(
+    grid: Grid, strategy: Strategy, federation: Federation, state: State, roster: Roster, channel: Channel
+) -> State:
+    """Return the state after the next round. Raises Unavailable for too few answers."""
+    began, number = time.monotonic(), state.number + 1
+    names = set(selection.chosen(roster.present, federation, number))
+    asked = {node: name for node, name in roster.nodes.items() if name in names}
+    messages = strategies.messages(strategy, number, state.arrays, _config(federation), asked)
+    # The largest first, so that a few processes end at about the same time
+    messages.sort(key=lambda it: (-roster.clients[asked[it.metadata.dst_node_id]].examples, it.metadata.dst_node_id))
+    replies = list(channel.exchange(grid, messages, federation.round_seconds))
+    _show((*messages, *replies), channel)
+    answers = checked(replies, asked, state.arrays, channel)
+    _require(answers, federation, number)
+    arrays = _aggregated(strategy, number, answers, state.arrays)
+    measured = {name: metrics_of(answer) for name, answer in answers.kept.items()}
+    roster.took_part(number, {name: each.get("seconds", 0.0) for name, each in measured.items()})
+    told = Round(
+        number=number,
+        answered=list(answers.kept),
+        left_out=dict(answers.left_out),
+        error=_mean(measured, "error"),
+        loss=_mean(measured, "loss"),
+        sent_bytes=sum(map(size, messages)),
+        received_bytes=sum(map(size, replies)),
+        seconds=time.monotonic() - began,
+    )
+    return State(number, arrays, strategies.remembered(strategy), dict(roster.clients), (*state.history, told))
+
+
+def _config(federation: Federation) -> dict[str, int | str]:
+    return {
+        "epochs": federation.local_epochs,
+        "rounds": federation.rounds,
+        "seed": federation.seed,
+        "weights": federation.weights,
+    }
+
+
+def _require(answers: Answers, federation: Federation, number: int) -> None:
+    if len(answers.kept) < federation.min_clients:
+        said = "; ".join(f"{name} {why}" for name, why in answers.left_out.items())
+        raise Unavailable(
+            f"at least {federation.min_clients} regions must answer in a round, got {len(answers.kept)} in round {number} ({said}); "
+            f"round {number - 1} is kept: see to these regions and run again, or lower min_clients"
+        )
+
+
+def _aggregated(strategy: Strategy, number: int, answers: Answers, before: Arrays) -> Arrays:
+    """Return the next model, of the types of the one before. Raises Unavailable where the answers give none."""
+    record, _ = strategy.aggregate_train(number, list(answers.kept.values()))
+    made = {name: values.astype(before[name].dtype) for name, values in unpacked(record).items()} if record else {}
+    if not made or not all(np.isfinite(values).all() for values in made.values()):
+        raise Unavailable(
+            f"the answers of a round must give a model of finite values, those of round {number} do not; round {number - 1} is "
+            "kept: lower server_learning_rate or the noise and run again"
+        )
+    return {name: made[name] for name in before}
+
+
+def _judged(grid: Grid, federation: Federation, arrays: Arrays, roster: Roster, channel: Channel) -> Errors:
+    """Return each present region's errors: by the common model, and by what the region makes of it."""
+    config = {
+        **_config(federation),
+        "server-round": federation.rounds + 1,
+        "personal-epochs": federation.personal_epochs,
+    }
+    content = RecordDict({ARRAYS: packed(arrays), CONFIG: ConfigRecord(dict(config))})
+    messages = [Message(content, node, MessageType.EVALUATE) for node in sorted(roster.nodes)]
+    replies = list(grid.send_and_receive(messages, timeout=federation.round_seconds))
+    _show((*messages, *replies), channel)
+    found = {roster.nodes[it.metadata.src_node_id]: metrics_of(it) for it in replies if not it.has_error()}
+    for name in sorted(set(roster.nodes.values()) - set(found)):
+        log.warning("%s did not judge the model", name)
+    return dict(sorted(found.items()))
+
+
+def _show(messages: Sequence[Message], channel: Channel) -> None:
+    for message in messages:
+        channel.observe(message)
+
+
+def _mean(measured: Errors, what: str) -> float:
+    """Return the mean over the regions that measured it, by weight; NaN where none did."""
+    rows = [(each[WEIGHT], each[what]) for each in measured.values() if np.isfinite(each.get(what, np.nan))]
+    return float(np.average([value for _, value in rows], weights=[weight for weight, _ in rows])) if rows else np.nan
+
+
+def _line(told: Round, federation: Federation) -> str:
+    said = "; ".join(f"{name} {why}" for name, why in told.left_out.items())
+    return (
+        f"round {told.number} of {federation.rounds}: error {told.error:.4f} before it, loss {told.loss:.4f}, "
+        f"{len(told.answered)} of {len(told.answered) + len(told.left_out)} regions, "
+        f"{told.sent_bytes:,} bytes sent, {told.received_bytes:,} received, {told.seconds:.1f} s"
+        + (f"; left out: {said}" if said else "")
+    )

@@ -1,0 +1,42 @@
+"""Who takes part in a round."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.federated.configuration import Federation
+
+
+@dataclass(frozen=True)
+class Client:
+    """What is known of a region: its examples, the last round it took part in (0: none), how long it took then [s]."""
+
+    examples: int
+    last: int = 0
+    seconds: float = 0.0
+
+
+def chosen(present: Mapping[str, Client], federation: Federation, number: int) -> list[str]:
+    """Return the regions of a round, by name: all, or a fraction of those present but at least the minimum.
+
+    random: by chance; size: by chance, in proportion to their examples; speed: the quickest, of whom the untried are taken
+    to be; staleness: those whose last round is longest ago. Ties are broken by chance, and chance by (seed, round).
+    """
+    names = sorted(present)
+    count = min(len(names), max(federation.min_clients, math.ceil(federation.fraction * len(names))))
+    if count == len(names):
+        return names
+    draws = np.random.default_rng([federation.seed, number])
+    if federation.selection == "size":
+        share = np.array([present[name].examples for name in names], float)
+        return sorted(draws.choice(names, count, replace=False, p=share / share.sum()).tolist())
+    drawn = [names[index] for index in draws.permutation(len(names))]
+    if federation.selection == "speed":
+        drawn.sort(key=lambda name: present[name].seconds)
+    if federation.selection == "staleness":
+        drawn.sort(key=lambda name: present[name].last)
+    return sorted(drawn[:count])

@@ -1,0 +1,68 @@
+"""A strategy by its name: Flower's own, and what they remember from round to round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from flwr.app import ConfigRecord, Message
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx, FedTrimmedAvg, FedYogi, Krum, Strategy
+
+from components.federated.configuration import Federation
+from components.federated.learner import Arrays
+from components.federated.records import WEIGHT, packed
+
+# Who takes part is decided before (components.federated.selection): they send to all they are shown.
+_ALL: Mapping[str, Any] = {"min_train_nodes": 1, "min_available_nodes": 1, "weighted_by_key": WEIGHT}
+_MADE: Mapping[str, Callable[[Federation], Strategy]] = {
+    "fedavg": lambda it: FedAvg(**_ALL),
+    "fedprox": lambda it: FedProx(**_ALL, proximal_mu=it.proximal_mu),
+    "fedadam": lambda it: FedAdam(**_ALL, eta=it.server_learning_rate, beta_1=0.9, beta_2=0.99),
+    "fedyogi": lambda it: FedYogi(**_ALL, eta=it.server_learning_rate, beta_1=0.9, beta_2=0.99),
+    "trimmed_mean": lambda it: FedTrimmedAvg(**_ALL, beta=it.trim),
+    "krum": lambda it: Krum(**_ALL, num_malicious_nodes=it.malicious),
+}
+_REMEMBERED = ("m_t", "v_t")
+
+
+def of(federation: Federation) -> Strategy:
+    """Return the strategy a federation names."""
+    return _MADE[federation.strategy](federation)
+
+
+def remembered(strategy: Strategy) -> dict[str, Arrays]:
+    """Return what a strategy keeps from round to round: the moments of the server's optimizer."""
+    inner = _innermost(strategy)
+    return {name: kept for name in _REMEMBERED if (kept := getattr(inner, name, None))}
+
+
+def remind(strategy: Strategy, kept: Mapping[str, Arrays]) -> None:
+    """Give a strategy what it kept."""
+    for name, arrays in kept.items():
+        setattr(_innermost(strategy), name, dict(arrays))
+
+
+def _innermost(strategy: Strategy) -> Strategy:
+    """Flower's privacy stands around a strategy."""
+    while inner := getattr(strategy, "strategy", None):
+        strategy = inner
+    return strategy
+
+
+def messages(
+    strategy: Strategy, number: int, arrays: Arrays, config: Mapping[str, Any], nodes: Iterable[int]
+) -> list[Message]:
+    """Return what a strategy sends to these nodes in a round: the record `arrays`, and `config` with what the strategy adds."""
+    shown = cast(Grid, _Nodes(list(nodes)))
+    return list(strategy.configure_train(number, packed(arrays), ConfigRecord(dict(config)), shown))
+
+
+class _Nodes:
+    """All that a strategy asks of a grid."""
+
+    def __init__(self, nodes: list[int]) -> None:
+        self._nodes = nodes
+
+    def get_node_ids(self) -> list[int]:
+        return self._nodes

@@ -1,0 +1,48 @@
+"""What the endpoints answer: bytes that are ready before anybody asks."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+from fleetml.frozen import frozen
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+"""Of Prometheus' text format."""
+_LEVEL = 5  # of zlib: twice as fast as 6 on such text, and 5 % larger
+_GZIP = 31  # wbits: a gzip header and trailer
+
+
+@frozen
+class Page:
+    """One answer, as it is and compressed (b"": never)."""
+
+    plain: bytes
+    packed: bytes = b""
+    kind: str = TEXT
+    status: int = 200
+
+
+def page(lines: Iterable[bytes]) -> Page:
+    """Return the page of a text that is given in parts. It is put together once: the whole takes some MB."""
+    plain, packer = bytearray(), zlib.compressobj(_LEVEL, wbits=_GZIP)
+    packed = []
+    for part in lines:
+        plain += part
+        packed.append(packer.compress(part))
+    packed.append(packer.flush())
+    return Page(bytes(plain), b"".join(packed))
+
+
+def document(status: int, found: Any) -> Page:
+    """Return a page of JSON."""
+    return Page((json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode(), b"", "application/json", status)
+
+
+class Board:
+    """The pages of one endpoint by their paths. Each is replaced whole: who asks sees the one before or the one after."""
+
+    def __init__(self, pages: dict[str, Page]) -> None:
+        self.pages = pages

@@ -1,0 +1,42 @@
+"""Servers elsewhere: Prometheus, which is asked, and those that are pushed to."""
+
+from __future__ import annotations
+
+import urllib.parse
+import urllib.request
+from typing import Any
+
+from fleetml.errors import ConfigurationError
+
+
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """A redirect would make a question of what is pushed, and take a token elsewhere."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def require_url(url: str, place: str) -> str:
+    """Return an http(s) URL. Raises ConfigurationError for anything else; never shows what may be a password."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        sound = False
+    if not sound or "@" in url or not url.isascii() or not url.isprintable() or " " in url:
+        raise ConfigurationError(
+            f"{place} is an http(s) URL without user and password, got {url.rpartition('@')[2]!r}; "
+            "mend it; a token stands in the environment"
+        )
+    return url
+
+
+def opener(url: str) -> urllib.request.OpenerDirector:
+    """Return what opens a URL; what is on this machine without a proxy."""
+    loopback = urllib.parse.urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    return urllib.request.build_opener(_Straight, *([urllib.request.ProxyHandler({})] if loopback else []))
+
+
+def bearer(token: str) -> dict[str, str]:
+    """Return the header that carries a token, none for ""."""
+    return {"Authorization": f"Bearer {token}"} if token else {}

@@ -1,0 +1,194 @@
+"""The three exporters over one folder: what files tell is computed when they change, and put on the boards as ready bytes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fleetml.cost.catalogue import Predicted
+from fleetml.cost.exporters import text
+from fleetml.cost.exporters.folder import Folder
+from fleetml.cost.exporters.pages import Board, Page, document, page
+from fleetml.cost.exporters.prometheus import Prometheus
+from fleetml.cost.exporters.text import Rates, Row
+from fleetml.cost.scenarios import Results, Scenario
+from fleetml.errors import FleetMLError, Unavailable
+from fleetml.frozen import field, frozen, replace
+
+AGAIN = 60.0
+"""Seconds until a Prometheus that did not answer is asked again."""
+METRICS, HEALTH, READY = "/metrics", "/health", "/ready"
+
+_FIRST = "the folder was not looked at yet"
+_NOT_YET = Page(f"{_FIRST}; ask again\n".encode(), b"", "text/plain; charset=utf-8", 503)
+
+log = logging.getLogger(__name__)
+
+
+@frozen
+class Sources:
+    """Where figures come from besides the files.
+
+    rates: called at each look; what it returns is compared with what it returned before. predict: a model of power, as
+    `rates`; None of it: nothing is predicted. prometheus: None: what the files lack is absent.
+    """
+
+    rates: Callable[[], Rates]
+    predict: Callable[[], Callable[[Scenario], Predicted | None] | None] = lambda: None
+    prometheus: Prometheus | None = None
+
+
+@frozen
+class Told:
+    """What one file tells at each endpoint; `when` it was measured [s since the epoch], `later`: what is to be asked again."""
+
+    run_id: str
+    when: float
+    scenarios: int
+    rows: Mapping[str, tuple[Row, ...]]
+    remarks: tuple[str, ...] = ()
+    later: tuple[str, ...] = field(default=())
+
+
+class Exporters:
+    """Looks at a folder and keeps the boards of the endpoints: ``cost``, ``qoe``, ``results``."""
+
+    def __init__(self, folder: Path, sources: Sources) -> None:
+        self.boards = {name: Board({METRICS: _NOT_YET}) for name in ("cost", "qoe", "results")}
+        self._folder = Folder(folder, self._told)
+        self._sources = sources
+        self._with: tuple[Any, ...] = ()
+        self._again = 0.0
+        self._silent = ""
+        self._problems: tuple[str, ...] = (_FIRST,)
+        self._say(self._problems, 503)
+
+    def look(self, faults: tuple[str, ...] = ()) -> bool:
+        """Take in what changed, and put it on the boards; return whether the figures did. `faults` are told beside ours."""
+        wrong = [*faults, *self._refresh()]
+        changed = self._folder.look()
+        if changed:
+            for name, board in self.boards.items():
+                board.pages[METRICS] = self._page(name)
+        problems = (*wrong, *self._wrong())
+        if changed or problems != self._problems:
+            self._say(problems, 503 if self._folder.fault else 200)
+        return changed
+
+    def text(self) -> bytes:
+        """Return all there is to push, compressed; b"" before the first look. Parts that are compressed make a whole."""
+        return b"".join(board.pages[METRICS].packed for board in self.boards.values())
+
+    def run(self, seconds: float, end: threading.Event, after: Callable[[bool], tuple[str, ...]]) -> None:
+        """Look every few seconds until told to end. `after` a look is told whether figures changed, and returns faults."""
+        faults: tuple[str, ...] = ()
+        while not end.is_set():
+            try:
+                faults = after(self.look(faults))
+            except Exception:  # one look that fails must not be the last
+                log.exception("this look failed, the next is in %g s; a mistake of FleetML itself", seconds)
+            end.wait(seconds)
+
+    def _refresh(self) -> Iterator[str]:
+        """Have all files read again where rates or the model changed, and those of which Prometheus owes something."""
+        try:
+            now = (self._sources.rates(), self._sources.predict())
+        except FleetMLError as error:
+            yield str(error)
+        else:
+            if now != self._with:
+                self._with = now
+                self._folder.forget(self._folder.made)
+        if time.monotonic() >= self._again:
+            self._silent, self._again = "", time.monotonic() + AGAIN
+            self._folder.forget(name for name, told in self._folder.made.items() if told.later)
+
+    def _told(self, results: Results) -> Told:
+        """Return what a file tells."""
+        rates, predict = self._with
+        remarks: list[str] = []
+        later: list[str] = []
+        results = replace(
+            results, scenarios=tuple(self._complete(scenario, remarks, later) for scenario in results.scenarios)
+        )
+        rows: dict[str, list[Row | None]] = {name: [] for name in self.boards}
+        for scenario in results.scenarios:
+            predicted = predict(scenario) if predict else None
+            rows["cost"].append(text.cost_row(scenario, results.baseline, rates))
+            rows["qoe"].append(text.qoe_row(scenario))
+            rows["results"].append(text.results_row(scenario, results.baseline, predicted, results.run_id))
+        kept = {name: tuple(row for row in each if row) for name, each in rows.items()}
+        return Told(
+            results.run_id, _when(results), len(results.scenarios), kept, (*results.remarks, *remarks), tuple(later)
+        )
+
+    def _complete(self, scenario: Scenario, remarks: list[str], later: list[str]) -> Scenario:
+        prometheus = self._sources.prometheus
+        if prometheus is None or not prometheus.lacks(scenario):
+            return scenario
+        if self._silent:
+            later.append(f"{scenario.name!r}: {self._silent}")
+            return scenario
+        try:
+            return prometheus.complete(scenario, remarks)
+        except Unavailable as error:
+            later.append(f"{scenario.name!r}: {error}")
+            if prometheus.is_over(scenario):
+                self._silent = str(error)
+            return scenario
+
+    def _latest(self) -> list[Told]:
+        return sorted(self._folder.made.values(), key=lambda told: (told.when, told.run_id), reverse=True)
+
+    def _page(self, name: str) -> Page:
+        rows = text.distinct(row for told in self._latest() for row in told.rows[name])
+        return page({"cost": self._cost, "qoe": self._qoe, "results": self._results}[name](rows))
+
+    def _cost(self, rows: list[Row]) -> Iterator[bytes]:
+        yield text.single("cost_exporter_alive", "1: the exporter runs", 1)
+        yield from text.families(text.COST, rows, self._with[0].prices.currency)
+
+    def _qoe(self, rows: list[Row]) -> Iterator[bytes]:
+        yield from text.families(text.QOE, rows)
+
+    def _results(self, rows: list[Row]) -> Iterator[bytes]:
+        yield text.single("results_exporter_up", "1: the folder of results can be read", int(not self._folder.fault))
+        yield text.single("results_scenarios_total", "Scenarios that are told", len(rows))
+        yield from text.families(text.RESULTS, rows)
+
+    def _wrong(self) -> Iterator[str]:
+        if self._folder.fault:
+            yield self._folder.fault
+        yield from self._folder.faults.values()
+        for told in self._folder.made.values():
+            yield from told.remarks
+            yield from told.later
+
+    def _say(self, problems: tuple[str, ...], status: int) -> None:
+        """Put on the boards, and into the log what was not there before, what is wrong. `status`: of readiness."""
+        for problem in set(problems) - set(self._problems):
+            log.warning("%s", problem)
+        self._problems = problems
+        told = {
+            "folder": str(self._folder.path),
+            "files": len(self._folder.made),
+            "scenarios": sum(told.scenarios for told in self._folder.made.values()),
+            "problems": list(problems),
+        }
+        for name, board in self.boards.items():
+            board.pages[HEALTH] = document(200, {"status": "ok", "exporter": name})
+            board.pages[READY] = document(status, {"ready": status == 200, "exporter": name, **told})
+
+
+def _when(results: Results) -> float:
+    """Return when a file was measured [s since the epoch]: its date, without an offset in UTC; else its last scenario's end; else 0."""
+    try:
+        date = datetime.fromisoformat(results.test_date or "")
+    except ValueError:
+        return max((scenario.end_time or 0.0 for scenario in results.scenarios), default=0.0)
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()

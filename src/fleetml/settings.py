@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml import atomic
-from fleetml.cost.estimate import Rates
+from fleetml.cost.settings import CostSettings
 from fleetml.errors import ConfigurationError
 from fleetml.frozen import field, frozen
 from fleetml.redaction import without_passwords
@@ -103,7 +103,7 @@ class Settings:
     """Where things are. Paths are absolute; addresses are URLs or host:port, "" when there is none.
 
     `step_variables` names further environment variables that steps receive from ours (credentials of a
-    remote store, say); nothing else leaks into a step. `rates` are what energy, time and CO2 are reckoned by.
+    remote store, say); nothing else leaks into a step. `cost` is what energy, money and CO2 are reckoned by.
     `store` is where results are put for other machines, an fsspec URL such as s3://bucket/prefix.
     `runner` is a name of `fleetml.runners.choice`; `mounts` are folders that containers see beside their artifacts.
     Pods are in `kubernetes_namespace`; `kubernetes_claim` is its volume claim that is mounted here as `home` ("": every
@@ -120,7 +120,7 @@ class Settings:
     feature_store: Path
     subject: Subject = field(default_factory=lambda: Subject())
     step_variables: tuple[str, ...] = ()
-    rates: Rates = field(default_factory=Rates)
+    cost: CostSettings = field(default_factory=CostSettings)
     cache: CacheChoice = field(default_factory=lambda: CacheChoice())
     runner: str = "subprocess"
     mounts: tuple[Path, ...] = ()
@@ -157,7 +157,7 @@ class Settings:
             feature_store=Path(environ.get("FLEETML_FEATURE_STORE") or home / "feature_store").expanduser().absolute(),
             subject=Subject.read(home),
             step_variables=tuple(environ.get("FLEETML_STEP_VARIABLES", "").replace(",", " ").split()),
-            rates=Rates.of(_figures(environ)),
+            cost=CostSettings.from_environment(environ),
             cache=CacheChoice.parse(environ.get("FLEETML_CACHE", ""), environ.get("FLEETML_CACHE_TTL", "")),
             runner=environ.get("FLEETML_RUNNER") or "subprocess",
             mounts=_folders(environ.get("FLEETML_MOUNTS", "")),
@@ -242,15 +242,3 @@ def _stack(home: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError):
         return {}
     return addresses if isinstance(addresses, dict) else {}
-
-
-def _figures(environ: Mapping[str, str]) -> dict[str, float]:
-    """FLEETML_COST_<FIGURE> variables, as numbers; see `fleetml.cost.estimate.Rates` for the names."""
-    figures: dict[str, float] = {}
-    for name, text in environ.items():
-        if name.startswith("FLEETML_COST_"):
-            try:
-                figures[name.removeprefix("FLEETML_COST_").lower()] = float(text)
-            except ValueError:
-                raise ConfigurationError(f"{name} is a number, got {text!r}; mend or unset it") from None
-    return figures

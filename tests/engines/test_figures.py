@@ -52,7 +52,10 @@ def test_runs_steps_reuse_and_cost_are_counted_once(
     assert told("fleetml_runs_running") == 0
     spent = sum(Run(project.home, run_id).read()["cost"]["cpu_seconds"] for run_id in ("one", "two"))
     assert told("fleetml_step_cpu_seconds_total") == pytest.approx(spent)
-    assert told("fleetml_step_cost_usd_total") > 0
+    assert told("fleetml_step_cost_usd_total", region="default") > 0
+    assert told("fleetml_step_cost_total", currency="USD") == told("fleetml_step_cost_usd_total")
+    assert told("fleetml_step_energy_kwh_total", region="default", source="model") > 0
+    assert told("fleetml_step_co2_grams_total", step="a", region="default") > 0
 
 
 def test_a_resumed_run_counts_what_is_new(

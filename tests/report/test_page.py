@@ -1,5 +1,7 @@
 import re
 
+from fleetml.cost.estimate import Cost
+from fleetml.frozen import asdict, replace
 from fleetml.report import page
 
 
@@ -14,7 +16,7 @@ def test_the_page_needs_nothing_else(make_run):
     html = page.render(make_run())
     assert not re.search(r'(src|href)="(https?:)?//', html)
     assert "<script" not in html
-    assert html.count("<svg") == 5  # errors, two scatters, forecasts, steps
+    assert html.count("<svg") == 6  # errors, two scatters, forecasts, steps, costs
 
 
 def test_what_users_wrote_is_escaped(make_run):
@@ -60,3 +62,36 @@ def test_passwords_in_parameters_are_not_shown(make_run):
     html = page.render(run)
     assert "postgresql://u:***@h/db" in html
     assert "pass99" not in html
+
+
+def test_the_page_shows_where_energy_and_money_went(make_run):
+    run = make_run()
+    first, *_ = run.latest().values()
+    run.write(
+        replace(
+            first,
+            number=2,
+            cost=asdict(
+                Cost(9.0, 4.0, 10**9, 0.0, 0.002, 0.0, 0.5, 0.8, "USD", "us-west-2", "rapl", "EIA", "Electricity Maps")
+            ),
+        )
+    )
+    run.finish("succeeded")
+    html = page.render(run)
+    assert "Where energy and money went" in html
+    assert f'<td class="n">{(4e-6 + 0.002) * 1000:.4g}</td><td class="n">0.5 USD</td>' in html  # both attempts
+    assert "<td>rapl</td>" in html
+    assert "energy [Wh]" in html
+    assert "money [USD]" in html
+    assert "Region us-west-2; price by EIA, carbon intensity by Electricity Maps." in html
+
+
+def test_two_currencies_are_neither_added_nor_drawn_on_one_axis(make_run):
+    run = make_run()
+    first, *_ = run.latest().values()
+    run.write(replace(first, cost=asdict(Cost(9.0, 4.0, 10**9, 0.0, 0.002, 0.0, 0.5, None, "EUR"))))
+    run.finish("succeeded")
+    html = page.render(run)
+    assert "<b>- EUR, USD</b>" in html
+    assert "money [" not in html
+    assert "0.5 EUR" in html

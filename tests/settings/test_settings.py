@@ -63,7 +63,7 @@ def test_studies_are_in_a_database_without_a_password(project: Settings) -> None
 
 def test_rates_are_numbers_with_known_names(project: Settings) -> None:
     environ = {"FLEETML_PROJECT": str(project.project)}
-    assert Settings.from_environment({**environ, "FLEETML_COST_GRAMS_PER_KWH": "34"}).rates.grams_per_kwh == 34
+    assert Settings.from_environment({**environ, "FLEETML_COST_GRAMS_PER_KWH": "34"}).cost.rates.grams_per_kwh == 34
     for name, value in (("GRAMS_PER_KWH", "green"), ("GRAMS", "3"), ("PUE", "-1"), ("PUE", "nan")):
         with pytest.raises(ConfigurationError, match=f"FLEETML_COST_{name}"):
             Settings.from_environment({**environ, f"FLEETML_COST_{name}": value})

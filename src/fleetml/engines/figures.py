@@ -11,19 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fleetml.cost.estimate import Cost, read
 from fleetml.engines.totals import Totals, changing
 from fleetml.errors import FleetMLError
 from fleetml.records import Attempt, Run
 
 METRICS = "metrics"
 """Folder of the home."""
-
-_COSTS = {
-    "cpu_seconds": "fleetml_step_cpu_seconds_total",
-    "usd": "fleetml_step_cost_usd_total",
-    "kwh": "fleetml_step_energy_kwh_total",
-    "co2_grams": "fleetml_step_co2_grams_total",
-}
 
 
 def run_began(run: Run) -> None:
@@ -67,9 +61,23 @@ def _attempt(totals: Totals, about: Mapping[str, str], attempt: Attempt) -> None
     totals.count("fleetml_step_attempts_total", {**about, "state": "cached" if attempt.cached else attempt.state})
     if attempt.state in ("succeeded", "failed") and not attempt.cached:
         totals.observe("fleetml_step_duration_seconds", about, attempt.seconds)
-    for figure, name in _COSTS.items():
-        if amount := (attempt.cost or {}).get(figure):
-            totals.count(name, about, amount)
+    _cost(totals, about, read(attempt.cost))
+
+
+def _cost(totals: Totals, about: Mapping[str, str], cost: Cost) -> None:
+    """Add what an attempt cost; a rebate (a negative price) is none here, as a counter must not fall."""
+    there = {**about, "region": cost.region}
+    amounts = {
+        "fleetml_step_cpu_seconds_total": (about, cost.cpu_seconds),
+        "fleetml_step_gpu_seconds_total": (about, cost.gpu_seconds),
+        "fleetml_step_cost_usd_total": (there, cost.money if cost.currency == "USD" else None),
+        "fleetml_step_cost_total": ({**there, "currency": cost.currency}, cost.money),
+        "fleetml_step_energy_kwh_total": ({**there, "source": cost.source}, cost.kwh),
+        "fleetml_step_co2_grams_total": (there, cost.co2_grams),
+    }
+    for name, (labels, amount) in amounts.items():
+        if amount is not None and amount > 0:
+            totals.count(name, labels, amount)
 
 
 def _waits(run: Run, begun: float, known: Mapping[str, list[Attempt]], fresh: Iterable[Attempt]) -> Iterator[float]:

@@ -34,8 +34,10 @@ COUNTERS = {
     "fleetml_runs_total": "Runs that ended, by state; died: their process did",
     "fleetml_step_attempts_total": "Attempts of steps, by state; cached: an earlier result was reused",
     "fleetml_step_cpu_seconds_total": "CPU seconds of steps, with what they started",
-    "fleetml_step_cost_usd_total": "Estimated cost of steps",
-    "fleetml_step_energy_kwh_total": "Estimated energy of steps",
+    "fleetml_step_gpu_seconds_total": "Seconds that steps kept GPUs busy",
+    "fleetml_step_cost_usd_total": "Estimated cost of steps that are reckoned in US dollars",
+    "fleetml_step_cost_total": "Estimated cost of steps, by currency",
+    "fleetml_step_energy_kwh_total": "Energy of steps, measured or estimated, as source says",
     "fleetml_step_co2_grams_total": "Estimated CO2 of steps",
 }
 _LAST = ("fleetml_run_last_end_timestamp_seconds", "When a run last ended in this state")
@@ -47,7 +49,7 @@ class Totals:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         """Raises ValueError, LookupError, TypeError for what `to_json` did not make."""
-        self._counters: dict[str, dict[str, float]] = {name: dict(document[name]) for name in COUNTERS}
+        self._counters: dict[str, dict[str, float]] = {name: dict(document.get(name, {})) for name in COUNTERS}
         self._histograms: dict[str, dict[str, list[float]]] = {name: dict(document[name]) for name in HISTOGRAMS}
         self._last: dict[str, float] = dict(document["last"])
         self.running: dict[str, dict[str, str]] = dict(document["running"])

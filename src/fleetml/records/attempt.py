@@ -32,7 +32,7 @@ class Attempt:
     outcome: Mapping[str, Any] | None = None
     failure: Mapping[str, Any] | None = None
     usage: Mapping[str, float] | None = None
-    cost: Mapping[str, float] | None = None
+    cost: Mapping[str, Any] | None = None
     key: str = ""
     parts: Mapping[str, str] | None = None
     inputs: Mapping[str, Any] | None = None

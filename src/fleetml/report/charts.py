@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fleetml.cost.estimate import Cost
 from fleetml.report.examples import Example
 from fleetml.report.verdict import BASELINES, Candidate
 
@@ -101,6 +102,43 @@ def gantt(rows: Sequence[tuple[str, str, float, float]]) -> str:
         axes.set_xlim(0, end * 1.08 or 1)
         axes.set_xlabel("seconds since the run began")
         return _svg(figure)
+
+
+def costs(rows: Sequence[tuple[str, Cost]], limit: int = 12) -> str:
+    """Where energy and money went: the dearest steps, those that used most energy first; the rest is one bar.
+
+    Nothing is drawn where nothing was used.
+    """
+    spent = sorted((row for row in rows if row[1].kwh > 0), key=lambda row: -row[1].kwh)
+    if not spent:
+        return ""
+    shown = [(label, cost.kwh * 1000, cost.money) for label, cost in spent[:limit]]
+    if rest := [cost for _, cost in spent[limit:]]:
+        money = [cost.money for cost in rest if cost.money is not None]
+        shown.append(
+            (f"{len(rest)} others", sum(c.kwh for c in rest) * 1000, sum(money) if len(money) == len(rest) else None)
+        )
+    currencies = {cost.currency for _, cost in spent}
+    one = len(currencies) == 1 and all(money is not None for _, _, money in shown)  # two currencies have no common axis
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9.6, 0.32 * len(shown) + 0.8), layout="constrained")
+        both = figure.subplots(1, 2 if one else 1, sharey=True, squeeze=False)[0]
+        _bars(both[0], [energy for _, energy, _ in shown], "energy [Wh]")
+        if one:
+            _bars(both[1], [money or 0.0 for _, _, money in shown], f"money [{currencies.pop()}]")
+        both[0].set_yticks(range(len(shown)), [label for label, _, _ in shown])
+        both[0].invert_yaxis()
+        return _svg(figure)
+
+
+def _bars(axes: Axes, values: Sequence[float], unit: str) -> None:
+    axes.barh(range(len(values)), values, color=ACCENT, height=0.62)
+    whole = sum(values)
+    for row, value in enumerate(values):
+        share = f"{100 * value / whole:.0f} %" if whole > 0 else ""
+        axes.annotate(share, (max(value, 0.0), row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.margins(x=0.12)
+    axes.set_xlabel(unit)
 
 
 def _example(axes: Axes, example: Example) -> None:

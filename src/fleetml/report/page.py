@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml import atomic
+from fleetml.cost import estimate as cost
 from fleetml.pipeline import load
 from fleetml.records import Attempt, Run
 from fleetml.redaction import mapped, without_passwords
@@ -45,16 +46,25 @@ def render(run: Run, links: Links = ()) -> str:
 
     pages = jinja2.Environment(loader=jinja2.PackageLoader("fleetml.report", "."), autoescape=True)
     pages.filters.update(
-        figure=text.figure, figures=text.figures, seconds=text.seconds, size=text.size, share=text.share, clock=_clock
+        cost=cost.read,
+        figure=text.figure,
+        figures=text.figures,
+        money=text.money,
+        seconds=text.seconds,
+        size=text.size,
+        share=text.share,
+        clock=_clock,
     )
     document, attempts = mapped(run.read(), without_passwords), run.here()
     labels = _labels(run, document)
     verdict = read(attempts)
+    spent = {step: _spent(run, step) for step in attempts}
     return pages.get_template("report.html.j2").render(
         run=document,
         steps=[(labels.get(step, step), attempts.get(step), step) for step in document.get("steps", [])],
+        spent=spent,
         verdict=verdict,
-        plots=_plots(document, attempts, labels, verdict),
+        plots=_plots(document, attempts, labels, verdict, spent),
         lineage=_lineage(attempts, labels),
         pages=[*links, *_html_artifacts(attempts, labels)],
         baselines=BASELINES,
@@ -62,8 +72,17 @@ def render(run: Run, links: Links = ()) -> str:
     )
 
 
+def _spent(run: Run, step: str) -> cost.Cost:
+    """Return what all attempts of a step cost."""
+    return cost.read(cost.total(attempt.cost for attempt in run.attempts(step) if attempt.cost))
+
+
 def _plots(
-    document: Mapping[str, Any], attempts: Mapping[str, Attempt], labels: Mapping[str, str], verdict: Verdict | None
+    document: Mapping[str, Any],
+    attempts: Mapping[str, Attempt],
+    labels: Mapping[str, str],
+    verdict: Verdict | None,
+    spent: Mapping[str, cost.Cost],
 ) -> dict[str, str]:
     from fleetml.report import charts
 
@@ -74,6 +93,7 @@ def _plots(
         if a.state not in ("skipped", "upstream_failed")
     ]
     made = {"gantt": charts.gantt(rows)} if rows else {}
+    made["costs"] = charts.costs([(labels.get(step, step), cost) for step, cost in spent.items()])
     if verdict and (champion := verdict.champion):
         made["errors"] = charts.errors(verdict.candidates, champion.name)
         rivals = [c for name in BASELINES if (c := verdict.get(name)) and c.name != champion.name]

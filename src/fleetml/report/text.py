@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from fleetml.cost.estimate import read
+
 
 def figure(value: Any, digits: int = 4) -> str:
     """Return a number with up to `digits` significant digits and no exponent, anything else as it is; None as ``-``."""
@@ -48,10 +50,16 @@ def share(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def cost(total: Mapping[str, float] | None) -> str:
+def money(amount: float | None, currency: str) -> str:
+    """Return an amount with its currency, a dash for one that nobody knows."""
+    return f"{figure(amount)} {currency}".rstrip()
+
+
+def cost(total: Mapping[str, Any] | None) -> str:
     """Return what was used and what it cost, on one line."""
-    found = total or {}
+    found = read(total)
+    gpu = f"{figure(found.gpu_seconds)} GPU-s, " if found.gpu_seconds else ""
     return (
-        f"{figure(found.get('cpu_seconds', 0.0))} CPU-s, {figure(found.get('kwh', 0.0))} kWh, "
-        f"{figure(found.get('usd', 0.0))} USD, {figure(found.get('co2_grams', 0.0))} g CO2"
+        f"{figure(found.cpu_seconds)} CPU-s, {gpu}{figure(found.kwh)} kWh, "
+        f"{money(found.money, found.currency)}, {figure(found.co2_grams)} g CO2"
     )

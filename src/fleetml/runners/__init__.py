@@ -91,11 +91,21 @@ class Command:
 
 @frozen
 class Usage:
-    """What the command and its children used: CPU seconds (user + system), peak RSS in bytes, wall seconds."""
+    """What the command and its children used: CPU seconds (user + system), peak RSS in bytes, wall seconds.
+
+    What meters of this machine said meanwhile (`fleetml.cost.meters`), where the command ran here: the CPU seconds of all
+    that ran on its `vcpus`, the command's part of the energy that RAPL counted [J] (None: it cannot be read), and what it
+    had of GPUs [s, J].
+    """
 
     cpu_seconds: float = 0.0
     max_rss_bytes: int = 0
     wall_seconds: float = 0.0
+    machine_cpu_seconds: float | None = None
+    vcpus: int = 0
+    joules: float | None = None
+    gpu_seconds: float = 0.0
+    gpu_joules: float = 0.0
 
     @classmethod
     def total(cls, parts: Iterable[Usage]) -> Usage:
@@ -105,7 +115,18 @@ class Usage:
             sum(part.cpu_seconds for part in found),
             max((part.max_rss_bytes for part in found), default=0),
             sum(part.wall_seconds for part in found),
+            _sum(part.machine_cpu_seconds for part in found),
+            max((part.vcpus for part in found), default=0),
+            _sum(part.joules for part in found),
+            sum(part.gpu_seconds for part in found),
+            sum(part.gpu_joules for part in found),
         )
+
+
+def _sum(parts: Iterable[float | None]) -> float | None:
+    """Return a sum, None where a part of it is not known."""
+    found = list(parts)
+    return None if not found or None in found else sum(part for part in found if part is not None)
 
 
 @frozen

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fleetml.cost import meters
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.frozen import frozen
 from fleetml.runners import Command, Ended, Exit, Limits, Usage, accelerators, cgroup
@@ -81,7 +82,7 @@ class DockerRunner:
             raise no_program(command, reader.last)
         if ended == "itself" and state["OOMKilled"] and state["ExitCode"]:
             ended = "memory"
-        usage = Usage(watch.cpu_seconds, watch.peak, time.monotonic() - started)
+        usage = Usage(watch.cpu_seconds, watch.peak, time.monotonic() - started, **watch.drawn())
         return Exit(status_of(state["ExitCode"]), usage, ended)
 
     @contextlib.contextmanager
@@ -161,6 +162,11 @@ class _Watch:
     peak: int = 0
     _over: threading.Event = field(default_factory=threading.Event)
     _lost: Exception | None = None
+    _meter: meters.Meter | None = None
+
+    def drawn(self) -> dict[str, Any]:
+        """Return what meters say of the container, where it was on this machine."""
+        return self._meter.drawn(self.cpu_seconds) if self._meter else {}
 
     def until_over(self, limits: Limits, cancel: threading.Event) -> Ended:
         """Return who ended it; stops it on a cancel, at its time limit, or when its output cannot be taken any more.
@@ -212,11 +218,20 @@ class _Watch:
 
     def _measure(self) -> None:
         """Sample what the container uses, from the kernel where the engine is on this machine, else from the engine."""
-        use = cgroup.of(self.container.attrs["State"]["Pid"]) or self._told
+        pid = self.container.attrs["State"]["Pid"]
+        use = cgroup.of(pid)
+        if use is None:
+            use = self._told
+        else:
+            self._meter = meters.Meter(lambda: meters.family(pid))
+        looked = time.monotonic()
         with contextlib.suppress(Exception):  # it is just gone, or the engine is an old one
             while not self._over.is_set():
                 cpu_seconds, memory = use()
                 self.cpu_seconds, self.peak = max(self.cpu_seconds, cpu_seconds), max(self.peak, memory)
+                if self._meter and time.monotonic() - looked >= 1:
+                    looked = time.monotonic()
+                    self._meter.look()
                 self._over.wait(_LOOK)
 
     def _told(self) -> tuple[float, int]:

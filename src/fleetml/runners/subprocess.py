@@ -21,6 +21,8 @@ from fleetml.runners.output import Reader, lines_from
 if TYPE_CHECKING:
     import subprocess
 
+    from fleetml.cost.meters import Meter
+
 # What a step gets of our own environment; the rest may hold secrets and stays here.
 PASSED = (
     *("HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ"),
@@ -120,9 +122,11 @@ class SubprocessRunner:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _run(self, command: Command, folder: Path, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
+        from fleetml.cost import meters  # here, as a run of cache hits measures nothing
         from fleetml.runners import strays
 
         started = time.monotonic()
+        meter = meters.Meter(lambda: meters.family(process.pid))
         process = self._start(command, folder)
         reader = Reader(lines_from(process.stdout), on_line)
         over = threading.Event()
@@ -130,7 +134,7 @@ class SubprocessRunner:
         ended: Ended = "itself"
         kills = out_of_memory.Kills()
         try:
-            ended = self._watch(process.pid, over, reader, command.limits, cancel, kills)
+            ended = self._watch(process.pid, over, reader, command.limits, cancel, kills, meter)
         finally:
             # Nothing of the step outlives it, however it ended. It is reaped last, so that its pid stays its own.
             _signal_group(process.pid, signal.SIGKILL)
@@ -144,7 +148,8 @@ class SubprocessRunner:
                 process.stdout.close()
         if reader.error:
             raise reader.error
-        return Exit(status, Usage(cpu_seconds, max_rss_bytes, time.monotonic() - started), ended)
+        usage = Usage(cpu_seconds, max_rss_bytes, time.monotonic() - started, **meter.drawn(cpu_seconds))
+        return Exit(status, usage, ended)
 
     def _start(self, command: Command, folder: Path) -> Process:
         import shutil
@@ -226,6 +231,7 @@ class SubprocessRunner:
         limits: Limits,
         cancel: threading.Event,
         kills: out_of_memory.Kills,
+        meter: Meter,
     ) -> Ended:
         """Wait for the end; stop the step on a cancel, at a limit, or when its output cannot be taken any more."""
         started = looked = time.monotonic()
@@ -240,6 +246,7 @@ class SubprocessRunner:
             if now - looked >= 1:
                 looked = now
                 kills.look()
+                meter.look()
                 if limits.memory is not None and out_of_memory.family(pid) > limits.memory:
                     return self._stop(pid, over, "memory")
         return "itself"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fleetml.cost.estimate import figures
 from fleetml.errors import ConfigurationError, FleetMLError
 from fleetml.serving.registry_http import call
 
@@ -67,10 +68,5 @@ def _of_run(home: Path, run: str) -> Iterator[tuple[str, str]]:
         f"{record.get('pipeline', '')} (IR {str(record.get('digest', ''))[:12]}, engine {record.get('engine', '')})",
     )
     yield "parameters", ", ".join(f"{key}={value}" for key, value in given.items())
-    cost = record.get("cost") or {}
-    if cost:
-        seconds, energy = cost.get("cpu_seconds", 0.0), cost.get("kwh", 0.0) * 1000
-        yield (
-            "cost",
-            f"{seconds:.1f} CPU s, {energy:.3f} Wh, {cost.get('usd', 0.0):.6f} USD, {cost.get('co2_grams', 0.0):.3f} g CO2",
-        )
+    if cost := record.get("cost"):
+        yield "cost", figures(cost)

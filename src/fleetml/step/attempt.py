@@ -6,10 +6,10 @@ import errno
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fleetml import artifact_store, artifacts, cache, lineage, results_lock, secrets, tracing
-from fleetml.cost.estimate import estimate
+from fleetml.cost.estimate import Cost, Tariff, estimate
 from fleetml.errors import FleetMLError, InvalidParameter, StepFailed, Unavailable
 from fleetml.events import Listener, StepEnded, StepLine, StepStarted, ignore
 from fleetml.frozen import asdict, field, mutable, replace
@@ -20,9 +20,12 @@ from fleetml.pipeline.model import Importer
 from fleetml.pipeline.placeholders import fill
 from fleetml.records import Attempt, Run
 from fleetml.redaction import SHORTEST, Redactor
-from fleetml.runners import ContainerRunner, Exit, Runner
+from fleetml.runners import ContainerRunner, Exit, Runner, Usage
 from fleetml.step.failure import Failure, ended_words, of_process, shown_inputs
 from fleetml.step.outcome import RunContext, StepOutcome
+
+if TYPE_CHECKING:
+    from fleetml.cost.tariffs import Tariffs
 
 _HERE = ("none", "memory", "disk")  # kinds of caches that ask no server
 
@@ -94,6 +97,7 @@ class _Attempt:
     result: str = ""  # the folder under results/, while it is being made too: so the collector leaves that alone
     exit: Exit = field(default_factory=lambda: Exit(0))
     redactor: Redactor = field(default_factory=Redactor)
+    tariffs: Tariffs | None = None
 
     def run(self) -> Pausing[StepOutcome]:
         """Return the outcome; whatever goes wrong is a failed one."""
@@ -147,6 +151,7 @@ class _Attempt:
             names = self.context.names(self.step.name)
             command = command_of(self.step, here.inputs, names, image, folder.aside, self.records)
             command = replace(command, secrets=self._secrets())
+            self.tariffs = self._tariffs()
             self.records.write(self.running())
             self.notify(StepStarted(self.step.name, self.number, self.log))
             with self.log.open("a", encoding="utf-8", buffering=1) as stream:
@@ -257,12 +262,33 @@ class _Attempt:
         return replace(self._ended("failed"), failure=failure)
 
     def _ended(self, state: Any, **known: Any) -> StepOutcome:
-        usage = self.exit.usage
-        rates = self.context.settings.rates
-        cost = asdict(estimate(usage.cpu_seconds, usage.wall_seconds, usage.max_rss_bytes, rates))
-        return StepOutcome(
-            state, usage=usage, cost=cost, seconds=time.monotonic() - self.began, attempt=self.number, **known
-        )
+        seconds, cost = time.monotonic() - self.began, asdict(self._cost())
+        return StepOutcome(state, usage=self.exit.usage, cost=cost, seconds=seconds, attempt=self.number, **known)
+
+    def _cost(self) -> Cost:
+        """Return what the step cost, so far; what was reused costs nothing."""
+        usage, settings = self.exit.usage, self.context.settings.cost
+        if usage == Usage():
+            return Cost()
+        tariff = Tariff(settings.region, settings.currency, None, None, "", "")
+        if self.tariffs is not None:
+            tariff = self.tariffs.over(self.started, max(self.started, time.time()))
+        return estimate(usage, settings.rates, tariff)
+
+    def _tariffs(self) -> Tariffs | None:
+        """Return what tells price and carbon intensity; whoever has to be asked for them is asked while the step runs."""
+        from fleetml.cost.tariffs import Tariffs
+
+        def token(name: str) -> str:
+            return self.context.secrets(name, ["token"]).get("token", "")
+
+        try:
+            tariffs = Tariffs(self.context.settings.cost, self.context.settings.home, token, self._say)
+            tariffs.ask()
+        except Exception as error:  # a run does not fail for want of a price
+            self._say(f"neither price nor carbon intensity is known: {error}")
+            return None
+        return tariffs
 
     def running(self) -> Attempt:
         """The record while the command runs; what stays of it when the engine dies."""

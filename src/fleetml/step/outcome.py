@@ -75,7 +75,7 @@ class StepOutcome:
     artifacts: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     failure: Failure | None = None
     usage: Usage = field(default_factory=Usage)
-    cost: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     attempt: int = 0
 

@@ -191,8 +191,13 @@ def run() -> Iterator[Figure]:
             yield (
                 f"{data}: {name}",
                 float(np.mean(values)),
-                f"MASE, {len(values)} seeds, from {min(values)} to {max(values)}",
+                f"{_unit(name)}, {len(values)} seeds, from {min(values)} to {max(values)}",
             )
+
+
+def _unit(name: str) -> str:
+    units = {"windows": "windows of the test", "moved": "share in which the fleet's model was changed"}
+    return units.get(name.split()[0], "MASE")
 
 
 if __name__ == "__main__":

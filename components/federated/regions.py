@@ -18,7 +18,7 @@ def by_region(windows: Windows, data: Path, clients: int) -> dict[str, Windows]:
     into `clients` groups of equal size: a documented split that is not identically distributed, idle VMs apart from busy ones.
     Raises InvalidData for fewer than two clients.
     """
-    region = _known(data) or _ranked(windows, clients)
+    region = _known(data) or ranked(windows, clients)
     names = np.array([region.get(str(vm), "") for vm in windows.vm_id])
     found = {str(name): windows[names == name] for name in np.unique(names) if name}
     if len(found) < 2:
@@ -34,7 +34,7 @@ def _known(data: Path) -> dict[str, str]:
     return dict(pairs.iter_rows())
 
 
-def _ranked(windows: Windows, clients: int) -> dict[str, str]:
+def ranked(windows: Windows, clients: int) -> dict[str, str]:
     vms = np.unique(windows.vm_id)
     level = [float(windows.history[windows.vm_id == vm].mean()) for vm in vms]
     groups = np.array_split(vms[np.argsort(level, kind="stable")], max(clients, 1))

@@ -49,6 +49,7 @@ def train(
 
     Raises Unavailable when fewer than `min_clients` are there in time or answer; the last whole round is kept.
     """
+    logging.getLogger("flwr").setLevel(logging.WARNING)  # what it tells of each round, we do
     checkpoint, channel = checkpoint or Checkpoint(), channel or Channel()
     state = checkpoint.read() or State(0, initial)
     strategies.remind(strategy, state.remembered)
@@ -62,7 +63,8 @@ def train(
         checkpoint.write(state)
         log.info("%s", _line(state.history[-1], federation))
     roster.call()
-    return Result(state.arrays, state.history, ended, _judged(grid, federation, state.arrays, roster, channel))
+    errors = _judged(grid, federation, state.arrays, initial, roster, channel)
+    return Result(state.arrays, state.history, ended, errors)
 
 
 def _ended(history: Sequence[Round], federation: Federation) -> str:
@@ -136,13 +138,39 @@ def _aggregated(strategy: Strategy, number: int, answers: Answers, before: Array
     return {name: made[name] for name in before}
 
 
-def _judged(grid: Grid, federation: Federation, arrays: Arrays, roster: Roster, channel: Channel) -> Errors:
-    """Return each present region's errors: by the common model, and by what the region makes of it."""
-    config = {
+def _judged(
+    grid: Grid, federation: Federation, arrays: Arrays, initial: Arrays, roster: Roster, channel: Channel
+) -> Errors:
+    """Return each present region's errors: by the `common` model, by that fitted to the region (`personal`), and by its `own`.
+
+    Its own is trained by the region alone, from the beginning and with as many passes as it took part in at most.
+    """
+    asked = {
         **_config(federation),
         "server-round": federation.rounds + 1,
         "personal-epochs": federation.personal_epochs,
     }
+    found = {name: dict(each) for name, each in _asked(grid, federation, arrays, asked, roster, channel).items()}
+    if federation.compare_own:
+        alone = {
+            **asked,
+            "server-round": 1,
+            "rounds": 1,
+            "personal-epochs": federation.rounds * federation.local_epochs,
+        }
+        for name, each in _asked(grid, federation, initial, alone, roster, channel).items():
+            found.setdefault(name, {})["own"] = each.get("personal", np.nan)
+    return dict(sorted(found.items()))
+
+
+def _asked(
+    grid: Grid,
+    federation: Federation,
+    arrays: Arrays,
+    config: Mapping[str, int | str],
+    roster: Roster,
+    channel: Channel,
+) -> Errors:
     content = RecordDict({ARRAYS: packed(arrays), CONFIG: ConfigRecord(dict(config))})
     messages = [Message(content, node, MessageType.EVALUATE) for node in sorted(roster.nodes)]
     replies = list(grid.send_and_receive(messages, timeout=federation.round_seconds))
@@ -150,7 +178,7 @@ def _judged(grid: Grid, federation: Federation, arrays: Arrays, roster: Roster, 
     found = {roster.nodes[it.metadata.src_node_id]: metrics_of(it) for it in replies if not it.has_error()}
     for name in sorted(set(roster.nodes.values()) - set(found)):
         log.warning("%s did not judge the model", name)
-    return dict(sorted(found.items()))
+    return found
 
 
 def _show(messages: Sequence[Message], channel: Channel) -> None:

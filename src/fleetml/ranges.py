@@ -44,6 +44,7 @@ _AMOUNTS = (
     "max_parameters",
     "max_operations",
     "false_alarms_per_vm_week",
+    "top",
 )
 _POSITIVE = (
     "latency_limit_ms",
@@ -81,6 +82,10 @@ RANGES: Mapping[str, Range] = {
     "rollout": {"enum": ["", "canary", "ab", "shadow"]},  # fleetml.serving.deployment.MODES, which takes long to import
     "storage": {"pattern": _STORAGE},
     "checkpoint_dir": {"pattern": _FOLDER},
+    "exports_dir": {"pattern": _FOLDER},
+    # fleetml.cost.power.fit.KINDS, which loads numpy; fleetml.cost.scores.RULES
+    "power_kind": {"enum": ["auto", "mean", "streams", "additive", "load", "interacting"]},
+    "score": {"enum": ["auto", "qoe_efficiency_score", "pixels_per_joule", "quality_per_watt", "throughput_per_watt"]},
 }
 """What a parameter of this name may be in any of our components; some of them want more."""
 

@@ -1,0 +1,1 @@
+"""What measured workloads draw: power model, recommendation, export."""

@@ -1,0 +1,139 @@
+"""What the pipeline takes in: results files, whole ones only."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.cost.measurements import latest, load, measurements
+from components.cost.synthetic import documents, watts
+from fleetml.component import Artifact
+from fleetml.cost.scenarios import Results, Scenario, parse
+from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
+
+REAL = Path(__file__).parents[4] / "shared/data/transcode_power"
+
+
+def taken(tmp_path: Path, source: str, prometheus: str = "") -> tuple[list[Results], Artifact]:
+    results, metrics = Artifact("results", str(tmp_path / "results")), Artifact("metrics", str(tmp_path / "metrics"))
+    measurements(source, prometheus, results, metrics)
+    return load(results.path), metrics
+
+
+def write(folder: Path, name: str, *scenarios: Any, **document: Any) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(json.dumps({"scenarios": scenarios, **document}))
+
+
+def scenario(name: str, **known: Any) -> dict[str, Any]:
+    usual = {"bitrate": "2500k", "resolution": "1280x720", "fps": 30, "power_watts": [9.0] * 5, "step_seconds": 5}
+    return {"name": name, "duration": 20, **usual, **known}
+
+
+def test_without_a_source_there_are_synthetic_results_of_the_power_they_tell(tmp_path: Path) -> None:
+    found, metrics = taken(tmp_path, "")
+    assert [len(each.scenarios) for each in found] == [15] * 3
+    assert metrics.metadata == {"scenarios": 45, "with_power": 45, "remarks": 0, "files": 3}
+    (four,) = (each for each in latest(found) if each.name == "4 Streams @ 2500k")
+    assert four.mean_watts == pytest.approx(watts(4, 2.5), rel=0.08)
+    assert documents("synthetic://?files=1") == documents("synthetic://?files=1&seed=7")
+    assert documents("synthetic://?seed=8") != documents("synthetic://")
+
+
+def test_what_is_written_reads_as_what_was_read(tmp_path: Path) -> None:
+    for name, document in documents("").items():
+        write(tmp_path / "in", name, *document["scenarios"], test_date=document["test_date"])
+    found, _ = taken(tmp_path, str(tmp_path / "in"))
+    assert found == [parse(json.dumps(each), name) for name, each in documents("").items()]
+
+
+def test_bad_files_and_scenarios_are_told_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good = scenario("good", start_time=100, end_time=120)
+    mixed = (scenario("a", start_time=200, end_time=230), scenario("b", start_time=210, end_time=240))
+    dead = scenario("dead", power_watts=[5.0, 0.0, 5.0, 5.0, 5.0])
+    write(tmp_path / "in", "test_results_1.json", good, *mixed, dead, scenario("odd", resolution="N/A"))
+    (tmp_path / "in" / "test_results_2.json").write_text('{"scenarios": [{"name": "half')
+    (tmp_path / "in" / "test_results_3.json").mkdir()
+    with caplog.at_level(logging.INFO):
+        (found,), metrics = taken(tmp_path, str(tmp_path / "in"))
+    assert [each.name for each in found.scenarios] == ["good", "dead", "odd"]
+    assert [each.mean_watts for each in found.scenarios] == [9.0, None, 9.0]
+    assert found.scenarios[2].ladder is None
+    assert (metrics.metadata["with_power"], metrics.metadata["files"]) == (2, 1)
+    for said in (
+        "'a' and 'b' at the same time",
+        "power_watts holds sample 1 (0.0)",
+        "test_results_2.json, which is none",
+    ):
+        assert said in caplog.text
+    assert "test_results_3.json cannot be read" in caplog.text
+
+
+def test_power_comes_from_the_analysis_where_the_file_has_no_samples(tmp_path: Path) -> None:
+    bare = {"power_watts": None, "step_seconds": None}
+    wrong = scenario("wrong", power_watts=[5.0, -1.0])
+    write(
+        tmp_path / "in",
+        "test_results_1.json",
+        scenario("bare", **bare),
+        scenario("own"),
+        scenario("odd", **bare),
+        wrong,
+    )
+    analysis = "name,mean_power_w,total_energy_wh\nbare,12.5,0.4\nown,99,9\nodd,nan,\nwrong,7,1\n"
+    (tmp_path / "in" / "test_results_1_analysis.csv").write_text(analysis)
+    ((bare_one, own, odd, refused),) = ([*each.scenarios] for each in taken(tmp_path, str(tmp_path / "in"))[0])
+    assert (bare_one.mean_watts, bare_one.total_energy_wh) == (12.5, 0.4)
+    assert (own.mean_watts, own.mean_power_w, odd.mean_watts) == (9.0, None, None)
+    assert (refused.mean_watts, refused.refused) == (None, {"power_watts"})
+
+
+def test_of_one_name_the_latest_measurement_counts() -> None:
+    old, new = (Results(day, day, (Scenario(name="a", mean_power_w=w),)) for day, w in (("1", 5.0), ("2", 6.0)))
+    assert [each.mean_watts for each in latest([old, new])] == [6.0]
+
+
+def test_files_are_in_the_order_they_were_measured(tmp_path: Path) -> None:
+    write(tmp_path / "in", "test_results_1.json", scenario("a"), test_date="2026-02-01T00:00:00")
+    write(tmp_path / "in", "test_results_2.json", scenario("a"), test_date="2026-01-01T00:00:00")
+    found, _ = taken(tmp_path, str(tmp_path / "in"))
+    assert [each.run_id for each in found] == ["test_results_2", "test_results_1"]
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "said"),
+    [
+        ("results", InvalidParameter, "an absolute folder of test_results"),
+        ("/nowhere/at/all", InvalidParameter, "an absolute folder of test_results"),
+        ("synthetic://?file=3", InvalidParameter, "are synthetic://.files=3&seed=7"),
+        ("synthetic://?files=0", InvalidParameter, "of 1 to 1000 files, got 0"),
+    ],
+)
+def test_a_source_that_is_none_is_refused(tmp_path: Path, source: str, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        taken(tmp_path, source)
+
+
+def test_a_folder_without_any_power_is_refused_with_what_was_wrong(tmp_path: Path) -> None:
+    write(tmp_path / "in", "test_results_1.json", scenario("a", power_watts=[1.0, -1.0]))
+    with pytest.raises(
+        InvalidData, match=r"has 1 scenarios in 1 sound files and none has any; first of 1 remarks: .*sample 1"
+    ):
+        taken(tmp_path, str(tmp_path / "in"))
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        taken(tmp_path, "", "localhost:9090")
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"the published measurements are not in {REAL}")
+def test_the_published_measurements_are_taken_in_whole(tmp_path: Path) -> None:
+    found, metrics = taken(tmp_path, str(REAL))
+    assert metrics.metadata["files"] == 5
+    (first,) = (each for each in found if each.run_id == "test_results_20251228_203216")
+    assert first.baseline is not None
+    assert first.baseline.mean_watts == 5.18

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
 from components.federated.learner import Arrays
+
+Ledger = Mapping[str, Any]
+"""What a run has spent of a budget, as JSON says it; {} is nothing."""
+
+
+def unlimited(names: Sequence[str], ledger: Ledger) -> Ledger:
+    """Spend nothing."""
+    return ledger
 
 
 def straight(grid: Grid, messages: Sequence[Message], seconds: float) -> Iterable[Message]:
@@ -25,7 +34,8 @@ def as_sent(answer: Message, sent: Arrays) -> Message:
 class Channel:
     """The seams of a round, in the order in which they are used; as they stand, models go and come as they are.
 
-    `admit(number)`: before a round; raises to end the run before it (a budget that would be overspent).
+    `admit(names, ledger)`: before a round with these regions; returns what is spent with it, JSON, which is written down before
+    the first message goes, or raises to end the run (a budget that would be overspent).
     `exchange(grid, messages, seconds)`: sends the messages of a round's training and returns a reply of each region that
     answered, where need be after several stages. Where the server sees no single answer (secure aggregation) each of them
     holds the same mean as its `arrays`, so that their mean is the mean.
@@ -34,7 +44,7 @@ class Channel:
     `observe(message)`: is shown every message that goes or comes, before it is opened.
     """
 
-    admit: Callable[[int], None] = lambda number: None
+    admit: Callable[[Sequence[str], Ledger], Ledger] = unlimited
     exchange: Callable[[Grid, Sequence[Message], float], Iterable[Message]] = straight
     opened: Callable[[Message, Arrays], Message] = as_sent
     observe: Callable[[Message], None] = lambda message: None

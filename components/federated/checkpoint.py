@@ -32,13 +32,14 @@ class Round:
 
 @dataclass(frozen=True)
 class State:
-    """All that the next round depends on: the model, what the strategy remembers, what is known of regions, what was told."""
+    """All that the next round depends on: the model, what the strategy remembers, what is known of regions, what was told and spent."""
 
     number: int
     arrays: Arrays
     remembered: Mapping[str, Arrays] = field(default_factory=dict)
     clients: Mapping[str, Client] = field(default_factory=dict)
     history: tuple[Round, ...] = ()
+    ledger: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Checkpoint:
             "number": state.number,
             "clients": {name: asdict(each) for name, each in state.clients.items()},
             "history": [asdict(each) for each in state.history],
+            "ledger": dict(state.ledger),
         }
         arrays = {f"model/{name}": values for name, values in state.arrays.items()}
         for kind, kept in state.remembered.items():
@@ -92,4 +94,5 @@ def _state(found: dict[str, Any]) -> State:
         remembered=kinds,
         clients={name: Client(**each) for name, each in told["clients"].items()},
         history=tuple(Round(**each) for each in told["history"]),
+        ledger=told["ledger"],
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
@@ -14,7 +14,7 @@ from flwr.serverapp.strategy import Strategy
 
 from components.federated import selection, strategies
 from components.federated.answers import Answers, checked
-from components.federated.channel import Channel
+from components.federated.channel import Channel, Ledger
 from components.federated.checkpoint import Checkpoint, Round, State
 from components.federated.configuration import Federation
 from components.federated.learner import Arrays
@@ -29,12 +29,15 @@ Errors = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Result:
-    """The model after the last round, what is told of each round, why they ended ("rounds", "converged"), the regions' errors."""
+    """The model after the last round, what is told of each round, why they ended ("rounds", "converged"), the regions' errors, what
+    was spent of a budget.
+    """
 
     arrays: Arrays
     history: tuple[Round, ...]
     ended: str
     errors: Errors
+    ledger: Ledger
 
 
 def train(
@@ -57,14 +60,18 @@ def train(
         log.info("going on after round %d of %d", state.number, federation.rounds)
     roster = Roster(grid, federation, channel, state.clients)
     while not (ended := _ended(state.history, federation)):
-        channel.admit(state.number + 1)
         roster.call()
-        state = _round(grid, strategy, federation, state, roster, channel)
+        names = selection.chosen(roster.present, federation, state.number + 1)
+        ledger = channel.admit(names, state.ledger)
+        if ledger != state.ledger:  # a round that dies has spent it
+            state = replace(state, ledger=ledger)
+            checkpoint.write(state)
+        state = _round(grid, strategy, federation, state, set(names), roster, channel)
         checkpoint.write(state)
         log.info("%s", _line(state.history[-1], federation))
     roster.call()
     errors = _judged(grid, federation, state.arrays, initial, roster, channel)
-    return Result(state.arrays, state.history, ended, errors)
+    return Result(state.arrays, state.history, ended, errors, state.ledger)
 
 
 def _ended(history: Sequence[Round], federation: Federation) -> str:
@@ -79,11 +86,16 @@ def _ended(history: Sequence[Round], federation: Federation) -> str:
 
 
 def _round(
-    grid: Grid, strategy: Strategy, federation: Federation, state: State, roster: Roster, channel: Channel
+    grid: Grid,
+    strategy: Strategy,
+    federation: Federation,
+    state: State,
+    names: Collection[str],
+    roster: Roster,
+    channel: Channel,
 ) -> State:
-    """Return the state after the next round. Raises Unavailable for too few answers."""
+    """Return the state after the next round, with these regions. Raises Unavailable for too few answers."""
     began, number = time.monotonic(), state.number + 1
-    names = set(selection.chosen(roster.present, federation, number))
     asked = {node: name for node, name in roster.nodes.items() if name in names}
     messages = strategies.messages(strategy, number, state.arrays, _config(federation), asked)
     # The largest first, so that a few processes end at about the same time
@@ -105,7 +117,9 @@ def _round(
         received_bytes=sum(map(size, replies)),
         seconds=time.monotonic() - began,
     )
-    return State(number, arrays, strategies.remembered(strategy), dict(roster.clients), (*state.history, told))
+    return State(
+        number, arrays, strategies.remembered(strategy), dict(roster.clients), (*state.history, told), state.ledger
+    )
 
 
 def _config(federation: Federation) -> dict[str, int | str]:

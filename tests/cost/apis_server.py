@@ -68,7 +68,9 @@ def playing() -> Iterator[Played]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            played.asked.append((parts.path, parse_qs(parts.query), dict(self.headers)))
+            played.asked.append(
+                (parts.path, parse_qs(parts.query), {name.lower(): value for name, value in self.headers.items()})
+            )
             while played.silent.is_set() and not over.wait(0.01):
                 pass
             status, body = played.answers.get(parts.path, (404, b"<html>not here</html>"))

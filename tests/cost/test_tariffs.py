@@ -78,7 +78,7 @@ def test_electricity_maps_is_asked_once_an_hour_by_its_own_rules(make: Make, api
     assert make().over(last - HOUR, last + 1).intensity == pytest.approx(400, rel=1e-3)
     assert make().over(last - 2 * HOUR, last - 1).intensity == 400
     ((path, query, headers),) = apis.asked
-    assert (path, query, headers["Auth-token"]) == (ELECTRICITY_MAPS, {"zone": ["DE"]}, "em-token")
+    assert (path, query, headers["auth-token"]) == (ELECTRICITY_MAPS, {"zone": ["DE"]}, "em-token")
 
 
 def test_after_an_hour_it_is_asked_again_and_earlier_hours_are_kept(make: Make, apis: Played, tmp_path: Path) -> None:

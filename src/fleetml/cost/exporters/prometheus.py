@@ -16,7 +16,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fleetml.cost import quantities
@@ -30,6 +31,8 @@ STEP, POINTS = 5.0, 10_000
 """From sample to sample [s], and how many at most: Prometheus refuses more than 11,000."""
 SETTLED = 30.0
 """Seconds after which what was measured has been scraped."""
+KEPT = 10_000
+"""Series that are remembered: when prices change, Prometheus may have forgotten what it said."""
 _SERIES = ("power_watts", "cpu_usage_cores")
 _LARGEST = 4 << 20
 _CPU = "container_cpu_usage_seconds_total"
@@ -73,6 +76,7 @@ class Prometheus:
     power: str = POWER
     cpu: str = CPU
     token: str = field(default="", repr=False)
+    _known: dict[tuple[Any, ...], array[float]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, url: str, power: str = "", cpu: str = "", token: str = "") -> Prometheus:
@@ -103,10 +107,19 @@ class Prometheus:
             if not _is_missing(scenario, name):
                 continue
             try:
-                found[name] = _samples(self._ask(query, grid), grid, least)
+                found[name] = self._samples(query, grid, least)
             except (InvalidData, ValueError) as error:
                 remarks.append(f"{scenario.name!r}: {name} from Prometheus: {error}; it and what needs it are absent")
         return replace(scenario, **found) if len(found) > 1 else scenario
+
+    def _samples(self, query: str, grid: _Grid, least: float) -> Sequence[float]:
+        """Return what was asked before, or is asked now. Raises as `_ask` and `_whole` do."""
+        key = (query, grid.start, grid.step, grid.steps)
+        if key not in self._known:
+            while len(self._known) >= KEPT:
+                del self._known[next(iter(self._known))]
+            self._known[key] = array("d", _whole(self._ask(query, grid), grid, least))
+        return tuple(self._known[key])
 
     def _ask(self, query: str, grid: _Grid) -> list[Mapping[str, Any]]:
         """Return the series of a range query. Raises Unavailable, and InvalidData for a refusal."""
@@ -144,7 +157,7 @@ def _read(answer: http.client.HTTPResponse) -> bytes:
     return b"".join(parts)
 
 
-def _samples(series: list[Mapping[str, Any]], grid: _Grid, least: float) -> tuple[float, ...]:
+def _whole(series: list[Mapping[str, Any]], grid: _Grid, least: float) -> tuple[float, ...]:
     """Return the samples of one series without a gap. Raises InvalidData or ValueError."""
     if len(series) != 1:
         raise InvalidData(f"a query gives one series, got {len(series)}")

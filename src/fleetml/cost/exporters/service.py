@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from fleetml.frozen import field, frozen, replace
 
 AGAIN = 60.0
 """Seconds until a Prometheus that did not answer is asked again."""
+NAMES = ("cost", "qoe", "results")
 METRICS, HEALTH, READY = "/metrics", "/health", "/ready"
 
 _FIRST = "the folder was not looked at yet"
@@ -56,10 +57,10 @@ class Told:
 
 
 class Exporters:
-    """Looks at a folder and keeps the boards of the endpoints: ``cost``, ``qoe``, ``results``."""
+    """Looks at a folder and keeps the boards of some endpoints of `NAMES`."""
 
-    def __init__(self, folder: Path, sources: Sources) -> None:
-        self.boards = {name: Board({METRICS: _NOT_YET}) for name in ("cost", "qoe", "results")}
+    def __init__(self, folder: Path, sources: Sources, names: Iterable[str] = NAMES) -> None:
+        self.boards = {name: Board({METRICS: _NOT_YET}) for name in names}
         self._folder = Folder(folder, self._told)
         self._sources = sources
         self._with: tuple[Any, ...] = ()
@@ -110,22 +111,24 @@ class Exporters:
 
     def _told(self, results: Results) -> Told:
         """Return what a file tells."""
-        rates, predict = self._with
         remarks: list[str] = []
         later: list[str] = []
-        results = replace(
-            results, scenarios=tuple(self._complete(scenario, remarks, later) for scenario in results.scenarios)
-        )
-        rows: dict[str, list[Row | None]] = {name: [] for name in self.boards}
-        for scenario in results.scenarios:
-            predicted = predict(scenario) if predict else None
-            rows["cost"].append(text.cost_row(scenario, results.baseline, rates))
-            rows["qoe"].append(text.qoe_row(scenario))
-            rows["results"].append(text.results_row(scenario, results.baseline, predicted, results.run_id))
-        kept = {name: tuple(row for row in each if row) for name, each in rows.items()}
-        return Told(
-            results.run_id, _when(results), len(results.scenarios), kept, (*results.remarks, *remarks), tuple(later)
-        )
+        whole = tuple(self._complete(scenario, remarks, later) for scenario in results.scenarios)
+        results = replace(results, scenarios=whole)
+        rows = {
+            name: tuple(row for scenario in whole if (row := self._row(name, scenario, results)))
+            for name in self.boards
+        }
+        return Told(results.run_id, _when(results), len(whole), rows, (*results.remarks, *remarks), tuple(later))
+
+    def _row(self, name: str, scenario: Scenario, results: Results) -> Row | None:
+        rates, predict = self._with
+        if name == "cost":
+            return text.cost_row(scenario, results.baseline, rates)
+        if name == "qoe":
+            return text.qoe_row(scenario)
+        predicted = predict(scenario) if predict else None
+        return text.results_row(scenario, results.baseline, predicted, results.run_id)
 
     def _complete(self, scenario: Scenario, remarks: list[str], later: list[str]) -> Scenario:
         prometheus = self._sources.prometheus

@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("fleetml.cli.logs", "print the log of a step"),
     "stop": ("fleetml.cli.stop", "stop a run and all its steps"),
     "costs": ("fleetml.cli.costs", "show what runs cost: time, energy, money, CO2"),
+    "exporters": ("fleetml.cli.exporters", "tell Prometheus what measured scenarios cost"),
+    "recommend": ("fleetml.cli.recommend", "say when and where a run should go, which measured scenario is best"),
     "report": ("fleetml.cli.report", "write the HTML report of a run"),
     "cache": ("fleetml.cli.cache", "list the cache, explain a hit or a miss, remove entries"),
     "gc": ("fleetml.cli.gc", "remove old runs, results and cache entries that nobody needs"),
@@ -41,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "monitor": ("fleetml.cli.monitor", "look for drift and bad forecasts of a served model now, retrain if it is due"),
     "observe": ("fleetml.cli.observe", "take in what became true, for forecasts to be judged by"),
     "import": ("fleetml.cli.import_", "take in a model from elsewhere: one graph, proven equal, registered"),
+    "federation": ("fleetml.cli.federation", "run the link and the nodes of federated rounds over real regions"),
     "submit": ("fleetml.cli.submit", "submit a pipeline to a Kubeflow Pipelines cluster"),
 }
 INTERRUPTED, INTERNAL = 130, 70

@@ -77,7 +77,8 @@ def fit(rows: Sequence[Row], kind: str = AUTO, draws: int = 200, level: float = 
     fitted = choose(rows, watts) if kind == AUTO else _fitted(kind, rows, watts)
     rng = np.random.default_rng(seed)
     coefficients = _solve(fitted.values, watts, np.ones((1, len(rows))), fitted.penalty)[0]
-    weights = rng.dirichlet(np.ones(len(rows)), draws) * len(rows)
+    weights = rng.standard_exponential((draws, len(rows)))  # divided by their sum: a Dirichlet distribution
+    weights *= len(rows) / weights.sum(1, keepdims=True)
     return PowerModel(
         kind=fitted.kind,
         terms=fitted.terms,
@@ -107,9 +108,20 @@ def r2(measured: Array, predicted: Array) -> float:
 
 
 def design(found: Sequence[Term], rows: Sequence[Row]) -> Array:
-    """Return the values of the terms, rows x terms."""
-    values = [[term.value(row.features) for term in found] for row in rows]
-    return np.array(values, dtype=np.float64).reshape(len(rows), len(found))
+    """Return the values of the terms, rows x terms: `Term.value` of all rows at once."""
+    values = np.ones((len(rows), len(found)))
+    numbers = {name: _column(rows, name) for term in found for name in term.numbers}
+    words = {name: np.array([row.features[name] for row in rows]) for term in found for name, _ in term.words}
+    for column, term in enumerate(found):
+        for name in term.numbers:
+            values[:, column] *= numbers[name]
+        for name, word in term.words:
+            values[:, column] *= words[name] == word
+    return values
+
+
+def _column(rows: Sequence[Row], name: str) -> Array:
+    return np.array([row.features[name] for row in rows], dtype=np.float64)
 
 
 def _fitted(kind: str, rows: Sequence[Row], watts: Array) -> _Fitted:

@@ -33,7 +33,8 @@ class Term:
         return Term((*self.numbers, *other.numbers), (*self.words, *other.words))
 
 
-_LOAD = (Term(("streams",)), Term(("streams", "mbps")), Term(("streams", "megapixels", "fps")))
+_STREAMS, _BITS = Term(("streams",)), Term(("streams", "mbps"))
+_PIXELS, _PIXELS_PER_FRAME = Term(("streams", "megapixels", "fps")), Term(("streams", "megapixels"))
 
 
 def of_streams(rows: Sequence[Row]) -> tuple[Term, ...]:
@@ -48,7 +49,7 @@ def additive(rows: Sequence[Row]) -> tuple[Term, ...]:
 
 
 def load(rows: Sequence[Row]) -> tuple[Term, ...]:
-    """Return what all streams do together: their number, bits and pixels a second; and every word."""
+    """Return what all streams do together: their number, bits and pixels a second (a frame, without fps); and every word."""
     return (*_loads(rows), *_words(rows))
 
 
@@ -61,8 +62,9 @@ def interacting(rows: Sequence[Row]) -> tuple[Term, ...]:
 
 
 def _loads(rows: Sequence[Row]) -> list[Term]:
-    known = _known(rows)
-    return [term for term in _LOAD if set(term.numbers) <= set(known)]
+    known = set(_known(rows))
+    pixels = _PIXELS if "fps" in known else _PIXELS_PER_FRAME
+    return [term for term in (_STREAMS, _BITS, pixels) if set(term.numbers) <= known]
 
 
 def _known(rows: Sequence[Row]) -> list[str]:

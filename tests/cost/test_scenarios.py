@@ -164,6 +164,13 @@ def test_the_duration_is_that_of_the_times() -> None:
     assert (found.duration, remarks) == (20.0, ())
 
 
+def test_a_duration_that_is_none_is_not_replaced_by_the_times() -> None:
+    """So a scenario that is written with what was refused of it, and read again, stays the same."""
+    found, (remark,) = one(duration="refused")
+    assert found.duration is None
+    assert "duration 'refused' is no number" in remark
+
+
 def test_a_duration_that_contradicts_the_times_is_told_and_absent() -> None:
     found, remarks = one(duration=120)
     assert (found.duration, found.pixels) == (None, None)

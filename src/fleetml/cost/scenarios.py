@@ -268,7 +268,7 @@ class _Facts:
     def duration(self, start: float | None, end: float | None) -> float | None:
         """Return what the times say; None where the file says another duration, by more than a tenth and two seconds."""
         said = self.get("duration", quantities.positive)
-        if start is None or end is None:
+        if start is None or end is None or "duration" in self.refused:
             return said
         took = end - start
         if said is not None and abs(took - said) > max(2.0, said / 10):

@@ -49,5 +49,9 @@ class StepFailed(FleetMLError):
     """A step ended with a non-zero status."""
 
 
+class OverBudget(FleetMLError):
+    """The run, or all of its pipeline's in this month, cost as much as its budget allows."""
+
+
 class Unavailable(FleetMLError):
     """A server or resource that is needed does not answer (port taken, disk full, registry down)."""

@@ -12,6 +12,7 @@
     emits:                           an output parameter (a STRUCT) that becomes the payload of an event
       - {step: drifted/retrain-event, output: event, asset: fleetml://drift/forecaster}
     retries: 0                       of steps that state none themselves
+    budget: {run: {money: 5}, month: {money: 100, stop: true}}    see `fleetml.cost.budget`
 
 What a pipeline lacks is found by `Triggers.check`, which needs its plan; everything else by `load`.
 """
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml import ranges
+from fleetml.cost.budget import Budget
 from fleetml.errors import ConfigurationError, InvalidParameter
 from fleetml.frozen import field, frozen, replace
 from fleetml.pipeline import Plan, yaml_text
@@ -32,7 +34,7 @@ from fleetml.pipeline.values import cast
 from fleetml.settings import Settings
 
 FILE = "triggers.yaml"
-_KEYS = ("pipeline", "owner", "schedule", "data_interval_end", "assets", "defaults", "emits", "retries")
+_KEYS = ("pipeline", "owner", "schedule", "data_interval_end", "assets", "defaults", "emits", "retries", "budget")
 _VARIABLE = r"\$\{([^}]*)\}"
 _URI = r"[a-z][a-z0-9+.-]*://[^/\s]+/[!-~]+\Z"  # with a path: Airflow adds a slash to others
 _PIPELINE = r"fleetml://[^/\s]+/?\Z"  # of a pipeline's runs that succeeded, which they alone tell of
@@ -76,6 +78,7 @@ class Triggers:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     emits: tuple[Emit, ...] = ()
     retries: int = 0
+    budget: Budget | None = None
 
     def check(self, plan: Plan, place: Path) -> None:
         """Hold the file at `place` against its pipeline.
@@ -159,7 +162,15 @@ def load(path: Path, settings: Settings) -> Triggers:
         },
         emits=tuple(_emit(path, entry) for entry in _list(path, document, "emits")),
         retries=retries,
+        budget=_budget(path, document.get("budget"), settings),
     )
+
+
+def _budget(path: Path, document: Any, settings: Settings) -> Budget | None:
+    try:
+        return Budget.of(document, settings.cost.currency)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
 
 
 def _document(path: Path, cache: Path) -> dict[str, Any]:

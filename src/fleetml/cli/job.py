@@ -47,5 +47,7 @@ def run(found: Mapping[str, Any], place: Path, settings: Settings) -> int:
     beforehand.require_data(given.get("source"), f"{place}: dataset.uri")
     plan = load(ir, settings.home / "ir")
     parameters = plan.bind({**defaults(triggers, plan, settings), **given})
-    run_id, retries = fresh_id(plan.name, settings), triggers_of(triggers, plan, settings).retries
-    return execute(Job(plan, ir, parameters, run_id, workers=os.cpu_count() or 1, retries=retries), settings)
+    run_id, asked = fresh_id(plan.name, settings), triggers_of(triggers, plan, settings)
+    workers = os.cpu_count() or 1
+    made = Job(plan, ir, parameters, run_id, workers=workers, retries=asked.retries, budget=asked.budget)
+    return execute(made, settings)

@@ -18,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("run", help="a run id; `fleetml ls` lists them")
     parser.add_argument("--recheck", action="store_true", help="run finished steps again whose code or inputs changed")
+    parser.add_argument(
+        "--no-budget", action="store_true", help="whatever it costs, the budget of its triggers.yaml is not looked at"
+    )
     add_execution(parser)
 
 
@@ -28,6 +31,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """
     from fleetml.cli.output import say
     from fleetml.cli.run import execute
+    from fleetml.cost.budget import Budget
     from fleetml.engines.local import Job, finished
     from fleetml.errors import ConfigurationError
     from fleetml.pipeline import load
@@ -57,6 +61,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         caching=document.get("caching", True),
         retries=document.get("retries", 0),
         resumed=True,
+        budget=None if args.no_budget else Budget.recorded(document.get("budget")),
     )
     return execute(job, settings)
 

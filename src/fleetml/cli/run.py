@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     plan = load(ir, settings.home / "ir")
     parameters = {**defaults(path, plan, settings), **given(args.parameter, args.params, plan)}
     run_id = fresh_id(plan.name, settings, args.run_id)
-    retries = triggers_of(path, plan, settings).retries
+    triggers = triggers_of(path, plan, settings)
     job = Job(
         plan,
         ir,
@@ -66,7 +66,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         run_id,
         workers=args.workers,
         caching=not args.no_cache,
-        retries=retries,
+        retries=triggers.retries,
+        budget=triggers.budget,
         parent=json.loads(Path(args.parent).read_bytes()) if args.parent else {},
     )
     return execute(job, settings)

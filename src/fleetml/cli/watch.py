@@ -22,12 +22,13 @@ def job(settings: Settings, pipeline: str, texts: Sequence[str], found: Mapping[
     path = pipeline_file(str(settings.project / "dags" / pipeline))
     plan = load(path, settings.home / "ir")
     parameters = {**defaults(path, plan, settings), **(found or {}), **given(texts, None, plan)}
-    retries = triggers_of(path, plan, settings).retries
+    triggers = triggers_of(path, plan, settings)
     return Job(
         plan,
         path,
         plan.bind(parameters),
         fresh_id(plan.name, settings),
         workers=os.cpu_count() or 1,
-        retries=retries,
+        retries=triggers.retries,
+        budget=triggers.budget,
     )

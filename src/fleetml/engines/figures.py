@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fleetml.cost.estimate import Cost, read
+from fleetml.cost.budget import Budget
+from fleetml.cost.estimate import Cost, read, total
 from fleetml.engines.totals import Totals, changing
 from fleetml.errors import FleetMLError
 from fleetml.records import Attempt, Run
@@ -48,6 +49,7 @@ def _ended(
     totals.ended({**about, "state": state}, ended)
     if state != "died":
         totals.observe("fleetml_run_duration_seconds", about, max(0.0, ended - _begun(document)))
+    _budget(totals, document)
     told = document.get("told") or 0.0
     fresh = [a for attempts in known.values() for a in attempts if a.finished > told and a.state != "running"]
     for attempt in fresh:
@@ -78,6 +80,14 @@ def _cost(totals: Totals, about: Mapping[str, str], cost: Cost) -> None:
     for name, (labels, amount) in amounts.items():
         if amount is not None and amount > 0:
             totals.count(name, labels, amount)
+
+
+def _budget(totals: Totals, document: Mapping[str, Any]) -> None:
+    """Tell which part of its pipeline's budgets is used; the record's cost is that of the whole run."""
+    if budget := Budget.recorded(document.get("budget")):
+        run, before = document.get("cost") or {}, document.get("month") or {}
+        for period, quantity, share, _ in budget.spent(read(run), read(total([run, before]))):
+            totals.spent({"pipeline": str(document["pipeline"]), "period": period, "quantity": quantity}, share)
 
 
 def _waits(run: Run, begun: float, known: Mapping[str, list[Attempt]], fresh: Iterable[Attempt]) -> Iterator[float]:

@@ -41,6 +41,7 @@ COUNTERS = {
     "fleetml_step_co2_grams_total": "Estimated CO2 of steps",
 }
 _LAST = ("fleetml_run_last_end_timestamp_seconds", "When a run last ended in this state")
+_BUDGETS = ("fleetml_budget_spent_ratio", "Part of a budget that a pipeline's last run, or its month, has used")
 _RUNNING = ("fleetml_runs_running", "Runs under way")
 
 
@@ -51,6 +52,7 @@ class Totals:
         """Raises ValueError, LookupError, TypeError for what `to_json` did not make."""
         self._counters: dict[str, dict[str, float]] = {name: dict(document.get(name, {})) for name in COUNTERS}
         self._histograms: dict[str, dict[str, list[float]]] = {name: dict(document[name]) for name in HISTOGRAMS}
+        self._budgets: dict[str, float] = dict(document.get("budgets", {}))
         self._last: dict[str, float] = dict(document["last"])
         self.running: dict[str, dict[str, str]] = dict(document["running"])
 
@@ -59,7 +61,13 @@ class Totals:
         return cls({name: {} for name in (*COUNTERS, *HISTOGRAMS, "last", "running")})
 
     def to_json(self) -> dict[str, Any]:
-        return {**self._counters, **self._histograms, "last": self._last, "running": self.running}
+        return {
+            **self._counters,
+            **self._histograms,
+            "budgets": self._budgets,
+            "last": self._last,
+            "running": self.running,
+        }
 
     def count(self, name: str, labels: Mapping[str, str], amount: float = 1.0) -> None:
         """Add to a counter."""
@@ -77,12 +85,17 @@ class Totals:
         """Note when a run with these labels ended."""
         self._last[_labels(labels)] = when
 
+    def spent(self, labels: Mapping[str, str], share: float) -> None:
+        """Note which part of a budget is used."""
+        self._budgets[_labels(labels)] = share
+
     def exposition(self) -> str:
         """Return all in Prometheus' text format."""
         lines: list[str] = []
         for name, text in COUNTERS.items():
             lines += _family(name, "counter", text, self._counters[name])
         lines += _family(_LAST[0], "gauge", _LAST[1], self._last)
+        lines += _family(_BUDGETS[0], "gauge", _BUDGETS[1], self._budgets)
         under_way: dict[str, float] = {}
         for about in self.running.values():
             key = _labels(about)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetml import artifact_store, artifacts, cache, lineage, results_lock, secrets, tracing
-from fleetml.cost.estimate import Cost, Tariff, estimate
-from fleetml.errors import FleetMLError, InvalidParameter, StepFailed, Unavailable
+from fleetml.cost.estimate import Cost, Tariff, estimate, read, total
+from fleetml.errors import FleetMLError, InvalidParameter, OverBudget, StepFailed, Unavailable
 from fleetml.events import Listener, StepEnded, StepLine, StepStarted, ignore
 from fleetml.frozen import asdict, field, mutable, replace
 from fleetml.images import Image
@@ -66,6 +66,7 @@ def stages(
             outcome = yield from attempt.run()
             ended = attempt.record(outcome)
             records.write(ended)
+            attempt.warn(outcome)
     except OSError as error:
         raise Unavailable(
             f"a run's records must be writable, {records.folder} is not: {error.strerror or error}; "
@@ -114,6 +115,7 @@ class _Attempt:
                 outcome = self._ended("succeeded", cached=True, parameters=found.parameters, artifacts=found.artifacts)
             else:
                 yield
+                self._require_budget()
                 outcome = self._execute(image)
         except FleetMLError as error:
             outcome = self._failed(type(error).__name__, str(error), user_error=True)
@@ -126,6 +128,23 @@ class _Attempt:
             with self.log.open("a", encoding="utf-8") as stream:
                 stream.write(self.redactor.text(traceback.format_exc()))
         return outcome
+
+    def _require_budget(self) -> None:
+        """Raise OverBudget where the run, or its pipeline's month, may cost no more. What is reused costs nothing."""
+        if self.context.budget is None:
+            return
+        if over := self.context.budget.exceeded(*spent(self.records), only_stops=True):
+            raise OverBudget(
+                f"a step is run within its pipeline's budget, {' and '.join(over)}; raise the budget in its triggers.yaml, or "
+                f"go on without: {self.context.resume} --no-budget"
+            )
+
+    def warn(self, outcome: StepOutcome) -> None:
+        """Say in the step's log and to who listens that the budget is used up."""
+        if self.context.budget is None or outcome.cached:
+            return
+        for over in self.context.budget.exceeded(*spent(self.records)):
+            self._say(f"over budget: {over}")
 
     def _find(self) -> Pausing[tuple[str, cache.Result] | None]:
         """Return what was computed before, if it may be reused."""
@@ -323,6 +342,13 @@ class _Attempt:
             figures=outcome.figures,
             result=self.result if outcome.state == "succeeded" else "",
         )
+
+
+def spent(records: Run) -> tuple[Cost, Cost]:
+    """Return what a run cost so far, and all of its pipeline's in the month when it began."""
+    document = records.read()
+    parts = [attempt.cost for step in document["steps"] for attempt in records.attempts(step) if attempt.cost]
+    return read(total(parts)), read(total([*parts, document.get("month") or {}]))
 
 
 def _system_error(error: OSError) -> str:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from fleetml.cost.budget import Budget
 from fleetml.frozen import field, frozen
 from fleetml.images import Images
 from fleetml.records import Run
@@ -23,7 +24,7 @@ class RunContext:
 
     `run_id` was minted by whoever started the run, `created` is when [s since the epoch], `scheduled` for when
     (the end of its data interval; 0: the same). `caching` False: reuse nothing, but still store results.
-    `resume` is the command a user is told after a failure, `secrets` finds what steps ask for.
+    `resume` is the command a user is told after a failure, `secrets` finds what steps ask for, `budget` limits the cost.
     """
 
     run_id: str
@@ -35,6 +36,7 @@ class RunContext:
     caching: bool = True
     resume: str = ""
     secrets: Lookup = from_environment
+    budget: Budget | None = None
 
     def names(self, step: str) -> dict[str, str]:
         """Return the values of the run placeholders for `step`; `Plan.resolve` wants them too."""

@@ -81,6 +81,7 @@ class Source:
             "reopened": False,
             "parameters": dict(parameters),
             "steps": list(self.plan.steps),
+            **record.of_budget(self.triggers.budget),
             **({} if self.group else {"due": run.run_after.timestamp()}),
             **({"parent": run.conf[PARENT]} if PARENT in (run.conf or {}) and not self.group else {}),
         }
@@ -99,6 +100,7 @@ class Source:
             scheduled=run.data_interval_end.timestamp() if run.data_interval_end else 0.0,
             resume=f"fleetml resume {records.run_id}",
             secrets=from_airflow,
+            budget=self.triggers.budget,
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fleetml.cost.budget import Budget
 from fleetml.engines import means, record
 from fleetml.engines.local.schedule import Schedule, Tell
 from fleetml.errors import ConfigurationError, InvalidParameter, Unavailable
@@ -37,6 +38,7 @@ class Job:
     retries: int = 0
     resumed: bool = False
     parent: Mapping[str, Any] = field(default_factory=dict)
+    budget: Budget | None = None
 
 
 def run(
@@ -72,6 +74,7 @@ class _Engine:
             created=time.time(),
             caching=job.caching,
             resume=f"fleetml resume {job.run_id}",
+            budget=job.budget,
         )
 
     def run(self) -> str:
@@ -140,6 +143,7 @@ class _Engine:
             "parameters": dict(self.job.parameters),
             "caching": self.job.caching,
             "retries": self.job.retries,
+            **record.of_budget(self.job.budget),
             "steps": list(self.plan.steps),
             **({"parent": dict(self.job.parent)} if self.job.parent else {}),
         }

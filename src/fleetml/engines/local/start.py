@@ -85,7 +85,18 @@ def _job(wanted: Start, context: RunContext, workers: int) -> Job:
     triggers.check(plan, place)
     bound = plan.bind({**triggers.defaults, **wanted.parameters})
     ranges.check(plan, bound)
-    return Job(plan, path, bound, wanted.run_id, {}, workers, context.caching, triggers.retries, parent=wanted.parent)
+    return Job(
+        plan,
+        path,
+        bound,
+        wanted.run_id,
+        {},
+        workers,
+        context.caching,
+        triggers.retries,
+        parent=wanted.parent,
+        budget=triggers.budget,
+    )
 
 
 def _run(

@@ -75,6 +75,17 @@ def test_what_a_pipeline_took_is_what_it_will_take(
     assert "0.4 EUR" in best
 
 
+def test_who_waits_is_told_where_as_the_best_hour_begins(
+    fleetml: Command, low: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Everywhere else the energy costs the same at any hour, so there is nothing to wait for."""
+    words = ("--hours", "1", "--kwh", "1", "--within", "12", "--regions", "there", "--wait")
+    assert fleetml("recommend", "when", *words) == 0
+    out, err = capsys.readouterr()
+    assert out == "there\n"
+    assert err.endswith("is best, 0.28 EUR expected\n")
+
+
 def test_offers_name_instances_with_their_prices(
     fleetml: Command, low: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

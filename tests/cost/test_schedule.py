@@ -5,7 +5,7 @@ import random
 import pytest
 
 from fleetml.cost.ahead import Expected
-from fleetml.cost.schedule import Offer, Plan, amount, plans
+from fleetml.cost.schedule import Offer, Plan, amount, plans, wait
 from fleetml.cost.series import HOUR
 from fleetml.errors import InvalidData, InvalidParameter
 
@@ -43,6 +43,14 @@ def test_a_run_of_parts_of_hours_begins_where_no_minute_is_better() -> None:
         ]
         assert plan.amount == pytest.approx(min(minutes))
         assert START + begin <= plan.begins <= last + 1e-6
+
+
+def test_where_all_hours_cost_the_same_it_begins_at_once() -> None:
+    source = random.Random(5)
+    for _ in range(200):
+        run = Offer("r", seconds=source.uniform(60, 5 * HOUR), kwh=source.uniform(0.1, 9))
+        begin = source.uniform(0, 3 * HOUR)
+        assert only([run], 24, rates(*[0.1] * 24), begin).begins == START + begin
 
 
 def test_a_run_that_may_be_interrupted_takes_the_cheapest_parts() -> None:
@@ -94,3 +102,49 @@ def test_what_cannot_be_planned_is_refused() -> None:
     for wrong in (Offer("r", 0, 1.0), Offer("r", HOUR, -1.0), Offer("r", HOUR, float("nan"))):
         with pytest.raises(InvalidParameter, match="a run takes some time"):
             only([wrong], 3, rates(1, 1, 1))
+
+
+class Clock:
+    """A time that passes by sleeping."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert 0 < seconds <= 60
+        self.now += seconds
+
+
+def waited(hours: float, expected: Expected) -> float:
+    """Return when a run of an hour begins that waits for the best of the next `hours` [h since `START`]."""
+    clock, run = Clock(START + 60), Offer("r", seconds=HOUR, kwh=1.0)
+
+    def ask(now: float) -> Plan:
+        return plans([run], now, START + 60 + hours * HOUR, {"r": expected}, money=False)[0]
+
+    plan = wait(ask, clock=clock, sleep=clock.sleep)
+    assert clock.now == plan.begins
+    return (clock.now - START) / HOUR
+
+
+def test_who_waits_begins_with_the_best_hour() -> None:
+    assert waited(5, rates(5, 3, 4, 1, 9, 9)) == 3
+    assert waited(5, rates(1, 3, 4, 5, 9, 9)) == pytest.approx(60 / 3600)
+    assert waited(2.5, rates(9, 8, 7, 7)) == pytest.approx(1.5 + 60 / 3600)
+
+
+def test_who_waits_asks_again_each_hour_for_what_has_become_known() -> None:
+    """The third hour looked best; when it is next, it does not any more."""
+    asked: list[float] = []
+
+    def ask(now: float) -> Plan:
+        asked.append(now - START)
+        expected = rates(5, 5, 1 if now < START + HOUR else 6, 2)
+        return plans([Offer("r", HOUR, 1.0)], now, START + 4 * HOUR, {"r": expected}, money=False)[0]
+
+    clock = Clock(START)
+    assert wait(ask, clock=clock, sleep=clock.sleep).begins == START + 3 * HOUR
+    assert asked == [0, HOUR, 2 * HOUR]

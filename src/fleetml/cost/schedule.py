@@ -6,7 +6,8 @@ Times are seconds since the epoch, UTC. What an hour costs there is asked of an 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from fleetml.cost.ahead import Expected
 from fleetml.cost.series import HOUR, hours, told
@@ -15,6 +16,8 @@ from fleetml.frozen import frozen
 
 Span = tuple[float, float]
 """Begin and end [s]."""
+_NAP = 60.0  # [s] at most: the clock may be set meanwhile
+_ROUNDING = 1e-9
 _MOMENT = 1e-3  # [s] a run that lacks no more than this is whole
 
 
@@ -104,6 +107,23 @@ def amount(offer: Offer, spans: Sequence[Span], expected: Expected, *, money: bo
     return total + (offer.per_hour * offer.seconds / HOUR if money else 0.0)
 
 
+def wait(
+    ask: Callable[[float], Plan],
+    tell: Callable[[Plan], None] = lambda plan: None,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Plan:
+    """Return when the best plan begins, and that plan. It is asked for again each hour, as more is known then; `tell` is told each."""
+    while True:
+        plan = ask(now := clock())
+        tell(plan)
+        until = min(plan.begins, (now // HOUR + 1) * HOUR)
+        while (left := until - clock()) > 0:
+            sleep(min(left, _NAP))
+        if until == plan.begins:
+            return plan
+
+
 def _plan(
     offer: Offer, now: float, deadline: float, expected: Expected, money: bool, interruptible: bool
 ) -> Plan | None:
@@ -116,7 +136,8 @@ def _plan(
     ]
     if not found:
         return None
-    cost, taken = min(found)
+    least = min(cost for cost, _ in found)  # who waits for a rounding error waits for nothing
+    taken, cost = min((taken, cost) for cost, taken in found if cost <= least + _ROUNDING * abs(least))
     return Plan(offer, taken, cost, amount(offer, [(now, now + offer.seconds)], expected, money=money))
 
 

@@ -17,6 +17,7 @@ def automl(
     seed: int = 0,
     patience: int = 0,
     counted: bool = False,
+    memory_mb: int = 4096,
 ) -> dsl.ContainerSpec:
     """Search a tabular forecaster: linear, random forest, XGBoost, LightGBM, MLP."""
     return step("components.automl.automl:automl")

@@ -21,6 +21,7 @@ def compress(
     precision: str = "int8",
     seed: int = 0,
     counted: bool = False,
+    memory_mb: int = 4096,
 ) -> dsl.ContainerSpec:
     """Compress a graph as far as its error grows by no more than a share of itself; else keep it, and say why.
 
@@ -34,6 +35,7 @@ def compress(
         precision: int8, or fp16 for networks on GPUs.
         seed: Seed of every random choice.
         counted: No clock decides within a trial: the same seed and trials give the same bytes.
+        memory_mb: What one chain may take, in megabytes; 0: any.
     """
     return step("components.compress.compress:compress")
 
@@ -53,6 +55,7 @@ def compress_anomaly(
     precision: str = "int8",
     seed: int = 0,
     counted: bool = False,
+    memory_mb: int = 4096,
 ) -> dsl.ContainerSpec:
     """Compress an anomaly graph as far as it loses no more of its average precision than allowed; parameters as of compress."""
     return step("components.compress.edge:compress_anomaly")

@@ -32,6 +32,7 @@ def compress(
     precision: str = "int8",
     seed: int = 0,
     counted: bool = False,
+    memory_mb: int = 4096,
 ) -> None:
     """Write the compressed graph; its metadata say method, ratio, loss and, where nothing was gained, the reason.
 
@@ -39,6 +40,7 @@ def compress(
     `max_operations` at most) channels and ranks are cut too, and what is left is tuned, in `trials` chains or `seconds`. Where the
     target is not reached, `budget_met` is false, `reason` says why, and the nearest graph within the loss, which is kept in any case,
     is the best effort. `counted`: no clock decides within a trial, so the same seed and trials give the same bytes.
+    Chains are tried in a process of their own: one that crashes, hangs, or takes more than `memory_mb` (0: no limit) does not end the search.
     Raises InvalidParameter for a limit below 0 and a contradiction, InvalidGraph for a model that is none.
     """
     from fleetml.learn import graph, windows
@@ -49,7 +51,7 @@ def compress(
     tuning = time_to_tune(target, seconds, counted)
     original = graph.load(model.path)
     data = ForecasterData(original, windows.load(train.path), windows.load(val.path), tuning, seed)
-    found = search(data, target, trials, seconds, seed, precision, counted)
+    found = search(data, target, trials, seconds, seed, precision, counted, memory_mb)
     told = figures(found)
     graph.publish(
         found.graph, compressed, validation_mase=found.figure, original_size_bytes=original.ByteSize(), **told

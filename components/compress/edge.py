@@ -23,6 +23,7 @@ def compress_anomaly(
     precision: str = "int8",
     seed: int = 0,
     counted: bool = False,
+    memory_mb: int = 4096,
 ) -> None:
     """Write the smallest graph that loses at most `max_loss` of its average precision, as the parameters of `compress` tell.
 
@@ -43,9 +44,8 @@ def compress_anomaly(
         raise InvalidParameter(
             f"compress_anomaly takes a graph of kind anomaly, got {kind!r}; a forecaster is for compress"
         )
-    found = search(
-        AnomalyData(loaded, samples.load(val.path), tuning, seed), target, trials, seconds, seed, precision, counted
-    )
+    data = AnomalyData(loaded, samples.load(val.path), tuning, seed)
+    found = search(data, target, trials, seconds, seed, precision, counted, memory_mb)
     kept = original if found.method == "none" else found.graph.SerializeToString()
     told = figures(found)
     scorer.publish(kept, compressed, **told, validation_average_precision=found.figure)

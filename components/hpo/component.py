@@ -34,6 +34,7 @@ def hpo(
     patience: int = 0,
     counted: bool = False,
     max_operations: int = 0,
+    memory_mb: int = 4096,
 ) -> dsl.ContainerSpec:
     """Tune the better of two models around the hyperparameters it was found with."""
     return step("components.hpo.hpo:hpo")

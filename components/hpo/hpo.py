@@ -4,7 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from fleetml import atomic
 from fleetml.component import Artifact
@@ -42,12 +42,14 @@ def hpo(
     patience: int = 0,
     counted: bool = False,
     max_operations: int = 0,
+    memory_mb: int = 4096,
 ) -> None:
     """Tune the model with the lower validation MASE inside the latency limit; never end with a worse one.
 
     A model of a family without hyperparameters to search (the untrained mixture) is handed on as it is where nothing tuned is
     better: the other one is tuned. `report` gets the page of the study. `workers` trials run at a time, each in a process of its own
-    where there are several. With a `storage` (the path of a journal, or postgresql://…) a search that was killed goes on; without
+    (`study.limits`): one that crashes, hangs, or takes more than `memory_mb` (0: no limit) is a line of the leaderboard, and the search
+    goes on. With a `storage` (the path of a journal, or postgresql://…) a search that was killed goes on; without
     one it is a journal in `workspace`, the folder that the steps of a run share, if that is given. `patience`: trials without a better
     one that end the search, 0: none. `counted`: no clock decides, so the same seed and trials give the same model (with one worker);
     latency decides nothing but whether the model is called a best effort, `max_operations` (FLOPs of one forecast, 0: none) is the
@@ -65,7 +67,6 @@ def hpo(
         tuned = better(tunable, limits)
         log.info("tuning %s, MASE %.4f", tuned.family, tuned.validation_mase)
         trainer = Tuner(tuned, _trainer(tuned.family, training, validation, seed, limits.latency_ms))
-        name = studies.study_name("hpo", (train, val, automl_model, nas_model), **asdict(limits), seed=seed)
         result = search.search(
             trainer,
             trainer.families,
@@ -77,20 +78,28 @@ def hpo(
             workers,
             studies.place(storage, workspace),
             report.path,
-            name,
+            studies.study_name("hpo", (train, val, automl_model, nas_model), **asdict(limits), seed=seed),
             patience,
             counted,
             max_operations,
+            memory_mb,
         )
     else:
         page = "<!doctype html><title>Study</title><p>No model has hyperparameters to search.\n"
         atomic.write_text(report.path, page)
     _join(result, fixed, limits)
-    best, incumbent = result.incumbent(), better(found, limits)
-    gain = 1 - best.validation_mase / incumbent.validation_mase
-    figures = {"incumbent_mase": round(incumbent.validation_mase, 4), "gain": gain}
-    met = not limits.reason(_price(best, limits)) and best.latency_ms <= latency_limit_ms
+    met, figures = _told(result, better(found, limits), limits, latency_limit_ms)
     boards.publish(result, model, leaderboard, metrics, met, **figures)
+
+
+def _told(
+    result: Result, incumbent: Candidate, limits: Limits, latency_limit_ms: float
+) -> tuple[bool, dict[str, float]]:
+    """Return whether the best is inside the limits, and what it gained on the model that was there."""
+    best = result.incumbent()
+    met = not limits.reason(_price(best, limits)) and best.latency_ms <= latency_limit_ms
+    gain = 1 - best.validation_mase / incumbent.validation_mase
+    return met, {"incumbent_mase": round(incumbent.validation_mase, 4), "gain": gain}
 
 
 def _limits(latency_limit_ms: float, counted: bool, max_operations: int) -> Limits:
@@ -111,15 +120,11 @@ def _price(candidate: Candidate, limits: Limits) -> Price:
 
 def judged(models: Mapping[str, Artifact], val: Windows, limits: Limits) -> list[Candidate]:
     """Return the models, judged again on `val` as the graphs they are, those over the limit too."""
-    found: list[Candidate] = []
-    for name, artifact in models.items():
-        loaded = graph.load(artifact.path)
-        try:
-            found.append(search.judge(loaded, val, limits.latency_ms))
-        except TooSlow as error:
-            log.info("%s: %s", name, error)
-            found.append(replace(search.judge(loaded, val), latency_ms=error.latency_ms))
-    return found
+    found = {name: search.judged(graph.load(each.path), val, limits.latency_ms) for name, each in models.items()}
+    for name, each in found.items():
+        if each.latency_ms > limits.latency_ms:
+            log.info("%s: %s", name, TooSlow(each.latency_ms, limits.latency_ms))
+    return list(found.values())
 
 
 def better(found: Sequence[Candidate], limits: Limits) -> Candidate:

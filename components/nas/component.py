@@ -26,6 +26,7 @@ def nas(
     storage: str = "",
     workspace: str = "",
     patience: int = 0,
+    memory_mb: int = 4096,
 ) -> dsl.ContainerSpec:
     """Search the architecture of a neural forecaster inside limits of latency, parameters and operations."""
     return step("components.nas.nas:nas")

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from fleetml.learn.leaderboard import Outcome, Result
 from fleetml.learn.limits import Limits
 from fleetml.learn.search import Candidate
 from fleetml.learn.study import storage as studies
+from fleetml.learn.study.limits import of_search
 from fleetml.learn.study.settings import StudySettings
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def nas(
     storage: str = "",
     workspace: str = "",
     patience: int = 0,
+    memory_mb: int = 4096,
 ) -> None:
     """Search a neural forecaster; write the best graph inside the limits, and the leaderboard with the front.
 
@@ -60,12 +62,15 @@ def nas(
     network keeps the limits, the nearest to them is trained and published as a best effort. `sampler` is one of
     `fleetml.learn.study.settings.SAMPLERS`; `storage` an Optuna journal or postgresql:// that a study which was killed goes on from,
     "": a journal in `workspace`, the folder that the steps of a run share, if that is given. `patience`: trials without a better one
-    (by their error) that end the study, 0: none. `report` gets the study's page. Raises InvalidParameter for an empty budget or a
+    (by their error) that end the study, 0: none. Trials are in processes of their own (`study.limits`): one that crashes, hangs, or takes
+    more than `memory_mb` (0: no limit) is a line of the leaderboard, and the search goes on. `report` gets the study's page. Raises InvalidParameter for an empty budget or a
     contradiction, SearchFailed when nothing could be trained.
     """
     search.check_budget(trials, timeout_seconds, latency_limit_ms)
     kept_at = studies.place(storage, workspace)
-    settings = _settings(trials, timeout_seconds, seed, sampler, second_objective, counted, workers, kept_at, patience)
+    settings = _settings(
+        trials, timeout_seconds, seed, sampler, second_objective, counted, workers, kept_at, patience, memory_mb
+    )
     limits = _limits(latency_limit_ms, max_parameters, max_operations, counted)
     from components.nas.objective import Objective
     from fleetml.learn.neural_trainer import NeuralTrainer
@@ -83,13 +88,8 @@ def nas(
     objective = Objective(trainer, space.point, limits, SECOND[second_objective], counted, turns, workers)
     found = run(objective, space.distributions, settings, space.starts)
     page.write(report.path, "Search of architectures: validation MASE", found, space.distributions, settings)
-    best, met = _kept(found), True
-    if best is None and found.nearest is not None:
-        seconds = math.inf if counted else max(1.0, timeout_seconds / trials)
-        best = _trained(found.nearest, space, trainer, time.monotonic() + seconds)
-        met = found.best is not None and not limits.reason(limits.price(best.graph))
-    if also and also.better(best, met):
-        best, met = also.candidate, True
+    seconds = math.inf if counted else max(1.0, timeout_seconds / trials)
+    best, met = _best(found, also, lambda told: _trained(told, space, trainer, time.monotonic() + seconds), limits)
     if counted and best:
         met = met and best.latency_ms <= latency_limit_ms
     result = Result(best, [_line(each, space) for each in found.outcomes], found.seconds)
@@ -102,6 +102,19 @@ def nas(
     _add(leaderboard, {number: {**counts, "front": number in on_front} for number, counts in told.items()})
 
 
+def _best(
+    found: "StudyResult", also: beside.Beside | None, train: Callable[["TrialOutcome"], Candidate], limits: Limits
+) -> tuple[Candidate | None, bool]:
+    """Return the best of the trials and of what stands beside them, and whether it is inside the limits; `train` makes what no trial kept."""
+    best, met = _kept(found), True
+    if best is None and found.nearest is not None:
+        best = train(found.nearest)
+        met = found.best is not None and not limits.reason(limits.price(best.graph))
+    if also and also.better(best, met):
+        return also.candidate, True
+    return best, met
+
+
 def _settings(
     trials: int,
     seconds: float,
@@ -112,6 +125,7 @@ def _settings(
     workers: int,
     storage: str,
     patience: int,
+    memory_mb: int,
 ) -> StudySettings:
     if second_objective not in SECOND:
         raise InvalidParameter(
@@ -132,6 +146,7 @@ def _settings(
         seed=seed,
         patience=patience,
         storage=storage,
+        **of_search(trials, seconds, memory_mb, counted),
     )
 
 

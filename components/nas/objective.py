@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fleetml.learn import export, training
+from fleetml.learn import export, search, training
 from fleetml.learn.limits import Limits, Price
-from fleetml.learn.search import HANDOVER
 
 if TYPE_CHECKING:
     from fleetml.learn.neural_trainer import NeuralTrainer
@@ -65,11 +63,7 @@ class Objective:
 
     def _deadline(self, trial: Trial) -> float:
         """Return when training must end: the time left is shared among the families whose turn has not come."""
-        if self.counted:
-            return math.inf
-        now = time.monotonic()
-        left = max(trial.deadline - HANDOVER * (self.workers > 1) - now, 1.0)
-        return now + left / max(1, math.ceil((self.turns - trial.number) / self.workers))
+        return math.inf if self.counted else search.turn(trial, self.turns, self.workers)
 
 
 def _repeated(trial: Trial, earlier: Trial, values: tuple[float, ...]) -> tuple[float, ...]:

@@ -47,6 +47,7 @@ def train_forecaster(
     hpo_max_operations: int = 0,
     study_storage: str = "",
     counted: bool = False,
+    trial_memory_mb: int = 4096,
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
     memory_budget_mb: float = 0.0,
@@ -86,7 +87,7 @@ def train_forecaster(
         nas_trials: Architectures tried.
         nas_seconds: Wall-clock budget of the architecture search in seconds.
         nas_sampler: How its architectures are chosen: auto, random, qmc, grid, tpe, gp, gp_ucb, gp_pi, cmaes, nsga2, evolution or reinforce.
-        nas_workers: Its trials at a time, each in a process of its own where there are several.
+        nas_workers: Its trials at a time, each in a process of its own.
         nas_patience: Its trials without a better one that end it; 0: any.
         nas_max_parameters: Most numbers in a network's graph; 0: any.
         nas_max_operations: Most floating-point operations of one forecast; 0: any.
@@ -95,11 +96,12 @@ def train_forecaster(
         hpo_seconds: Wall-clock budget of the hyperparameter search in seconds.
         hpo_sampler: How its trials are chosen: auto, random, qmc, grid, tpe, gp, gp_ucb, gp_pi, cmaes, nsga2, evolution or reinforce.
         hpo_pruner: How it ends unpromising trials early: none, median, halving, hyperband or wilcoxon.
-        hpo_workers: Its trials at a time, each in a process of its own where there are several.
+        hpo_workers: Its trials at a time, each in a process of its own.
         hpo_patience: Its trials without a better one that end it; 0: any.
         hpo_max_operations: Most floating-point operations of one forecast, in place of the latency that a counted search does not measure; 0: any. With counted alone.
         study_storage: Where both searches are kept, so that one that was killed goes on: absolute path of a journal, or postgresql:// without a password; empty: nowhere.
         counted: Whether no clock decides in searches (of one worker) and compression: the same seed and trials give the same model; seconds end them between trials.
+        trial_memory_mb: Megabytes that one trial of a search or of compression may take beyond the data; 0: any.
         latency_budget_ms: Longest p99 latency of one forecast the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
         memory_budget_mb: Most memory of a graph, loaded and asked one row, that the gate admits, in megabytes; 0: any.
@@ -145,6 +147,7 @@ def train_forecaster(
         seed=seed,
         patience=automl_patience,
         counted=counted,
+        memory_mb=trial_memory_mb,
     ).set_display_name("AutoML")
     neural = nas(
         **split,
@@ -160,6 +163,7 @@ def train_forecaster(
         workers=nas_workers,
         patience=nas_patience,
         storage=study_storage,
+        memory_mb=trial_memory_mb,
     ).set_display_name("Architecture search")
     tuned = hpo(
         **split,
@@ -176,6 +180,7 @@ def train_forecaster(
         storage=study_storage,
         counted=counted,
         max_operations=hpo_max_operations,
+        memory_mb=trial_memory_mb,
     ).set_display_name("Hyperparameter search")
     small = compress(
         model=tuned.outputs["model"],
@@ -189,6 +194,7 @@ def train_forecaster(
         precision=compress_precision,
         seed=seed,
         counted=counted,
+        memory_mb=trial_memory_mb,
     ).set_display_name("Compress")
     reigning = champion(registry=registry, model_name=target)
     reigning.set_caching_options(False).set_display_name("Champion")

@@ -83,6 +83,7 @@ def search(
     patience: int = 0,
     counted: bool = False,
     max_operations: int = 0,
+    memory_mb: int | None = None,
 ) -> Result:
     """Try the default of each family, then what the sampler proposes; stop after `trials` or `timeout_seconds`.
 
@@ -92,9 +93,10 @@ def search(
     goes on where it was left. `page`: where the study's report is written (HTML). `patience`: trials without a better one that end
     it, 0: none. `counted`: no clock decides, so with one worker the same seed and trials give the same result; latency is told and
     not limited, `max_operations` (FLOPs of one forecast, 0: none) is the limit in its place, and `timeout_seconds` ends the search
-    between trials only. Raises InvalidParameter for an unknown sampler or pruner.
+    between trials only. `memory_mb`: what one trial may take, 0: no limit; then trials are in a process of their own, and one that crashes,
+    hangs or takes more does not end the search. None: in this process. Raises InvalidParameter for an unknown sampler or pruner.
     """
-    from fleetml.learn.study import loop, report
+    from fleetml.learn.study import limits, loop, report
     from fleetml.learn.study.settings import StudySettings
     from fleetml.learn.study.space import of_ranges
 
@@ -108,6 +110,7 @@ def search(
         patience=patience,
         storage=storage,
         name=name,
+        **({} if memory_mb is None else limits.of_search(trials, timeout_seconds, memory_mb, counted)),
     )
     if counted:
         trainer.limit = math.inf
@@ -189,10 +192,7 @@ class _Objective:
         """Return when training should end: defaults share the time that is left among them; where it is counted, never."""
         if self.counted:
             return math.inf
-        now = time.monotonic()
-        left = max(trial.deadline - HANDOVER * self.settings.isolated - now, 1.0)
-        first = min(len(self.families), self.settings.trials)
-        return now + left / max(1, math.ceil((first - trial.number) / self.settings.workers))
+        return turn(trial, min(len(self.families), self.settings.trials), self.settings.workers)
 
     def best(self, study: "StudyResult") -> Candidate | None:
         """Return the best candidate of the study: as it was trained here, as the graph that its trial kept, else trained again."""
@@ -223,6 +223,13 @@ class _Objective:
 
         deadline = math.inf if self.counted else time.monotonic() + seconds
         return self.trainer.train(*in_family(told.params), deadline, lambda epoch, score: None)
+
+
+def turn(trial: "Trial", turns: int, workers: int) -> float:
+    """Return when the training of a trial should end [monotonic s]: the study's time is shared until so many trials had their turn."""
+    now, handover = time.monotonic(), HANDOVER * (workers > 1)
+    own, all_of_it = (max(end - handover - now, 1.0) for end in (trial.deadline, trial.study_end))
+    return now + min(own, all_of_it / max(1, math.ceil((turns - trial.number) / workers)))
 
 
 def _kept(best: "trials.Outcome", path: Path) -> Candidate:
@@ -267,6 +274,14 @@ def check_budget(trials: int, timeout_seconds: float, latency_limit_ms: float = 
 
 def judge(graph: "onnx.ModelProto", windows: Windows, latency_limit_ms: float = math.inf) -> Candidate:
     """Return a finished graph as a candidate: scored and timed by ONNX Runtime. Raises TooSlow, with its error."""
+    found = judged(graph, windows, latency_limit_ms)
+    if found.latency_ms > latency_limit_ms:
+        raise TooSlow(found.latency_ms, latency_limit_ms, found.validation_mase)
+    return found
+
+
+def judged(graph: "onnx.ModelProto", windows: Windows, latency_limit_ms: float = math.inf) -> Candidate:
+    """Return a finished graph as a candidate, one above the limit too; it is measured again, thrice at most, while it is."""
     from fleetml.learn.forecaster import Forecaster
     from fleetml.learn.graph import describe
     from fleetml.learn.metrics import mase
@@ -277,7 +292,7 @@ def judge(graph: "onnx.ModelProto", windows: Windows, latency_limit_ms: float = 
     try:
         latency_ms = check_latency(graph, latency_limit_ms)
     except TooSlow as slow:
-        raise slow.judged(score) from None
+        latency_ms = slow.latency_ms
     return Candidate(graph, found.family, found.hyperparameters, score, latency_ms, len(content))
 
 

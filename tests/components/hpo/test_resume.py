@@ -58,9 +58,9 @@ def test_it_goes_on_where_it_was(tmp_path, windows, monkeypatch):
         step.kill()
         step.wait()
 
-    real, seen = stage.Tuner.train, []
-    monkeypatch.setattr(stage.Tuner, "train", lambda *given: seen.append(given) or real(*given))
+    real, seen = stage.Tuner.train, tmp_path / "seen"
+    monkeypatch.setattr(stage.Tuner, "train", lambda *given: print("trial", file=seen.open("a")) or real(*given))
     stage.hpo(**made, **BUDGET, workspace=str(tmp_path / "workspace"))
     rows = pq.read_table(made["leaderboard"].path).to_pylist()
     assert [row["state"] for row in rows] == ["trained"] * 4
-    assert len(seen) == 2, "the third and the fourth"
+    assert seen.read_text().splitlines() == ["trial"] * 2, "the third and the fourth"

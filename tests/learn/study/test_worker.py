@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -134,6 +135,106 @@ def test_an_interrupt_ends_the_trials_too(monkeypatch, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(sleep, SPACE, StudySettings(trials=2, trial_seconds=900.0))
     assert not psutil.pid_exists(int(pids.read_text()))
+
+
+LASTING = {"lasting": True, "memory_mb": 400, "sampler": "random"}
+
+
+def test_a_lasting_process_takes_trial_after_trial_and_remembers(tmp_path):
+    seen = []
+
+    def count(trial):
+        seen.append(trial.number)
+        trial.note("process", os.getpid())
+        trial.report(0, 1.0)  # the study is asked from each of them
+        return float(len(seen))
+
+    outcomes = run(count, SPACE, StudySettings(trials=3, pruner="median", **LASTING)).outcomes
+    assert [each.value for each in outcomes] == [1.0, 2.0, 3.0]
+    assert len({each.notes["process"] for each in outcomes} - {os.getpid()}) == 1
+    assert not psutil.pid_exists(outcomes[0].notes["process"]), "it ends with the study"
+
+
+@pytest.mark.parametrize(
+    ("broken", "state"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "crashed"),
+        (lambda: time.sleep(1000), "late"),
+        (lambda: slowly(), "memory"),
+    ],
+)
+def test_a_trial_that_breaks_a_lasting_process_costs_its_own_result_alone(broken, state):
+    def objective(trial):
+        if trial.number == 1:
+            broken()
+        trial.note("process", os.getpid())
+        return trial.params["x"]
+
+    settings = StudySettings(trials=4, trial_seconds=2.0, spare_seconds=0.5, **LASTING)
+    outcomes = run(objective, SPACE, settings).outcomes
+    assert [each.state for each in outcomes] == ["complete", state, "complete", "complete"]
+    first, _, third, fourth = (each.notes.get("process") for each in outcomes)
+    assert first != third == fourth
+
+
+def slowly():
+    held = []
+    while True:
+        held.append(bytearray(2**20))
+        time.sleep(0.001)
+
+
+def test_what_breaks_does_not_change_what_the_others_are():
+    def objective(trial, broken):
+        if broken and trial.number == 2:
+            os._exit(1)
+        return trial.params["x"]
+
+    settings = StudySettings(trials=6, seed=3, sampler="random", lasting=True)
+    found = [run(partial(objective, broken=broken), SPACE, settings).outcomes for broken in (False, True)]
+    assert [each.params for each in found[0]] == [each.params for each in found[1]]
+    assert [each.state for each in found[1]].count("crashed") == 1
+
+
+def test_a_process_in_which_trials_leave_much_memory_takes_no_other():
+    left = []
+
+    def objective(trial):
+        trial.note("process", os.getpid())
+        left.append(bytearray((150 if trial.number == 1 else 5) * 2**20))
+        return 0.0
+
+    outcomes = run(objective, SPACE, StudySettings(trials=4, **LASTING)).outcomes
+    first, second, third, fourth = (each.notes["process"] for each in outcomes)
+    assert first == second != third == fourth
+
+
+def test_a_process_that_died_after_its_trial_is_replaced():
+    def objective(trial):
+        trial.note("process", os.getpid())
+        subprocess.Popen(["sh", "-c", f"sleep 0.05; kill -9 {os.getpid()}"])
+        return 0.0
+
+    def slow(trial):
+        if trial.number:  # in a second process, while the first one dies
+            return 1.0
+        return objective(trial)
+
+    from fleetml.learn.study import loop
+
+    real, killed = loop.finish, []
+
+    def finish(ledger, asked, outcome, seconds):
+        process = outcome.notes.get("process")
+        if process:
+            killed.append(wait_until(lambda: not alive(process), 60))
+        real(ledger, asked, outcome, seconds)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loop, "finish", finish)
+        outcomes = run(slow, SPACE, StudySettings(trials=2, **LASTING)).outcomes
+    assert killed == [True]
+    assert [each.state for each in outcomes] == ["complete", "complete"]
 
 
 @pytest.mark.parametrize(("had", "more"), [(0.5, 2.0), (30.0, 3.0), (600.0, 10.0), (math.inf, 10.0)])

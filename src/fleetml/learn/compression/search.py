@@ -18,7 +18,7 @@ from fleetml.frozen import replace
 from fleetml.learn import flops
 from fleetml.learn.compression import chains, graphs
 from fleetml.learn.compression.compressible import PARTS, Compressible, Data, loss
-from fleetml.learn.study import loop
+from fleetml.learn.study import limits, loop
 from fleetml.learn.study.settings import StudySettings
 from fleetml.learn.study.trial import Outcome, Trial
 
@@ -90,20 +90,23 @@ def search(
     seed: int = 0,
     precision: str = "int8",
     counted: bool = False,
+    memory_mb: int | None = None,
 ) -> Found:
     """Return the graph of the least loss that meets the target (the smallest, where it asks for no ratio), else the nearest within
     the loss, else the original.
 
     The first trial, which tunes nothing, is always done; another ends between two of its steps once `seconds` are over. `counted`: no
     clock decides within a trial and `seconds` end the search between trials, so that the same seed and trials give the same bytes.
-    Of fewer than `PARTS` rows to judge with the original is returned, and the reason says so.
+    `memory_mb`: what one chain may take, 0: no limit; chains are tried in a process of their own then, and one that crashes, hangs or takes more
+    does not end the search. None: in this process. Of fewer than `PARTS` rows to judge with the original is returned, and the reason says so.
     Raises InvalidParameter for another precision, for trees in FP16, for a counted search of a latency.
     """
     if counted and target.latency_ms:
         raise InvalidParameter(
             f"a counted compression measures no latency, got target_latency_ms {target.latency_ms:g}; give max_operations instead"
         )
-    settings = StudySettings(trials, seconds, "nsga2", directions=("minimize", "minimize"), seed=seed)
+    bounds = {} if memory_mb is None else limits.of_search(trials, seconds, memory_mb, counted)
+    settings = StudySettings(trials, seconds, "nsga2", directions=("minimize", "minimize"), seed=seed, **bounds)
     whole = data.original()
     judge, known = _Judge(data, target, whole, counted), chains.ends(whole, precision)
     if data.rows < PARTS:

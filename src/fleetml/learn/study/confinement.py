@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 
 import psutil
 
@@ -23,6 +24,10 @@ def enter(memory_mb: int) -> None:
         signal.signal(number, signal.SIG_DFL)
     if memory_mb:
         _limit(memory_mb)
+    with contextlib.suppress(
+        OSError
+    ):  # where the machine's memory is less than the limit, the kernel ends this one, not the study
+        Path("/proc/self/oom_score_adj").write_text("1000")
     _one_thread()
 
 

@@ -115,7 +115,8 @@ class Ledger:
         owner = trial.user_attrs.get(_OWNER)
         if owner is None:  # it was asked and not yet signed; asking is done under the lock, so its process is gone
             return False
-        return owners.lives(owner, min(_PATIENCE * self.settings.trial_seconds, _LONGEST))
+        longest = self.settings.trial_seconds + self.settings.spare_seconds
+        return owners.lives(owner, min(_PATIENCE * longest, _LONGEST))
 
     def _lose(self, number: int) -> None:
         """Tell a trial as failed and enqueue its point, once: one that kills its process each time is an outcome."""

@@ -136,7 +136,8 @@ def _fill(crew: Crew, ledger: Ledger, clock: stopping.Clock) -> str:
 def prepared(asked: optuna.Trial, ledger: Ledger, clock: stopping.Clock, folder: Path) -> Trial:
     """Return a trial for the objective, in this process."""
     seed = seed_of(ledger.settings.seed, asked.number)
-    return Trial(asked.number, asked.params, seed, clock.deadline(), folder / str(asked.number), pruner(asked))
+    kept_at = folder / str(asked.number)
+    return Trial(asked.number, asked.params, seed, clock.deadline(), kept_at, pruner(asked), study_end=clock.end)
 
 
 def pruner(asked: optuna.Trial) -> Callable[[int, float], str]:

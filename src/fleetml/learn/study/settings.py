@@ -27,6 +27,9 @@ class StudySettings:
     workers       trials at a time; 1: the same seed gives the same trials
     trial_seconds, memory_mb    the most that one trial may take, both set each in a process of its own; 0 MB: no limit.
                   The memory is what it adds to what was there as it began
+    spare_seconds   how long after its deadline a trial in a process of its own is ended; 0: a tenth of what it had, from 2 to 10 s
+    lasting       a process of trials takes the next one too (what one imported and remembers is there), until one of them breaks it
+    counted       no clock ends a trial but its own `trial_seconds`: `seconds` end the study between trials
     patience      trials without a better one after which the study ends; 0: none
     storage       "": in memory; a path: Optuna's journal; postgresql://host/database (libpq finds the password)
     name          of the study in its storage, which may hold several
@@ -41,6 +44,9 @@ class StudySettings:
     seed: int = 0
     trial_seconds: float = math.inf
     memory_mb: int = 0
+    spare_seconds: float = 0.0
+    lasting: bool = False
+    counted: bool = False
     patience: int = 0
     storage: str = ""
     name: str = "study"
@@ -55,6 +61,8 @@ class StudySettings:
         for name in ("seconds", "trial_seconds"):
             if not getattr(self, name) > 0:
                 raise InvalidParameter(f"{name} of a study must be positive, got {getattr(self, name)!r}; raise it")
+        if not self.spare_seconds >= 0:
+            raise InvalidParameter(f"spare_seconds of a study must be at least 0, got {self.spare_seconds!r}; raise it")
         self._check_names()
 
     def _check_names(self) -> None:
@@ -92,8 +100,8 @@ class StudySettings:
 
     @property
     def isolated(self) -> bool:
-        """Whether each trial has a process of its own."""
-        return self.workers > 1 or math.isfinite(self.trial_seconds) or self.memory_mb > 0
+        """Whether trials have processes of their own."""
+        return self.workers > 1 or math.isfinite(self.trial_seconds) or self.memory_mb > 0 or self.lasting
 
 
 def _holds_password(address: str) -> bool:

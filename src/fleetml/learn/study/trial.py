@@ -22,7 +22,8 @@ class Pruned(Exception):
 
 @mutable
 class Trial:
-    """`params` by name, `seed` (its own, of the study's), `deadline` [s of `time.monotonic()`], when it should have ended.
+    """`params` by name, `seed` (its own, of the study's), `deadline` [s of `time.monotonic()`], when it should have ended,
+    `study_end`, when the study's time is over.
 
     `ask_pruner(step, value)` returns why to end, or "".
     """
@@ -35,6 +36,7 @@ class Trial:
     ask_pruner: Callable[[int, float], str]
     constraints: dict[str, float] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    study_end: float = math.inf
 
     def report(self, step: int, value: float) -> None:
         """Tell the pruner how good the trial is by now. Raises Pruned, and ValueError for a step that is not a whole number from 0."""

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import math
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
 from components.federated.configuration import Federation
-from components.federated.forecaster import ARCHITECTURE, Forecaster, arrays_of, network_of, put
-from components.federated.regions import by_region
-from components.federated.rounds import Result
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
-from fleetml.learn import export, graph, search, training, windows
-from fleetml.learn.neural import Network
-from fleetml.learn.training import Examples, Recipe
-from fleetml.learn.windows import Meta, Windows
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
+    from components.federated.rounds import Result
+    from fleetml.learn.neural import Network
+    from fleetml.learn.windows import Meta, Windows
 
 log = logging.getLogger(__name__)
 
@@ -27,67 +34,141 @@ def federated(
     val: Artifact,
     data: Artifact,
     model: Artifact,
-    central_model: Artifact,
     metrics: Artifact,
-    rounds: int = 8,
-    local_epochs: int = 1,
-    clients: int = 3,
-    seed: int = 0,
+    report: Artifact,
+    clients: int = 10,
+    workers: int = 2,
+    checkpoint_dir: str = "",
+    compare_central: bool = True,
+    **chosen: Any,
 ) -> None:
-    """Write the federated and the central model; what leaves a region is its weights and its number of windows.
+    """Write the graph of the forecaster that the regions train together, its figures, and a page with rounds and fairness.
 
-    Raises InvalidParameter, InvalidData, Unavailable.
+    `chosen` are fields of `Federation`. The regions are those of `data`, or `clients` groups of VMs where it names none; they are
+    simulated in `workers` processes. With a `checkpoint_dir` a run that died goes on after its last whole round.
+    `compare_central` trains another of the same shape on all windows, with as many passes, for its error.
+    Raises InvalidParameter, InvalidData, Unavailable for too few regions.
     """
-    if clients < 1:
-        raise InvalidParameter(f"clients must be at least 1, got {clients}; give a positive number")
-    federation = Federation(rounds=rounds, local_epochs=local_epochs, seed=seed)
+    federation = Federation(**chosen)
+    _require_positive(clients=clients, workers=workers)
+    import torch
+
+    from components.federated import protection, rounds
+    from components.federated import report as page
+    from components.federated.checkpoint import Checkpoint
+    from components.federated.forecaster import arrays_of, network_of, put
+    from components.federated.regions import by_region, like
+    from fleetml.learn import search, windows
+
     torch.set_num_threads(1)
-    learnt, judged = windows.load(train.path), search.require_scored(windows.load(val.path), "val")
-    regions = by_region(search.require_scored(learnt, "train"), data.path, clients)
-    began = time.monotonic()
-    result = simulated(regions, by_region_of(judged, regions), federation)
-    taken = time.monotonic() - began
-    together = network_of(learnt.meta, seed)
-    put(together, result.arrays)
-    alone = network_of(learnt.meta, seed)
-    training.fit(alone, Examples.of(learnt), Examples.of(judged), Recipe(epochs=rounds * local_epochs), seed)
-    mase = _publish(together, learnt.meta, judged, model, rounds=len(result.history), regions=sorted(regions))
-    central = _publish(alone, learnt.meta, judged, central_model, rounds=0, regions=[])
-    metrics.log(
-        regions=len(regions),
-        validation_mase=round(mase, 4),
-        central_mase=round(central, 4),
-        rounds=rounds,
-        seconds=round(taken, 1),
-    )
-
-
-def by_region_of(windows: Windows, regions: Mapping[str, Windows]) -> dict[str, Windows]:
-    """Return other windows of the same VMs, by region."""
-    import numpy as np
-
-    return {name: windows[np.isin(windows.vm_id, np.unique(part.vm_id))] for name, part in regions.items()}
+    learnt = search.require_scored(windows.load(train.path), "train")
+    judged = search.require_scored(windows.load(val.path), "val")
+    regions = by_region(learnt, data.path, clients)
+    if len(regions) < federation.min_clients:
+        raise InvalidParameter(
+            f"min_clients must be at most the number of regions, {len(regions)}, got {federation.min_clients}; lower it"
+        )
+    began, network = time.monotonic(), network_of(learnt.meta, federation.seed)
+    kept = _checkpoint(checkpoint_dir, federation, (train, val, data), clients)
+    protected = protection.of(federation, seeded=True)
+    with simulated(regions, like(regions, judged), workers) as grid:
+        before = arrays_of(network)
+        result = rounds.train(grid, protected.strategy, federation, before, Checkpoint(kept), protected.channel)
+    seconds = time.monotonic() - began
+    put(network, result.arrays)
+    spent = protected.figures(result.ledger)
+    mase = _publish(network, learnt.meta, judged, model, federation, result, spent)
+    central = _central(learnt, judged, federation) if compare_central else math.nan
+    page.write(report.path, federation, result, mase, central, spent)
+    metrics.log(**_figures(result, mase, central, seconds), **spent)
+    if kept:
+        kept.unlink(missing_ok=True)  # what is finished is the model; the next run begins anew
 
 
 def simulated(
-    regions: Mapping[str, Windows], held_out: Mapping[str, Windows], federation: Federation, workers: int = 2
-) -> Result:
-    """Return what regions train together in processes of this machine."""
-    from components.federated import rounds, strategies
+    regions: Mapping[str, Windows], held_out: Mapping[str, Windows], workers: int = 2
+) -> AbstractContextManager[Grid]:
+    """Return a grid whose nodes are these regions, in processes of this machine, each judging by its own `held_out`."""
     from components.federated.app import REGION, client_app
+    from components.federated.forecaster import Forecaster
+    from components.federated.protection import MODS
     from components.federated.simulation import Simulation
 
     learners = {name: Forecaster(part, held_out[name]) for name, part in regions.items()}
-    meta = next(iter(regions.values())).meta
-    initial = arrays_of(network_of(meta, federation.seed))
-    app = client_app(lambda context: learners[str(context.node_config[REGION])])
-    with Simulation(app, sorted(regions), workers) as grid:
-        return rounds.train(grid, strategies.of(federation), federation, initial)
+    app = client_app(lambda context: learners[str(context.node_config[REGION])], MODS)
+    return Simulation(app, sorted(regions), workers)
 
 
-def _publish(network: Network, meta: Meta, val: Windows, model: Artifact, **known: object) -> float:
-    made = export.from_torch(network, meta, {"width": ARCHITECTURE.width, "depth": ARCHITECTURE.depth, **known})
+def _require_positive(**counts: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise InvalidParameter(f"{name} must be at least 1, got {value}; give a positive number")
+
+
+def _checkpoint(folder: str, federation: Federation, inputs: tuple[Artifact, ...], clients: int) -> Path | None:
+    """Return the file of this very run in a folder: one of other data or choices is never taken for it."""
+    if not folder:
+        return None
+    digest = hashlib.sha256(json.dumps([asdict(federation), clients], sort_keys=True).encode())
+    for each in inputs:
+        with each.path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    return place / f"federated-{digest.hexdigest()[:16]}.npz"
+
+
+def _publish(
+    network: Network,
+    meta: Meta,
+    val: Windows,
+    model: Artifact,
+    federation: Federation,
+    result: Result,
+    spent: Mapping[str, Any],
+) -> float:
+    from components.federated.forecaster import ARCHITECTURE
+    from fleetml.learn import export, graph, search, training
+
+    known = {
+        "rounds": len(result.history),
+        "regions": sorted(result.errors),
+        "strategy": federation.strategy,
+        "width": ARCHITECTURE.width,
+        "depth": ARCHITECTURE.depth,
+        **spent,
+    }
+    made = export.from_torch(network, meta, known)
     export.check_equal(made, val, training.predict(network, val))
     score = search.judge(made, val).validation_mase
     graph.publish(made, model, validation_mase=score)
     return score
+
+
+def _central(learnt: Windows, judged: Windows, federation: Federation) -> float:
+    from components.federated.forecaster import network_of
+    from fleetml.learn import training
+    from fleetml.learn.training import Examples, Recipe
+
+    alone = network_of(learnt.meta, federation.seed)
+    recipe = Recipe(epochs=federation.rounds * federation.local_epochs)
+    return training.fit(alone, Examples.of(learnt), Examples.of(judged), recipe, federation.seed)
+
+
+def _figures(result: Result, mase: float, central: float, seconds: float) -> dict[str, Any]:
+    """Return the figures of a run; what was not measured is left out, as JSON has no NaN."""
+    history = result.history
+    told: dict[str, Any] = {"validation_mase": mase, "central_mase": central}
+    for what in ("common", "personal", "own"):
+        values = [each[what] for each in result.errors.values() if math.isfinite(each.get(what, math.nan))]
+        told |= {f"{what}_mase_worst": max(values), f"{what}_mase_spread": float(np.std(values))} if values else {}
+    figures = {name: round(value, 4) for name, value in told.items() if math.isfinite(value)}
+    return {
+        **figures,
+        "rounds": len(history),
+        "ended": result.ended,
+        "regions": len(result.errors),
+        "left_out": sum(len(each.left_out) for each in history),
+        "bytes_per_round": round(sum(it.sent_bytes + it.received_bytes for it in history) / max(len(history), 1)),
+        "seconds": round(seconds, 1),
+    }

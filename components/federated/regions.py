@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,18 @@ def by_region(windows: Windows, data: Path, clients: int) -> dict[str, Windows]:
     return found
 
 
+def like(regions: Mapping[str, Windows], windows: Windows) -> dict[str, Windows]:
+    """Return other windows of the regions' VMs, by region; none where a region has none."""
+    return {name: windows[np.isin(windows.vm_id, np.unique(part.vm_id))] for name, part in regions.items()}
+
+
 def _known(data: Path) -> dict[str, str]:
     pairs = pl.scan_parquet(data).select("vm_id", "region").drop_nulls().unique("vm_id").collect()
     return dict(pairs.iter_rows())
 
 
 def ranked(windows: Windows, clients: int) -> dict[str, str]:
+    """Return the group of each VM: they are ranked by their mean history and cut into as many of equal size."""
     vms = np.unique(windows.vm_id)
     level = [float(windows.history[windows.vm_id == vm].mean()) for vm in vms]
     groups = np.array_split(vms[np.argsort(level, kind="stable")], max(clients, 1))

@@ -29,7 +29,7 @@ _COUNTS = (
         "min_forecasts",
     ),
     *("trials", "timeout_seconds", "epochs", "width", "train_episodes", "test_episodes", "workers", "batch_size"),
-    *("rounds", "local_epochs", "clients"),
+    *("rounds", "local_epochs", "clients", "min_clients"),
 )
 _AMOUNTS = (
     "max_loss",
@@ -54,6 +54,7 @@ _POSITIVE = (
     "seconds",
     "since_hours",
     "column_threshold",
+    *("round_seconds", "server_learning_rate", "clip"),
 )
 # Steps have folders of their own, in which nobody would find again what a relative path names
 _FOLDER = "^($|/)"
@@ -80,6 +81,14 @@ RANGES: Mapping[str, Range] = {
     "pruner": {"enum": ["none", "median", "halving", "hyperband", "wilcoxon"]},
     "second_objective": {"enum": ["", "latency", "operations"]},
     "rollout": {"enum": ["", "canary", "ab", "shadow"]},  # fleetml.serving.deployment.MODES, which takes long to import
+    # components.federated.configuration
+    "strategy": {"enum": ["fedavg", "fedprox", "fedadam", "fedyogi", "trimmed_mean", "krum"]},
+    "selection": {"enum": ["random", "size", "speed", "staleness"]},
+    "weights": {"enum": ["examples", "equal"]},
+    "privacy": {"enum": ["", "central", "local"]},
+    **{name: {"exclusiveMinimum": 0, "maximum": 1} for name in ("fraction", "update_share")},
+    "delta": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "min_improvement": {"minimum": 0, "maximum": 1},
     "storage": {"pattern": _STORAGE},
     "checkpoint_dir": {"pattern": _FOLDER},
     "exports_dir": {"pattern": _FOLDER},
@@ -104,6 +113,21 @@ CONTRADICTIONS: tuple[tuple[str, Mapping[str, Range], str], ...] = (
         "components.hpo.",
         {"counted": {"enum": [False]}, "max_operations": {"exclusiveMinimum": 0}},
         "it limits operations in place of the latency that a counted search does not measure; give counted, or leave the limit out",
+    ),
+    (  # components.federated.configuration.EXCLUSIONS has this and the next two, and those that compare numbers
+        "components.federated.",
+        {"strategy": {"enum": ["trimmed_mean", "krum"]}, "secure": {"enum": [True]}},
+        "the server sees no single answer to compare; use fedavg, fedprox, fedadam or fedyogi",
+    ),
+    (
+        "components.federated.",
+        {"strategy": {"enum": ["trimmed_mean", "krum"]}, "privacy": {"enum": ["central"]}},
+        "the noise is calibrated to a mean; use another strategy, or privacy local",
+    ),
+    (
+        "components.federated.",
+        {"privacy": {"enum": ["central", "local"]}, "weights": {"enum": ["examples"]}},
+        "a region's share of the mean would have no bound; give weights equal",
     ),
     (  # fleetml.learn.study.settings._SINGLE
         "components.nas.",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from components.federated import component
+from components.federated.configuration import Federation
 from components.federated.federated import federated
 from components.federated.regions import by_region
 from fleetml.component import Artifact
@@ -70,17 +74,17 @@ def test_one_region_is_refused(tmp_path: Path) -> None:
 class Stage:
     def __init__(self, folder: Path) -> None:
         data = canonical(folder, {f"vm{i}": ("east", "west")[i % 2] for i in range(4)})
-        names = ("train", "val", "model", "central_model", "metrics")
+        names = ("train", "val", "model", "metrics", "report")
         self.artifacts = {name: Artifact(name, str(folder / name)) for name in names}
         self.artifacts["data"] = Artifact("data", str(data))
         for name in ("train", "val"):
             windows(4).save(self.artifacts[name].path)
 
-    def run(self, **given: int) -> None:
+    def run(self, **given: Any) -> None:
         federated(**self.artifacts, **given)
 
 
-def test_rounds_learn_and_both_models_are_graphs(tmp_path: Path) -> None:
+def test_rounds_learn_and_the_model_is_a_graph(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.run(rounds=1)
     after_one = stage.artifacts["metrics"].metadata["validation_mase"]
@@ -90,7 +94,33 @@ def test_rounds_learn_and_both_models_are_graphs(tmp_path: Path) -> None:
     assert figures["validation_mase"] < after_one
     model = graph.describe(graph.load(stage.artifacts["model"].path))
     assert (model.hyperparameters["rounds"], model.hyperparameters["regions"]) == (6, ["east", "west"])
-    graph.load(stage.artifacts["central_model"].path)
+
+
+def test_the_page_tells_each_regions_error_by_each_model(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.run(rounds=2, compare_own=True)
+    page = stage.artifacts["report"].path.read_text()
+    for told in ("the common model", "fitted to the region", "the region alone", "<td>east</td>", "<td>west</td>"):
+        assert told in page
+    figures = stage.artifacts["metrics"].metadata
+    assert figures["own_mase_worst"] > 0
+    assert figures["common_mase_spread"] >= 0
+    assert figures["central_mase"] > 0
+
+
+def test_more_clients_wanted_than_there_are_regions_is_refused_before_any_round(tmp_path: Path) -> None:
+    with pytest.raises(InvalidParameter, match="min_clients must be at most the number of regions, 2, got 3"):
+        Stage(tmp_path).run(min_clients=3)
+
+
+def test_a_finished_run_leaves_no_checkpoint(tmp_path: Path) -> None:
+    Stage(tmp_path).run(rounds=1, checkpoint_dir=str(tmp_path / "kept"))
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_the_edge_offers_every_choice_with_its_default() -> None:
+    known = {name: it.default for name, it in component.federated.component_spec.inputs.items()}
+    assert {it.name: it.default for it in fields(Federation)}.items() <= known.items()
 
 
 def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:

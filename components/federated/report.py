@@ -1,0 +1,83 @@
+"""The page of a federated run: its rounds, and how fair the model is to each region."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.federated.configuration import Federation
+from fleetml.atomic import write_text
+
+if TYPE_CHECKING:
+    from components.federated.rounds import Result
+
+_STYLE = "body{font-family:sans-serif;color:#20262d;max-width:64em;margin:2em auto}td,th{padding:.2em .8em;text-align:right}td:first-child,th:first-child{text-align:left}table{border-collapse:collapse;font-size:.9em}tr:nth-child(even){background:#f2f4f6}"
+_MODELS = {"common": "the common model", "personal": "fitted to the region", "own": "the region alone"}
+
+
+def write(
+    path: Path, federation: Federation, result: Result, mase: float, central: float, spent: Mapping[str, Any]
+) -> None:
+    """Write the page; `mase` and `central` are errors on all validation windows, NaN: not measured; `spent` is of privacy."""
+    said = f"{len(result.history)} rounds, ended: {result.ended}; strategy {federation.strategy}, validation MASE {_figure(mase)}"
+    said += f", trained centrally {_figure(central)}" if math.isfinite(central) else ""
+    said += "".join(f", {name.replace('_', ' ')} {value}" for name, value in spent.items())
+    parts = [f"<p>{escape(said)}</p>", "<h2>Fairness</h2>", fairness(result), "<h2>Rounds</h2>", rounds(result)]
+    head = f"<!doctype html><meta charset='utf-8'><title>Federated rounds</title><style>{_STYLE}</style>"
+    write_text(path, f"{head}<h1>Federated rounds</h1>{''.join(parts)}")
+
+
+def fairness(result: Result) -> str:
+    """Return a table of each region's error by each model, with the worst and the spread (standard deviation) below."""
+    models = [name for name in _MODELS if any(name in each for each in result.errors.values())]
+    rows = [
+        [name, f"{each.get('weight', math.nan):,.0f}", *(_figure(each.get(model, math.nan)) for model in models)]
+        for name, each in result.errors.items()
+    ]
+    for label, measure in (("worst", max), ("spread", _spread)):
+        columns = [[each[model] for each in result.errors.values() if model in each] for model in models]
+        rows.append(
+            [
+                label,
+                "",
+                *(_figure(measure([it for it in column if math.isfinite(it)] or [math.nan])) for column in columns),
+            ]
+        )
+    return _table(["region", "examples", *(_MODELS[name] for name in models)], rows)
+
+
+def rounds(result: Result) -> str:
+    """Return a table of the rounds."""
+    rows = [
+        [
+            str(each.number),
+            _figure(each.error),
+            _figure(each.loss),
+            str(len(each.answered)),
+            "; ".join(f"{name} {why}" for name, why in each.left_out.items()),
+            f"{each.sent_bytes:,}",
+            f"{each.received_bytes:,}",
+            f"{each.seconds:.1f}",
+        ]
+        for each in result.history
+    ]
+    names = ["round", "error before it", "loss", "regions", "left out", "bytes sent", "bytes received", "seconds"]
+    return _table(names, rows)
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def _spread(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "-"

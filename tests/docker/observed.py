@@ -1,4 +1,4 @@
-"""A model server, a rollout controller, the monitor's and the pipelines' figures, and a Prometheus that scrapes them all."""
+"""A model server, a rollout controller, the monitor's and the pipelines' figures, exporters, and a Prometheus that scrapes them all."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ from fleetml.serving.client import Client
 from fleetml.serving.deployment import Card
 from fleetml.stack.ports import free
 from fleetml.stack.processes import wait_until
+from tests.cost.exporters.measured import idle, scenario, write
+from tests.cost.exporters.test_model import straight
 
 ROOT = Path(__file__).parents[2]
 needs_prometheus = pytest.mark.skipif(
@@ -103,17 +105,36 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     serving = [sys.executable, "-m", "fleetml.serving", "--dir", str(root), "--port", "0", "--cache", "100"]
     rollout = [sys.executable, "-m", "fleetml.serving.rollout", "--dir", str(root), "--seconds", "1"]
     rollout += ["--port", str(controller), "--registry", "http://127.0.0.1:1"]
+    exporters = _exporters(folder / "measurements")
     with contextlib.ExitStack() as running:
+        _start(running, exporters.pop("command"), folder / "exporters.log")
         _start(running, [*serving, "--textfiles", str(folder / "metrics")], folder / "serving.log")
         _start(running, rollout, folder / "rollout.log")
         assert wait_until(lambda: len(deployment.status(root).get("models", {})) == 2, 120, 0.1)
         told = deployment.status(root)
-        address = _prometheus(running, folder, {"serving": told["http"], "rollout": f"127.0.0.1:{controller}"})
+        targets = {"serving": told["http"], "rollout": f"127.0.0.1:{controller}", **exporters}
+        address = _prometheus(running, folder, targets)
         found = Observed(address, root, told["address"], told["http"])
-        assert wait_until(_quiet(lambda: len(found.ask("up == 1")) == 2), 120, 0.2), (
+        assert wait_until(_quiet(lambda: len(found.ask("up == 1")) == len(targets)), 120, 0.2), (
             folder / "prometheus.log"
         ).read_text()
         yield found
+
+
+def _exporters(folder: Path) -> dict[str, Any]:
+    """Return the command of the exporters over two measured runs and a power model, and the address of each."""
+    folder.mkdir()
+    quality = {"vmaf_score": 92.1, "psnr_score": 41.0, "ssim_score": 0.98, "viewers": 10}
+    frames = {"avg_fps": 29.9, "dropped_frames": 3, "total_frames": 300}
+    for run in "ab":
+        measured = (scenario(f"{streams} Streams @ 2500k", **quality, **frames) for streams in (2, 4))
+        write(folder, idle(), *measured, name=f"test_results_{run}.json")
+    (folder / "model.json").write_text(straight(3.0))
+    ports = {name: free() for name in ("cost", "qoe", "results")}
+    options = [word for name, port in ports.items() for word in (f"--{name}", str(port))]
+    command = [sys.executable, "-m", "fleetml.cost.exporters", "--folder", str(folder), *options]
+    targets = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+    return {"command": [*command, "--model", str(folder / "model.json")], **targets}
 
 
 def _deploy(root: Path, folder: Path) -> None:

@@ -40,7 +40,7 @@ def filled(expression: str) -> str:
 
 
 def test_there_are_dashboards_for_what_runs() -> None:
-    assert list(DASHBOARDS) == ["drift", "pipelines", "rollout", "serving"]
+    assert list(DASHBOARDS) == ["cost", "drift", "pipelines", "qoe", "results", "rollout", "serving"]
     uids = [board["uid"] for board in DASHBOARDS.values()]
     assert len(set(uids)) == len(uids)
 

@@ -33,6 +33,16 @@ LOOK_SECONDS = 1.0
 """Between two looks for regions that were admitted or expelled."""
 
 
+_IDLE = (
+    "ControlSensitiveResponseMiddleware",
+    "ControlLicenseMiddleware",
+    "RuntimeTracingMiddleware",
+    "ControlEventLogMiddleware",
+    "FleetEventLogMiddleware",
+)
+"""Layers around each question that do nothing here (no licence, log or trace is asked for), and half of its time."""
+
+
 def serve(folder: Path, host: str = "127.0.0.1", port: int = PORT) -> None:
     """Serve until the process is told to end; its address stands in ``link.json`` of the folder (port 0: a free one).
 
@@ -84,7 +94,7 @@ def application(folder: Path) -> FastAPI:
 
     secret = keys.confidential(folder / keys.DRIVER)
     keys.confidential(folder / keys.PRIVATE)
-    return create_app(
+    app = create_app(
         SuperLinkLifespanConfig(
             control_address="",
             health_server_address=None,
@@ -111,6 +121,8 @@ def application(folder: Path) -> FastAPI:
         ),
         SuperLinkLifespan,
     )
+    app.user_middleware = [each for each in app.user_middleware if each.cls.__name__ not in _IDLE]
+    return app
 
 
 def _driver_only(secret: bytes):  # type: ignore[no-untyped-def]

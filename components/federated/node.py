@@ -47,6 +47,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from components.federated import keys
+from components.federated.envelope import opened, sealed
 from components.federated.superlink import PULL_SECONDS, named, pause, retries
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,8 @@ class Node:
                     self._activate()
             except (ObjectPullError, ObjectPushError) as error:
                 log.warning("what was asked is not asked any more: %s", error)
+            except ValueError as error:
+                log.warning("what was asked cannot be read: %s", error)
             heard = time.monotonic()
 
     def _next(self) -> Message | None:
@@ -162,6 +165,7 @@ class Node:
             backoff_cap=1.0,
         )
         message.metadata.__dict__["_message_id"] = tree.object_id
+        message.content = opened(message.content)
         return message
 
     def _asking(self, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -174,6 +178,8 @@ class Node:
         return self._contexts[run]
 
     def _reply(self, message: Message) -> None:
+        if message.has_content():
+            message.content = sealed(message.content)
         message.metadata.__dict__["_message_id"] = message.object_id
         with no_object_id_recompute():
             request = PushMessagesRequest(

@@ -7,6 +7,7 @@ Flower's own grid asks for answers every three seconds and ends the process when
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import logging
@@ -18,7 +19,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 import httpx
-from flwr.app import Error, Message, Metadata
+from flwr.app import DEFAULT_TTL, Error, Message, Metadata, RecordDict
 from flwr.app.message import make_message
 from flwr.common.constant import ErrorCode
 from flwr.common.serde import run_from_proto
@@ -43,6 +44,7 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import HttpGrid
 
+from components.federated.envelope import opened, sealed
 from components.federated.records import ABOUT
 from fleetml.errors import ConfigurationError, FleetMLError, Unavailable
 
@@ -88,7 +90,7 @@ def retries(patience: float | None, ended: threading.Event | None = None) -> Ret
 def _final(error: Exception) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code not in _AWAY
-    return "certificate" in str(error).lower() or "ssl" in str(error).lower()
+    return "certificate" in str(error).lower()  # other faults of TLS come and go with a link that is being started
 
 
 def named(error: Exception, address: str) -> FleetMLError:
@@ -260,19 +262,25 @@ class SuperLinkGrid(HttpGrid):
         if not going:
             self._nodes = {}
             return {}
-        for region, message in going.items():
-            message.metadata.__dict__.update(_run_id=self.run.run_id, _dst_node_id=self._nodes[region], _message_id="")
-            message.metadata.__dict__["_created_at"] = time.time()
-            if end < float("inf"):
-                message.metadata.ttl = max(end - time.monotonic(), 1.0)
-        try:
-            ids = self.push_messages(list(going.values()))
-        finally:
-            for region, message in going.items():
-                message.metadata.__dict__["_dst_node_id"] = region
+        left = max(end - time.monotonic(), 1.0)
+        contents = {id(each.content): sealed(each.content) for each in going.values()}
+        wired = [self._wired(region, each, contents[id(each.content)], left) for region, each in going.items()]
+        ids = self.push_messages(wired)
         for region in going:
             del unsent[region]
         return dict(zip(ids, going, strict=True))
+
+    def _wired(self, region: int, message: Message, content: RecordDict, left: float) -> Message:
+        """Return a message as it goes to the region's node of now, worth something for `left` seconds."""
+        metadata = copy.copy(message.metadata)
+        metadata.__dict__.update(
+            _run_id=self.run.run_id,
+            _dst_node_id=self._nodes[region],
+            _message_id="",
+            _created_at=time.time(),
+            _ttl=min(left, DEFAULT_TTL),
+        )
+        return make_message(metadata=metadata, content=content)
 
     def _of(self, region: int, answer: Message) -> Message:
         """Return the answer as its region's, whoever speaks for it: the link does where the node is gone."""
@@ -298,6 +306,8 @@ class SuperLinkGrid(HttpGrid):
             answer = inflate_object_from_contents(name, contents)
             if not isinstance(answer, Message):
                 raise TypeError(f"it is a {type(answer).__name__}")
+            if answer.has_content():
+                answer.content = opened(answer.content)
         except (ObjectPullError, TypeError, ValueError, KeyError, AttributeError) as error:
             return _failed(reply_to, f"its answer cannot be read: {error}")
         client.ConfirmMessageReceived(ConfirmMessageReceivedRequest(node=self.node, run_id=run, message_object_id=name))

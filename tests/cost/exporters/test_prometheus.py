@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
 import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,11 +25,13 @@ from fleetml.cost.exporters import service
 from fleetml.cost.exporters.prometheus import Prometheus
 from fleetml.cost.exporters.text import Rates
 from fleetml.errors import ConfigurationError
+from fleetml.stack.ports import free
+from fleetml.stack.processes import wait_until
 from tests.cost.exporters.measured import START, scenario, write
 from tests.cost.exporters.test_service import COST, RATES, RESULTS, Shown
 
 Answer = Callable[[dict[str, str]], Any]
-BARE = {"power_watts": None, "cpu_usage_cores": None, "step_seconds": None}
+BARE = {"duration": None, "power_watts": None, "cpu_usage_cores": None, "step_seconds": None}
 
 
 class Fake:
@@ -204,3 +210,60 @@ def test_what_is_no_address_is_refused_without_telling_a_password(url: str) -> N
     with pytest.raises(ConfigurationError, match="--prometheus is an http") as refused:
         Prometheus.of(url)
     assert "secret" not in str(refused.value)
+
+
+needs_prometheus = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="no Prometheus (Debian: apt-get install prometheus)"
+)
+
+
+@contextlib.contextmanager
+def filled(folder: Path, start: float, end: float) -> Iterator[str]:
+    """Run a Prometheus that scraped RAPL and cAdvisor every 5 s in that time; yield its address."""
+    told = {
+        'rapl_power_watts{zone="package-0"}': lambda second: 20.0,
+        'rapl_power_watts{zone="package-1"}': lambda second: 4.0,
+        'rapl_power_watts{zone="core"}': lambda second: 15.0,  # within its package
+        'container_cpu_usage_seconds_total{id="/",name=""}': lambda second: 9.0 * second,  # holds the others
+        'container_cpu_usage_seconds_total{id="/a",name="a"}': lambda second: 1.5 * second,
+        'container_cpu_usage_seconds_total{id="/b",name="b"}': lambda second: 0.5 * second,
+    }
+    lines = ["# TYPE rapl_power_watts gauge", "# TYPE container_cpu_usage_seconds counter"]
+    for series, value in told.items():
+        lines += [f"{series} {value(at)} {start - 60 + at:.3f}" for at in range(0, int(end - start) + 120, 5)]
+    (folder / "told.txt").write_text("\n".join([*lines, "# EOF", ""]))
+    (folder / "prometheus.yml").write_text("scrape_configs: []\n")
+    blocks = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(folder / "told.txt"), str(folder / "data")]
+    subprocess.run(blocks, check=True, capture_output=True)
+    address = f"127.0.0.1:{free()}"
+    command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    with subprocess.Popen(
+        [*command, f"--web.listen-address={address}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            assert wait_until(lambda: _ready(f"http://{address}/-/ready"), 60, 0.05)
+            yield f"http://{address}"
+        finally:
+            server.terminate()
+
+
+def _ready(url: str) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(urllib.request.urlopen(url, timeout=5).status == 200)
+    return False
+
+
+@needs_prometheus
+def test_of_a_real_prometheus_packages_and_containers_are_summed(tmp_path: Path) -> None:
+    folder, start = tmp_path / "results", float(int(time.time()) - 3600)
+    folder.mkdir()
+    before = scenario("before", start_time=start - 1000, end_time=start - 900, **BARE)
+    write(folder, before, scenario("A", start_time=start + 0.4, end_time=start + 60.7, **BARE))
+    with filled(tmp_path, start, start + 120) as address:
+        found = Shown(folder, prometheus=Prometheus.of(address))
+        found.look()
+    told = found.told(RESULTS)
+    assert told["results_scenario_mean_power_watts"] == {"A": 24.0}
+    assert told["results_scenario_total_energy_joules"] == {"A": pytest.approx(24 * 60.3, rel=1e-3)}
+    assert told["results_scenario_container_cpu_percent"] == {"A": pytest.approx(200.0)}
+    assert all("'before'" in each and "got 0" in each for each in found.ready()["problems"])

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetml.cost.catalogue import (
@@ -213,6 +213,7 @@ def test_prices_that_are_none_are_refused(wrong: dict[str, Any]) -> None:
 
 SAMPLES = st.lists(st.floats(0.1, 1e3), min_size=2, max_size=50).map(tuple)
 PER_KWH = st.floats(0.0, 10.0)
+UNTIMED = settings(deadline=None)
 
 
 @st.composite
@@ -228,6 +229,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     )
 
 
+@UNTIMED
 @given(scenarios(), PER_KWH, PER_KWH, st.floats(0, 10))
 def test_money_is_linear_in_prices(one: Scenario, per_kwh: float, per_core_hour: float, factor: float) -> None:
     once = cost(one, IDLE, Prices(per_kwh, per_core_hour, "EUR"))
@@ -236,6 +238,7 @@ def test_money_is_linear_in_prices(one: Scenario, per_kwh: float, per_core_hour:
         assert times[name] == pytest.approx(value if name.startswith("co2") else value * factor, rel=1e-9, abs=1e-12)
 
 
+@UNTIMED
 @given(scenarios(), PER_KWH, PER_KWH, PER_KWH)
 def test_money_adds_over_the_parts_of_a_price(one: Scenario, first: float, second: float, cores: float) -> None:
     whole = cost(one, IDLE, Prices(first + second, cores, "EUR"))
@@ -245,6 +248,7 @@ def test_money_adds_over_the_parts_of_a_price(one: Scenario, first: float, secon
             assert value == pytest.approx(sum(it[name] for it in parts), rel=1e-9, abs=1e-12)
 
 
+@UNTIMED
 @given(scenarios(), st.floats(-900, 2e9))
 def test_when_a_scenario_ran_changes_nothing(one: Scenario, later: float) -> None:
     moved = replace(one, start_time=1000.0 + later, end_time=1010.0 + later)
@@ -252,6 +256,7 @@ def test_when_a_scenario_ran_changes_nothing(one: Scenario, later: float) -> Non
     assert results(moved, IDLE) == results(one, IDLE)
 
 
+@UNTIMED
 @given(scenarios())
 def test_total_is_energy_and_compute_and_all_is_finite(one: Scenario) -> None:
     found = cost(one, IDLE, PRICES)

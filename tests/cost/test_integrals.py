@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetml.cost.integrals import gpu_seconds, joules, trapezoid
@@ -11,11 +11,13 @@ from fleetml.cost.scenarios import Scenario
 WATTS = st.lists(st.floats(0.01, 1e4), min_size=2, max_size=200)
 
 
+@settings(deadline=None)
 @given(WATTS, st.floats(0.01, 3600))
 def test_the_trapezoid_is_numpys(watts: list[float], step: float) -> None:
     assert trapezoid(watts, step) == pytest.approx(float(np.trapezoid(watts, dx=step)), rel=1e-12)
 
 
+@settings(deadline=None)
 @given(WATTS, st.floats(0.1, 60), st.integers(1, 198))
 def test_the_integral_of_two_parts_is_that_of_the_whole(watts: list[float], step: float, cut: int) -> None:
     cut = min(cut, len(watts) - 1)

@@ -89,6 +89,7 @@ def test_a_wrong_bitrate_is_told_and_absent(written: Any) -> None:
         ("Single Stream", 1),
         ("10 Mbps Stream", None),
         ("2.5 Mbps Stream", None),
+        ("1.5 Streams", None),
         ("480p @ 2.5Mbps", None),
     ],
 )

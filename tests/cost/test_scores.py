@@ -71,6 +71,7 @@ def test_ladders_are_apart_and_each_is_best_first() -> None:
         ("1280x720@30,854x480@30", "pixels_per_joule"),
     ]
     assert [it.name for it, _ in found[0].scored] == [ONE.name, "worse"]
+    assert ladders([idle, unknown]) == []
 
 
 def test_a_ladder_whose_quality_is_known_in_part_is_scored_without_it() -> None:

@@ -80,14 +80,14 @@ def test_the_same_rows_give_the_same_model_in_any_order(kind: str) -> None:
 
 
 def test_leave_one_out_is_what_fitting_without_the_row_finds(kind: str) -> None:
-    """But for the scale of the terms, which is taken from all rows."""
-    many = measured(48)
+    """But for the scale of shrunk terms, which is taken from all rows."""
+    many = measured(24)
     left_out = []
     for index, row in enumerate(many):
         found = fit(many[:index] + many[index + 1 :], kind, draws=2).predict(row.features)
         assert found is not None
         left_out.append(abs(found.watts - row.watts))
-    assert fit(many, kind, draws=2).mae == pytest.approx(np.mean(left_out), rel=0.05)
+    assert fit(many, kind, draws=2).mae == pytest.approx(np.mean(left_out), rel=0.05 if KINDS[kind].shrunk else 1e-6)
 
 
 @pytest.mark.parametrize("count", [3, 5, 8, 15])

@@ -15,6 +15,8 @@ from components.federated.records import ABOUT, ARRAYS, METRICS, WEIGHT, arrays_
 
 REGION = "region"
 """Key of a node's configuration under which it is named."""
+SIMULATED = "simulated"
+"""Key of the configuration of a node that is no real region, so that all that is random comes from the run's seed."""
 
 
 def client_app(learner_of: Callable[[Context], Learner], mods: Sequence[Mod] = ()) -> ClientApp:

@@ -10,9 +10,14 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from components.federated.learner import Arrays
+from fleetml.errors import FleetMLError
 
 Ledger = Mapping[str, Any]
 """What a run has spent of a budget, as JSON says it; {} is nothing."""
+
+
+class BudgetSpent(FleetMLError):
+    """The next round would spend more than the run may."""
 
 
 def unlimited(names: Sequence[str], ledger: Ledger) -> Ledger:
@@ -35,13 +40,13 @@ class Channel:
     """The seams of a round, in the order in which they are used; as they stand, models go and come as they are.
 
     `admit(names, ledger)`: before a round with these regions; returns what is spent with it, JSON, which is written down before
-    the first message goes, or raises to end the run (a budget that would be overspent).
+    the first message goes, or raises BudgetSpent to end the run with what it has.
     `exchange(grid, messages, seconds)`: sends the messages of a round's training and returns a reply of each region that
     answered, where need be after several stages. Where the server sees no single answer (secure aggregation) each of them
     holds the same mean as its `arrays`, so that their mean is the mean.
     `opened(answer, sent)`: makes an answer a whole model again, given the arrays that were sent. Raises ValueError, KeyError or
     TypeError for what is none.
-    `observe(message)`: is shown every message that goes or comes, before it is opened.
+    `observe(message)`: is shown every message that goes or comes, of every stage, before it is opened.
     """
 
     admit: Callable[[Sequence[str], Ledger], Ledger] = unlimited

@@ -25,7 +25,8 @@ class Federation:
     Aggregation: `strategy`; answers weigh by `weights`. `proximal_mu` is FedProx', `server_learning_rate` FedAdam's and FedYogi's,
     `trim` the share cut off on either side by the trimmed mean, `malicious` how many liars Krum bears.
     Privacy: noise for (`epsilon`, `delta`) on updates clipped to the norm `clip`, by the server (central) or by each region (local).
-    `secure`: the server sees sums alone. `update_bits` of an update's values, 32: the weights as they are.
+    `secure`: the server sees sums alone. `update_bits` of an update's values, of which the largest `update_share` are sent; 32 and 1: the
+    weights as they are.
     At the end each region fits the model to itself for `personal_epochs`, 0: not; and with `compare_own` trains one alone.
     Raises InvalidParameter.
     """
@@ -50,6 +51,7 @@ class Federation:
     clip: float = 1.0
     secure: bool = False
     update_bits: int = 32
+    update_share: float = 1.0
     personal_epochs: int = 1
     compare_own: bool = False
     seed: int = 0
@@ -99,17 +101,45 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
     ),
     Exclusion(
         "privacy",
-        "selection size, speed or staleness with a fraction below 1",
-        "the accountant counts on regions drawn by chance",
-        "give selection random, or fraction 1",
-        lambda it: bool(it.privacy) and it.fraction < 1 and it.selection != "random",
+        "selection other than staleness with a fraction below 1",
+        "a region spends in the rounds in which it takes part, and those must not depend on its data nor on luck",
+        "give selection staleness, which asks them by turns, or fraction 1",
+        lambda it: bool(it.privacy) and it.fraction < 1 and it.selection != "staleness",
+    ),
+    Exclusion(
+        "privacy",
+        "patience",
+        "when a run stops would be told by errors that have no noise",
+        "give patience 0",
+        lambda it: bool(it.privacy) and it.patience > 0,
+    ),
+    Exclusion(
+        "privacy local",
+        "update_share below 1",
+        "the largest values of an update that is mostly noise are noise",
+        "give update_share 1",
+        lambda it: it.privacy == "local" and it.update_share < 1,
     ),
     Exclusion(
         "secure",
-        "update_bits below 32",
-        "masked values are of the size the protocol gives them",
-        "give update_bits 32",
-        lambda it: it.secure and it.update_bits < 32,
+        "privacy local",
+        "each hides a region's update from the server; the noise that a sum needs is less than local noise makes",
+        "give privacy central with secure, or privacy local alone",
+        lambda it: it.secure and it.privacy == "local",
+    ),
+    Exclusion(
+        "secure",
+        "min_clients below 3",
+        "of a sum of two each region knows the other's part",
+        "raise min_clients",
+        lambda it: it.secure and it.min_clients < 3,
+    ),
+    Exclusion(
+        "secure",
+        "update_bits below 32 or update_share below 1",
+        "masked values are all there, each of the size the protocol gives it",
+        "give update_bits 32 and update_share 1",
+        lambda it: it.secure and (it.update_bits < 32 or it.update_share < 1),
     ),
     Exclusion(
         "strategy krum",
@@ -147,7 +177,7 @@ def _check_words(given: Federation) -> None:
 
 def _check_numbers(given: Federation) -> None:
     positive = ("rounds", "local_epochs", "min_clients")
-    above_zero = ("round_seconds", "fraction", "server_learning_rate", "delta", "clip")
+    above_zero = ("round_seconds", "fraction", "server_learning_rate", "delta", "clip", "update_share")
     for each in fields(given):
         value = getattr(given, each.name)
         if isinstance(value, str | bool):
@@ -156,7 +186,7 @@ def _check_numbers(given: Federation) -> None:
             raise InvalidParameter(f"{each.name} must be at least 1, got {value}; give a positive number")
         if value < 0 or (each.name in above_zero and not value > 0):
             raise InvalidParameter(f"{each.name} must be positive, got {value}; give a greater number")
-    for name, bound in (("fraction", 1.0), ("delta", 1.0), ("min_improvement", 1.0)):
+    for name, bound in (("fraction", 1.0), ("update_share", 1.0), ("delta", 1.0), ("min_improvement", 1.0)):
         if getattr(given, name) > bound:
             raise InvalidParameter(
                 f"{name} must be at most {bound:g}, got {getattr(given, name)}; give a smaller number"

@@ -11,7 +11,6 @@ from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from components.federated.app import REGION
-from components.federated.channel import Channel
 from components.federated.configuration import Federation
 from components.federated.records import ABOUT, metrics_of
 from components.federated.selection import Client
@@ -24,8 +23,8 @@ _LOOK_AGAIN_SECONDS = 1.0
 class Roster:
     """The regions by node id (`nodes`), and by name what is known of all that ever came (`clients`)."""
 
-    def __init__(self, grid: Grid, federation: Federation, channel: Channel, clients: Mapping[str, Client]) -> None:
-        self._grid, self._federation, self._channel = grid, federation, channel
+    def __init__(self, grid: Grid, federation: Federation, clients: Mapping[str, Client]) -> None:
+        self._grid, self._federation = grid, federation
         self.nodes: dict[int, str] = {}
         self.clients = dict(clients)
 
@@ -61,8 +60,6 @@ class Roster:
             log.info("%s is gone", self.nodes.pop(gone))
         asked = [Message(RecordDict(), node, MessageType.QUERY) for node in there if node not in self.nodes]
         replies = list(self._grid.send_and_receive(asked, timeout=seconds)) if asked else []
-        for message in (*asked, *replies):
-            self._channel.observe(message)
         self._enter(replies)
 
     def _enter(self, replies: Iterable[Message]) -> None:

@@ -14,12 +14,13 @@ from flwr.serverapp.strategy import Strategy
 
 from components.federated import selection, strategies
 from components.federated.answers import Answers, checked
-from components.federated.channel import Channel, Ledger
+from components.federated.channel import BudgetSpent, Channel, Ledger
 from components.federated.checkpoint import Checkpoint, Round, State
 from components.federated.configuration import Federation
 from components.federated.learner import Arrays
-from components.federated.records import ARRAYS, CONFIG, WEIGHT, metrics_of, packed, size, unpacked
+from components.federated.records import ARRAYS, CONFIG, WEIGHT, metrics_of, packed, unpacked
 from components.federated.roster import Roster
+from components.federated.wire import Watched
 from fleetml.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ Errors = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Result:
-    """The model after the last round, what is told of each round, why they ended ("rounds", "converged"), the regions' errors, what
-    was spent of a budget.
+    """The model after the last round, what is told of each round, why they ended ("rounds", "converged", "budget"), the regions'
+    errors, what was spent of a budget.
     """
 
     arrays: Arrays
@@ -58,11 +59,19 @@ def train(
     strategies.remind(strategy, state.remembered)
     if state.number:
         log.info("going on after round %d of %d", state.number, federation.rounds)
-    roster = Roster(grid, federation, channel, state.clients)
+    grid = Watched(grid, channel.observe)
+    roster = Roster(grid, federation, state.clients)
     while not (ended := _ended(state.history, federation)):
         roster.call()
         names = selection.chosen(roster.present, federation, state.number + 1)
-        ledger = channel.admit(names, state.ledger)
+        try:
+            ledger = channel.admit(names, state.ledger)
+        except BudgetSpent as spent:
+            if not state.number:
+                raise
+            log.warning("%s", spent)
+            ended = "budget"
+            break
         if ledger != state.ledger:  # a round that dies has spent it
             state = replace(state, ledger=ledger)
             checkpoint.write(state)
@@ -70,7 +79,7 @@ def train(
         checkpoint.write(state)
         log.info("%s", _line(state.history[-1], federation))
     roster.call()
-    errors = _judged(grid, federation, state.arrays, initial, roster, channel)
+    errors = _judged(grid, federation, state.arrays, initial, roster)
     return Result(state.arrays, state.history, ended, errors, state.ledger)
 
 
@@ -86,7 +95,7 @@ def _ended(history: Sequence[Round], federation: Federation) -> str:
 
 
 def _round(
-    grid: Grid,
+    grid: Watched,
     strategy: Strategy,
     federation: Federation,
     state: State,
@@ -96,12 +105,12 @@ def _round(
 ) -> State:
     """Return the state after the next round, with these regions. Raises Unavailable for too few answers."""
     began, number = time.monotonic(), state.number + 1
+    sent, received = grid.sent, grid.received
     asked = {node: name for node, name in roster.nodes.items() if name in names}
     messages = strategies.messages(strategy, number, state.arrays, _config(federation), asked)
     # The largest first, so that a few processes end at about the same time
     messages.sort(key=lambda it: (-roster.clients[asked[it.metadata.dst_node_id]].examples, it.metadata.dst_node_id))
     replies = list(channel.exchange(grid, messages, federation.round_seconds))
-    _show((*messages, *replies), channel)
     answers = checked(replies, asked, state.arrays, channel)
     _require(answers, federation, number)
     arrays = _aggregated(strategy, number, answers, state.arrays)
@@ -113,8 +122,8 @@ def _round(
         left_out=dict(answers.left_out),
         error=_mean(measured, "error"),
         loss=_mean(measured, "loss"),
-        sent_bytes=sum(map(size, messages)),
-        received_bytes=sum(map(size, replies)),
+        sent_bytes=grid.sent - sent,
+        received_bytes=grid.received - received,
         seconds=time.monotonic() - began,
     )
     return State(
@@ -152,9 +161,7 @@ def _aggregated(strategy: Strategy, number: int, answers: Answers, before: Array
     return {name: made[name] for name in before}
 
 
-def _judged(
-    grid: Grid, federation: Federation, arrays: Arrays, initial: Arrays, roster: Roster, channel: Channel
-) -> Errors:
+def _judged(grid: Grid, federation: Federation, arrays: Arrays, initial: Arrays, roster: Roster) -> Errors:
     """Return each present region's errors: by the `common` model, by that fitted to the region (`personal`), and by its `own`.
 
     Its own is trained by the region alone, from the beginning and with as many passes as it took part in at most.
@@ -164,7 +171,7 @@ def _judged(
         "server-round": federation.rounds + 1,
         "personal-epochs": federation.personal_epochs,
     }
-    found = {name: dict(each) for name, each in _asked(grid, federation, arrays, asked, roster, channel).items()}
+    found = {name: dict(each) for name, each in _asked(grid, federation, arrays, asked, roster).items()}
     if federation.compare_own:
         alone = {
             **asked,
@@ -172,7 +179,7 @@ def _judged(
             "rounds": 1,
             "personal-epochs": federation.rounds * federation.local_epochs,
         }
-        for name, each in _asked(grid, federation, initial, alone, roster, channel).items():
+        for name, each in _asked(grid, federation, initial, alone, roster).items():
             found.setdefault(name, {})["own"] = each.get("personal", np.nan)
     return dict(sorted(found.items()))
 
@@ -183,21 +190,14 @@ def _asked(
     arrays: Arrays,
     config: Mapping[str, int | str],
     roster: Roster,
-    channel: Channel,
 ) -> Errors:
     content = RecordDict({ARRAYS: packed(arrays), CONFIG: ConfigRecord(dict(config))})
     messages = [Message(content, node, MessageType.EVALUATE) for node in sorted(roster.nodes)]
     replies = list(grid.send_and_receive(messages, timeout=federation.round_seconds))
-    _show((*messages, *replies), channel)
     found = {roster.nodes[it.metadata.src_node_id]: metrics_of(it) for it in replies if not it.has_error()}
     for name in sorted(set(roster.nodes.values()) - set(found)):
         log.warning("%s did not judge the model", name)
     return found
-
-
-def _show(messages: Sequence[Message], channel: Channel) -> None:
-    for message in messages:
-        channel.observe(message)
 
 
 def _mean(measured: Errors, what: str) -> float:

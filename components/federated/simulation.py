@@ -21,7 +21,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from components.federated.app import REGION
+from components.federated.app import REGION, SIMULATED
 
 SERVER = 0  # node id of the server app
 _FORK = multiprocessing.get_context("fork")
@@ -172,5 +172,5 @@ def _error(message: Message, reason: str) -> Message:
 
 
 def _context(node: int, name: str) -> Context:
-    config: dict[str, Any] = {REGION: name, "partition-id": node - 1}
+    config: dict[str, Any] = {REGION: name, SIMULATED: True, "partition-id": node - 1}
     return Context(run_id=1, node_id=node, node_config=config, state=RecordDict(), run_config={})

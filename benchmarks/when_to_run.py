@@ -24,8 +24,18 @@ from fleetml.cost.series import HOUR, Quantity, Series
 DATA = Path(__file__).parents[2] / "shared/data"
 DEADLINES = (6, 12, 24, 48)  # h
 EVERY = 11  # h: each hour of the day and of the week comes
-RUNS = {"1 h": (1, False), "4 h": (4, False), "4 h in parts": (4, True)}
-WEEKLY = {"1 h from Monday 03:00": (1, False)}
+Kind = tuple[int, bool, bool]
+"""How long a run takes [h], whether it may be interrupted, whether it is asked for again each hour until it begins."""
+RUNS: dict[str, Kind] = {
+    "1 h": (1, False, False),
+    "1 h asked again": (1, False, True),
+    "4 h": (4, False, False),
+    "4 h in parts": (4, True, False),
+}
+WEEKLY: dict[str, Kind] = {
+    "1 h from Monday 03:00": (1, False, False),
+    "1 h from Monday 03:00 asked again": (1, False, True),
+}
 DAY = 24 * HOUR
 # USD/h on demand, us-east-1 (SOURCE.md of the set): 2xlarge and so on cost as many times large as they have its cores
 PRICES = {
@@ -78,12 +88,12 @@ def _together(places: Sequence[Series]) -> Iterator[list[Series]]:
 
 
 def _saved(
-    places: Sequence[Series], known: Known, asked: Sequence[int], kinds: Mapping[str, tuple[int, bool]]
+    places: Sequence[Series], known: Known, asked: Sequence[int], kinds: Mapping[str, Kind]
 ) -> Iterator[tuple[str, int, float, float]]:
     """Yield run, deadline [h], and what ours and the oracle save [%]."""
     truths = {each.region: each.values.get for each in places}
     foreseen = [(now, {each.region: expect(each, known(now)) for each in places}) for now in asked]
-    for kind, (length, parts) in kinds.items():
+    for kind, (length, parts, again) in kinds.items():
         offers = [Offer(each.region, length * HOUR, 1.0) for each in places]
         for deadline in ([length] if len(places) > 1 and not parts else []) + [d for d in DEADLINES if d > length]:
             at_once, ours, best = 0.0, 0.0, 0.0
@@ -92,10 +102,24 @@ def _saved(
                 (chosen, *_), (ideal, *_) = (
                     plans(offers, now, until, rates, money=False, interruptible=parts) for rates in (expected, truths)
                 )
+                if again:
+                    chosen = _again(chosen, offers, now, until, places, known)
                 ours += _true(chosen, truths)
                 best += ideal.amount
                 at_once += fmean(_true(Plan(it, ((now, now + length * HOUR),), 0, None), truths) for it in offers)
             yield kind, deadline, 100 * (1 - ours / at_once), 100 * (1 - best / at_once)
+
+
+def _again(
+    chosen: Plan, offers: Sequence[Offer], now: float, until: float, places: Sequence[Series], known: Known
+) -> Plan:
+    """Return the plan that begins first when it is asked for again each hour, as `fleetml recommend when --wait` does."""
+    while chosen.begins > now:
+        now += HOUR
+        if chosen.begins > now:
+            expected = {each.region: expect(each, known(now)) for each in places}
+            chosen = plans(offers, now, until, expected, money=False)[0]
+    return chosen
 
 
 def _true(plan: Plan, truths: dict[str, Expected]) -> float:

@@ -181,6 +181,23 @@ def test_a_word_that_names_each_row_is_no_term() -> None:
     assert fit(named).predict({**ROWS[0].features, "hardware": "host-99"}) is not None
 
 
+def test_there_are_never_more_terms_than_rows() -> None:
+    """Eight encoders on eight machines would be 64 pairs."""
+    words = [{"encoder": f"encoder-{index % 8}", "hardware": f"host-{index // 3 % 8}"} for index in range(24)]
+    many = [replace(row, features={**row.features, **of}) for row, of in zip(measured(24), words, strict=True)]
+    assert 0 < len(fit(many, "interacting", draws=2).terms) < len(many)
+
+
+def test_the_interval_of_a_measurement_holds_new_ones() -> None:
+    """Nominally 95 %; with 15 rows and what is shrunk, a little less."""
+    inside = []
+    for seed in range(10):
+        model = fit(measured(15, seed, noise=2.0), "load")
+        found = [(row.watts, model.predict(row.features)) for row in measured(24, seed + 100, noise=2.0)]
+        inside += [it.least <= watts <= it.most for watts, it in found if it and not it.beyond]
+    assert 0.85 < np.mean(inside) < 0.999
+
+
 def test_an_outlier_does_not_turn_the_model_over() -> None:
     """One of fifteen at half its power, as measured on 29 December (8 streams at 5000k)."""
     clean = measured(15)

@@ -14,6 +14,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ def _figures(folder: Path) -> Iterator[Figure]:
             yield from _scrapes(name, address)
         yield from _process("three exporters in one process", process)
         yield from _change(folder, addresses["cost"])
+        with _changing(folder / "test_results_000.json"):
+            yield from _scrapes("results, a file changing every 2 s", addresses["results"])
     with _exporters(folder, "--qoe", "off", "--results", "off") as (process, addresses):
         yield from _scrapes("cost alone", addresses["cost"])
         yield from _process("cost exporter alone", process)
@@ -112,6 +115,24 @@ def _change(folder: Path, address: str) -> Iterator[Figure]:
         time.sleep(0.02)
     yield "a new file is told after, looking every 2 s", time.perf_counter() - began, "s"
     (folder / name).unlink()
+
+
+@contextlib.contextmanager
+def _changing(path: Path) -> Iterator[None]:
+    """Have a file change at each look while the context lasts: all pages are made again."""
+    end = threading.Event()
+
+    def change() -> None:
+        while not end.wait(2.0):
+            os.utime(path)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
 
 
 def _get(address: str) -> str:

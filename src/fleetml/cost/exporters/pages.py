@@ -11,7 +11,7 @@ from fleetml.frozen import frozen
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 """Of Prometheus' text format."""
-_LEVEL = 5  # of zlib: twice as fast as 6 on such text, and 5 % larger
+_LEVEL = 3  # of zlib: on such text three times as fast as 6, and a sixth larger
 _GZIP = 31  # wbits: a gzip header and trailer
 
 

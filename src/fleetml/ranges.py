@@ -38,6 +38,8 @@ _AMOUNTS = (
     "retrains_per_day",
     "memory_mb",
     "memory_budget_mb",
+    "memory_limit_mb",
+    "energy_budget_wh",
     "patience",
     "target_ratio",
     "target_latency_ms",
@@ -45,6 +47,7 @@ _AMOUNTS = (
     "max_operations",
     "false_alarms_per_vm_week",
     "top",
+    "latest_files",
 )
 _POSITIVE = (
     "latency_limit_ms",

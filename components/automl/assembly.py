@@ -1,6 +1,7 @@
 """From the trials of a study to ONE proven graph inside its limits, or the nearest one, named so."""
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from components.automl.choice import Chosen, choose
 from components.automl.finish import Limits, Part
 from components.automl.given import Problem
 from components.automl.trials import Evaluated
+from fleetml.learn import footprint
 from fleetml.learn.graph import InvalidGraph
 from fleetml.learn.tables import fit
 from fleetml.learn.tables.assemble import Combination, Ensemble, Weights
@@ -26,7 +28,7 @@ PROOF_ROWS = 2_000
 LEAST_RUNS, MOST_SECONDS = 8, 0.5  # of one round of timing
 LAST_SECONDS = 3.0  # for one member where the time for all was not enough for one
 LATE = "no time was left to put more than one together"
-OVER = "the graph is over its limits of latency or size with it"
+OVER = "the graph is over its limits of latency, size or memory with it"
 BAD = "its graph does not say what its Python model does"
 
 
@@ -35,8 +37,8 @@ class Found:
     """The end of a search: `weights` and `ways` by the number of a trial that answers along, `dropped` why another does not.
 
     p50_ms and p99_ms are those of one row on one thread, `met` whether size and latency are within their limits, of latency the
-    median within half of it or the p99 within all of it; `row_ms` and
-    `inside`: the same as the choice sees it, which counts where the seed is to give the same bytes.
+    median within half of it or the p99 within all of it, and after `weighed` memory, too, of which the graph takes `memory_mb`; `row_ms` and
+    `inside`: the same as the choice sees it, which counts memory, and all where the seed is to give the same bytes.
     """
 
     graph: bytes
@@ -47,6 +49,7 @@ class Found:
     p99_ms: float
     row_ms: float
     inside: bool
+    memory_mb: float = math.nan
     met: bool = True
     reason: str = ""
     weights: Mapping[int, float] = field(default_factory=dict)
@@ -101,6 +104,21 @@ def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -
         dropped[slowest] = OVER
         del bags[slowest]
     return constant(problem, "no member could be made and proven within the budget", limits, dropped)
+
+
+def weighed(found: Found, limits: Limits) -> Found:
+    """Return what was found with the memory that its graph takes, measured in a process of its own where it is limited."""
+    if math.isinf(limits.footprint_mb):
+        return found
+    try:
+        taken = footprint.measure({"model": found.graph})["model"]
+        over = f"the graph takes {taken:.1f} MB of memory of {limits.footprint_mb:g}"
+    except InvalidGraph as error:  # what cannot be loaded alone keeps no limit
+        taken, over = math.inf, str(error)
+    if taken <= limits.footprint_mb:
+        return replace(found, memory_mb=taken)
+    reason = f"{found.reason}; {over}" if found.reason else f"best effort: {over}"
+    return replace(found, memory_mb=taken, met=False, reason=reason)
 
 
 def _least(
@@ -200,11 +218,13 @@ def _measured(
     own = sum(len(one.body.graph.node) for one in python.members)
     row = sum(one.estimated_ms for one in python.members) + (len(graph.graph.node) - own) * NODE_MS
     row = row if limits.seeded else p50
-    inside = row <= limits.median_ms and not large
+    counted = footprint.estimate(content) if math.isfinite(limits.footprint_mb) else math.nan
+    inside = row <= limits.median_ms and not large and not counted > limits.footprint_mb
     said = f"one row takes {p50:.2f} ms, one in a hundred {p99:.2f} of {limits.latency_ms:g}" if slow else ""
     if large:
         said = f"the graph has {len(content) / 1e6:.1f} MB of {limits.size_mb:g}"
-    return Found(content, python, chosen, proof, p50, p99, row, inside, not said, said and f"best effort: {said}")
+    why = said and f"best effort: {said}"
+    return Found(content, python, chosen, proof, p50, p99, row, inside, counted, not said, why)
 
 
 def latency(content: bytes, problem: Problem, runs: int = 60, rounds: int = 3) -> tuple[float, float]:

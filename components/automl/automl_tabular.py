@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import resource
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from components.automl.importance import permutation, shapley
 from components.automl.trials import objective
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
+from fleetml.errors import InvalidParameter
 from fleetml.learn.search import check_budget
 from fleetml.learn.study import loop
 from fleetml.learn.study.loop import StudyResult
@@ -51,19 +53,27 @@ def automl_tabular(
     latency_limit_ms: float = 10.0,
     size_limit_mb: float = 20.0,
     seed: int = 0,
+    memory_limit_mb: float = 0.0,
 ) -> None:
     """Search the model of a dataset's training and validation rows; write the graph, every trial, and a page with the card.
 
+    `memory_limit_mb`: the most memory of the graph, loaded and asked one row, 0: any; `memory_mb`: of one trial.
     A budget too small for one trial gives the best constant, limits that nothing keeps the quickest model; both say so.
     Raises InvalidParameter, InvalidData.
     """
     began = time.monotonic()
     check_budget(trials, timeout_seconds, latency_limit_ms)
+    if not 0 <= memory_limit_mb < math.inf:
+        raise InvalidParameter(
+            f"parameter 'memory_limit_mb' of AutoML must be a number from 0 (any memory), got {memory_limit_mb}; correct it"
+        )
     load()
-    given = problem(table.read(dataset.path), metric, group, time_column, timeout_seconds, size_limit_mb, seed)
+    names = (metric, group, time_column)
+    given = problem(table.read(dataset.path), *names, timeout_seconds, size_limit_mb, seed, memory_mb)
     made, chosen, end = (began + share * timeout_seconds for share in (MADE, CHOSEN, ASSEMBLED))
     before = _used_mb()
-    limits = Limits(latency_limit_ms, size_limit_mb, made, workers, memory_mb, chosen, end)
+    held = memory_limit_mb or math.inf
+    limits = Limits(latency_limit_ms, size_limit_mb, made, workers, memory_mb, chosen, end, held)
     tried_by = began + TRIED * timeout_seconds
     study = search(given, trials, tried_by, limits)
     limits = limits.later(time.monotonic() - tried_by)
@@ -71,7 +81,7 @@ def automl_tabular(
         each.number for each in sorted(study.outcomes, key=lambda each: each.values or (float("inf"),)) if each.values
     ]
     tried, few = choice.candidates(given, study.kept, order, memory_mb)
-    found = assembly.assemble(given, tried, limits)
+    found = assembly.weighed(assembly.assemble(given, tried, limits), limits)
     del tried
     used = _used_mb() - before
     over = (
@@ -215,6 +225,7 @@ def describe(given: Problem, study: StudyResult, found: Found, limits: Limits, b
         "latency_limit_ms": limits.latency_ms,
         "median_limit_ms": limits.median_ms,
         "size_limit_mb": limits.size_mb,
+        **_memory(found, limits),
         "budget_met": found.met,
         "reason": found.reason,
         "proven_on_rows": found.proof.rows,
@@ -223,6 +234,14 @@ def describe(given: Problem, study: StudyResult, found: Found, limits: Limits, b
         "curve": curve(given, study.outcomes, began),
         "seconds": round(time.monotonic() - began, 2),
     }
+
+
+def _memory(found: Found, limits: Limits) -> dict[str, float | None]:
+    """Return what the card tells of the graph's memory: it is measured where it is limited, and not else."""
+    if math.isinf(limits.footprint_mb):
+        return {}
+    taken = round(found.memory_mb, 2) if math.isfinite(found.memory_mb) else None
+    return {"graph_memory_mb": taken, "memory_limit_mb": limits.footprint_mb}
 
 
 def _explained(given: Problem, found: Found, end: float) -> dict[str, dict[str, float]]:

@@ -40,6 +40,7 @@ def automl_tabular(
     latency_limit_ms: float = 10.0,
     size_limit_mb: float = 20.0,
     seed: int = 0,
+    memory_limit_mb: float = 0.0,
 ) -> dsl.ContainerSpec:
     """Search the model of a table: an ensemble of families, calibrated, as ONE proven ONNX graph within its limits."""
     return step("components.automl.automl_tabular:automl_tabular")

@@ -30,7 +30,7 @@ MEDIAN_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Limits:
-    """What a graph may take: one row on one thread [ms], its file [MB]; and what making it may.
+    """What a graph may take: one row on one thread [ms], its file [MB], memory once it is loaded [MB]; and what making it may.
 
     Members are chosen by `chosen`, made by `deadline`, put together by `end` [time.monotonic()]: then what is there is taken.
     """
@@ -42,6 +42,7 @@ class Limits:
     memory_mb: int
     chosen: float = math.inf
     end: float = math.inf
+    footprint_mb: float = math.inf
 
     @property
     def median_ms(self) -> float:

@@ -1,5 +1,6 @@
 """From a dataset to what every trial sees: the rows, their heads, the folds, the loss."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +12,12 @@ from components.automl import validation
 from components.automl.losses import LOSSES, Loss
 from fleetml.errors import InvalidParameter
 from fleetml.learn.algorithms import CLASSIFICATION, OF_OBJECTIVE
-from fleetml.learn.tables.guards import enough, guarded
+from fleetml.learn.tables.encoding import encoded_target
+from fleetml.learn.tables.guards import MOST_COLUMNS, enough, guarded
 from fleetml.learn.tables.heads import Heads, heads
 from fleetml.learn.tables.members import HEAD_OF
 from fleetml.learn.tables.model import Description
-from fleetml.learn.tables.table import SPLIT, TEST, Recipe, Table
+from fleetml.learn.tables.table import CATEGORICAL, SPLIT, TEST, Feature, Recipe, Table
 from fleetml.learn.tables.target import described, learnt
 from fleetml.learn.tables.trained import ALL, Folds, Places
 
@@ -69,9 +71,16 @@ class Problem:
 
 
 def problem(
-    given: Table, metric: str, group: str, time: str, seconds: float, size_limit_mb: float, seed: int
+    given: Table,
+    metric: str,
+    group: str,
+    time: str,
+    seconds: float,
+    size_limit_mb: float,
+    seed: int,
+    memory_mb: int = 0,
 ) -> Problem:
-    """Return the problem of a dataset. Raises InvalidParameter for names it lacks, InvalidData for what cannot be learnt."""
+    """Return the problem of a dataset; `memory_mb`: half of it may be encodings, 0: any. Raises InvalidParameter for names it lacks, InvalidData for what cannot be learnt."""
     metric = _metric(given.recipe.objective, metric)
     frame = given.frame.filter(pl.col(SPLIT) != TEST).drop(SPLIT)
     for parameter, name in (("group", group), ("time_column", time)):
@@ -84,12 +93,21 @@ def problem(
     groups, times = (frame[name] if name else None for name in (group, time))
     how = validation.effort(len(frame), seconds)
     folds = validation.plan(target, about.classifies, groups, times, how, seed)
+    folds, few = validation.held_in(memory_mb, folds, _encoded(columns, target, classes))
     learnt_from = [fold.train for fold in folds.folds]
     known = guarded(frame, replace(given.recipe, features=columns), target, classes, learnt_from)
     dealt = Folds(folds.parts, folds.ordered, learnt_from, known.own)
     made = heads(frame, known.recipe, target, dealt, classes=classes)
     about = replace(about, features=known.recipe.features)
-    return Problem(frame, known.recipe, about, metric, made, target, folds, seed, size_limit_mb, known.notes)
+    notes = (*known.notes, *filter(None, (few,)))
+    return Problem(frame, known.recipe, about, metric, made, target, folds, seed, size_limit_mb, notes)
+
+
+def _encoded(columns: Sequence[Feature], target: npt.NDArray[Any], classes: int) -> int:
+    """Return how many columns of target encodings there are at most."""
+    categories = sum(each.type == CATEGORICAL and not each.transformations for each in columns)
+    told = encoded_target(target[:1], classes)
+    return 0 if told is None else min(categories, MOST_COLUMNS) * told.shape[1]
 
 
 def _metric(objective: str, name: str) -> str:

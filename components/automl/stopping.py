@@ -54,8 +54,19 @@ def judged(folds: Sequence[Watched]) -> list[Said]:
     return found
 
 
-def kept_back(train: Places, target: Any, classifies: bool) -> tuple[Places, Places]:
-    """Return the rows to fit and those to stop by: of each class (of values: of all) one row in ten, spread evenly; none where rows are few."""
+def kept_back(
+    train: Places, target: Any, classifies: bool, together: Places | None = None, ordered: bool = False
+) -> tuple[Places, Places]:
+    """Return the rows to fit and those to stop by: of each class (of values: of all) one row in ten, spread evenly; none where rows are few.
+
+    Of what belongs `together` [N] whole groups are kept back, about a tenth of the rows, and where these are moments, `ordered`, the latest;
+    none where that would leave a class without a row to fit.
+    """
+    if together is not None:
+        stop = _latest(together[train]) if ordered else _groups(together[train])
+        enough = stop.sum() >= LEAST_STOP and not stop.all()
+        learnt = not classifies or len(np.unique(target[train[~stop]])) == len(np.unique(target[train]))
+        return (train[~stop], train[stop]) if enough and learnt else (train, train[:0])
     kinds = target[train] if classifies else np.zeros(len(train), np.int64)
     order = np.argsort(kinds, kind="stable")
     place = np.empty(len(train), np.int64)
@@ -64,6 +75,22 @@ def kept_back(train: Places, target: Any, classifies: bool) -> tuple[Places, Pla
         place[mine] = np.arange(len(mine))
     stop = place % STOP_SHARE == STOP_SHARE - 1
     return (train[~stop], train[stop]) if stop.sum() >= LEAST_STOP else (train, train[:0])
+
+
+def _latest(moments: Places) -> Any:
+    """Return which rows are of the latest moments, at least a tenth of all; a moment is not divided."""
+    return moments >= np.sort(moments)[-max(1, len(moments) // STOP_SHARE)]
+
+
+def _groups(codes: Places) -> Any:
+    """Return which rows are of the groups kept back: as many as a tenth of the rows holds, one at least, in an order that tells nothing."""
+    names, sizes = np.unique(codes, return_counts=True)
+    order = np.random.default_rng(0).permutation(len(names))
+    within = np.cumsum(sizes[order]) <= len(codes) // STOP_SHARE
+    chosen = order[: max(1, int(within.sum()))]
+    if not within.any():  # all in question are larger than a tenth: the smallest is the least that can be spared
+        chosen = np.array([int(sizes.argmin())])
+    return np.isin(codes, names[chosen])
 
 
 def _errors(model: Any) -> Sequence[float]:

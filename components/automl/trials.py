@@ -180,7 +180,8 @@ def _mean(problem: Problem, done: list[Watched]) -> Said:
 def _fold(problem: Problem, algorithm: str, chosen: dict[str, Any], fold: Fold, number: int) -> tuple[Any, Watched]:
     target, steps, train, stop = problem.target, list[fit.Step](), fold.train, fold.held
     if alone := len(problem.validation.folds) == 1 and bool(chosen.get("early_stopping")):
-        train, kept = stopping.kept_back(fold.train, target, problem.classifies)
+        known = problem.validation
+        train, kept = stopping.kept_back(fold.train, target, problem.classifies, known.together, known.ordered)
         alone, stop = len(kept) > 0, kept if len(kept) else fold.held
     rows = [problem.rows(algorithm, number, places) for places in (train, stop)]
     held = problem.rows(algorithm, number, fold.held) if alone else rows[1]

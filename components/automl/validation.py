@@ -13,6 +13,7 @@ from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn.tables import table
 
 Places = npt.NDArray[np.int64]
+HEADS = 3  # of fleetml.learn.tables.heads, which hold encodings
 FEW, SOME, MANY = 1_000, 8_000, 50_000  # rows a minute: below 5 parts twice, 5, 3, above one fifth is held out
 
 
@@ -49,6 +50,9 @@ class Validation:
     folds: tuple[Fold, ...]
     parts: Places  # [N]: the part a row is in, from 0; of what is ordered in time the first part is never held
     ordered: bool = False
+    together: Places | None = (
+        None  # [N]: the group of a row, or its moment where ordered; None: a row stands for itself
+    )
 
     @property
     def once(self) -> tuple[Fold, ...]:
@@ -91,7 +95,22 @@ def plan(
             "give more rows of the rare classes, or leave group and time_column out"
         )
     usable = usable[: how.folds] if how.folds else usable
-    return Validation(f"{kind}, {len(usable)} folds", usable, parts, ordered=times is not None)
+    together = table.moments(times) if times is not None else None if groups is None else table.groups(groups)
+    return Validation(f"{kind}, {len(usable)} folds", usable, parts, times is not None, together)
+
+
+def held_in(memory_mb: int, found: Validation, columns: int) -> tuple[Validation, str]:
+    """Return the folds whose own target encodings, `columns` of every row, half of the memory holds, and in words if that is not all.
+
+    Each fold has its own, in each of the heads. One fold is always left: less nothing can be judged by. 0 MB: any.
+    """
+    each = len(found.parts) * columns * 4 * HEADS
+    most = max(1, int(memory_mb * 2**20 / 2 / each)) if memory_mb and each else len(found.folds)
+    if most >= len(found.folds):
+        return found, ""
+    kind = found.kind.rpartition(", ")[0]
+    told = f"memory_mb={memory_mb} holds the encodings of {most} folds, not of {len(found.folds)} ({each / 2**20:.0f} MB each); rows are judged by these"
+    return replace(found, kind=f"{kind}, {most} folds", folds=found.folds[:most]), told
 
 
 def _largest(target: npt.NDArray[Any]) -> int:

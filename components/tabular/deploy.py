@@ -76,7 +76,7 @@ def _check_limits(model: Artifact, best_effort: bool) -> str:
     if not best_effort:
         raise InvalidData(
             f"a deployed model must be inside the limits it was searched with, this one is not ({why}); search longer, allow "
-            "more by latency_limit_ms or size_limit_mb, or deploy it with best_effort=true"
+            "more by latency_limit_ms, size_limit_mb or memory_limit_mb, or deploy it with best_effort=true"
         )
     log.warning("a model outside of its limits is deployed, as best_effort asks: %s", why)
     return why

@@ -21,6 +21,7 @@ def train_tabular(
     time_column: str = "",
     latency_limit_ms: float = 10.0,
     size_limit_mb: float = 20.0,
+    memory_limit_mb: float = 0.0,
     thresholds: dict = {},  # noqa: B006 - kfp reads the default when it compiles
     seed: int = 0,
     model_name: str = "model",
@@ -45,11 +46,12 @@ def train_tabular(
         time_column: Column of the time: trials and the model are judged by later rows than they learnt from. Empty: none.
         latency_limit_ms: Longest time of one row on one thread, in milliseconds.
         size_limit_mb: Largest graph, in megabytes.
+        memory_limit_mb: Most memory of the graph, loaded and asked one row, in megabytes; 0: any.
         thresholds: Figures the model must reach on the held-out rows, e.g. {"roc_auc": 0.8}.
         seed: Seed of every random choice.
         model_name: Name in the registry and on the server.
         only_if_better: Whether a champion that is as good stays, and the run fails.
-        best_effort: Whether a model that no trial brought inside latency_limit_ms and size_limit_mb is deployed; else the run fails.
+        best_effort: Whether a model that no trial brought inside latency_limit_ms, size_limit_mb and memory_limit_mb is deployed; else the run fails.
         registry: MLflow tracking and registry URI.
         serving_dir: Folder the server watches.
     """
@@ -74,6 +76,7 @@ def train_tabular(
         time_column=time_column,
         latency_limit_ms=latency_limit_ms,
         size_limit_mb=size_limit_mb,
+        memory_limit_mb=memory_limit_mb,
         seed=seed,
     ).set_display_name("AutoML")
     both = {"dataset": data.outputs["dataset"], "model": found.outputs["model"]}

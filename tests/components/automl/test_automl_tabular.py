@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-import os
-import signal
 import time
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
-from components.automl import assembly, choice, finish, portfolio, trials
-from components.automl.trials import Evaluated
+from components.automl import assembly, choice, finish, portfolio
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn.search_space import Range
@@ -100,160 +95,6 @@ def test_what_memory_does_not_hold_is_left_out_and_told(run: Run, monkeypatch: p
     assert card["algorithm"] != "constant"
 
 
-def test_trials_that_crash_hang_or_return_nan_leave_the_others_going(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(task: Any, chosen: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def hang(task: Any, chosen: Any) -> Any:
-        while True:
-            time.sleep(0.05)
-
-    def nan(task: Any, chosen: Any) -> Any:
-        return fit.Constant(np.array([np.nan, np.nan], np.float32))
-
-    broken = {"lightgbm": crash, "xgboost": hang, "extra_trees": nan}
-    monkeypatch.setattr(fit, "_FITS", {**fit._FITS, **broken})
-    monkeypatch.setattr(
-        "components.automl.automl_tabular.TRIAL_SHARE", 0.3
-    )  # a busy machine takes a second for the linear one
-    made = run(rows().drop("spend"), "label", "classification", workers=2, timeout_seconds=50)
-    board = pl.read_parquet(made["leaderboard"].path)
-    states = dict(zip(board["family"], board["state"], strict=True))
-    assert states["lightgbm"] == "crashed"
-    assert states["xgboost"] == "late"
-    assert states["extra_trees"] in ("nan", "failed")
-    assert states["linear"] == "complete"
-    assert TabularModel(made["model"].path).about.hyperparameters["families"] == "linear"
-
-
-def test_a_budget_too_small_for_one_trial_gives_the_constant_and_says_so(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fit, "_FITS", {"constant": fit._FITS["constant"], **dict.fromkeys(portfolio.SPACES, _slow)})
-    made = run(rows().drop("spend"), "label", "classification", timeout_seconds=1, workers=2)
-    card = made["model"].metadata["card"]
-    assert card["algorithm"] == "constant"
-    assert "too small for one trial" in made["metrics"].metadata["reason"]
-    assert "too small for one trial" in made["report"].path.read_text()
-    answers = TabularModel(made["model"].path).predict(rows(5))
-    assert len(set(answers.prediction.tolist())) == 1
-
-
-def _slow(task: Any, chosen: Any) -> Any:
-    while True:
-        time.sleep(0.05)
-
-
-def test_limits_that_nothing_keeps_end_in_the_best_effort_named_so(run: Run) -> None:
-    made = run(rows().drop("spend"), "label", "classification", latency_limit_ms=1e-6)
-    card = made["model"].metadata["card"]
-    assert (card["budget_met"], card["members"]) == (False, 1)
-    assert card["reason"].startswith("best effort: one row takes")
-    assert "best effort" in pl.read_parquet(made["leaderboard"].path)["reason"][0]
-
-
-def test_a_trial_inside_the_limits_is_taken_where_the_best_one_is_over_them(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    true = assembly.latency
-
-    def latency(content: bytes, given: Any) -> tuple[float, float]:
-        slow = TabularModel(content).about.hyperparameters.get("families") != "linear"
-        return (50.0, 50.0) if slow else true(content, given)
-
-    def choose(
-        given: Any, found: Any, deadline: float = math.inf
-    ) -> Any:  # the linear model is not among those that answer
-        kept = {number: one for number, one in found.items() if one.algorithm != "linear"}
-        return chosen(given, kept or found, deadline)
-
-    chosen = assembly.choose
-    monkeypatch.setattr(assembly, "latency", latency)
-    monkeypatch.setattr(assembly, "choose", choose)
-    made = run(rows().drop("spend"), "label", "classification", latency_limit_ms=20.0, workers=2)
-    card = made["model"].metadata["card"]
-    assert (card["budget_met"], card["families"]) == (True, ["linear"])
-    board = pl.read_parquet(made["leaderboard"].path)
-    assert dict(zip(board["family"], board["weight"], strict=True))["linear"] == 1
-    assert card["score"] == pytest.approx(board.filter(pl.col("family") == "linear")["log_loss"][0], rel=0.2)
-
-
-@pytest.mark.parametrize("ordered", [False, True])
-def test_what_is_ordered_in_time_is_fitted_to_all_rows_or_is_the_latest_model(ordered: bool) -> None:
-    def made(algorithm: str) -> Evaluated:
-        return Evaluated(algorithm, {}, np.zeros((1, 1)), (None,) * 3, 3.0, (1.0,) * 3, 0.1, 3)
-
-    found = {0: made("lightgbm"), 1: made("mlp")}
-    limits = finish.Limits(10.0, 20.0, time.monotonic() + 600, 1, 1000)
-    parts, ways = finish.plan(found, {0: 0.6, 1: 0.4}, limits, ordered=ordered)
-    assert list(ways.values()) == ([finish.REFIT, finish.ONE] if ordered else [finish.BAG] * 2)
-    assert (parts == [finish.Part(0, -1), finish.Part(1, 2)]) is ordered
-    assert finish.spare(found).model == 2
-
-
-def test_forests_that_would_take_all_the_room_are_fitted_with_fewer_trees_so_that_every_chosen_trial_is_made() -> None:
-    def made(algorithm: str, megabytes: float) -> Evaluated:
-        size = megabytes / trials.GRAPH_SHARE
-        return Evaluated(algorithm, {}, np.zeros((1, 1)), (None,) * 5, 3.0, (1.0,) * 5, size, 5)
-
-    def plan(*found: Evaluated) -> tuple[list[finish.Part], dict[int, str]]:
-        limits = finish.Limits(10.0, 20.0, time.monotonic() + 600, 2, 1000)
-        weights = {at: 1 / (at + 1) for at in range(len(found))}
-        return finish.plan(dict(enumerate(found)), weights, limits, ordered=False)
-
-    parts, ways = plan(made("extra_trees", 9.0), made("random_forest", 9.0), made("lightgbm", 1.0), made("mlp", 0.1))
-    share = (15 - 1.1) / 18
-    assert parts[:2] == [finish.Part(0, -1, pytest.approx(share)), finish.Part(1, -1, pytest.approx(share))]
-    assert ways == {0: "refitted, 77% of its trees", 1: "refitted, 77% of its trees", 2: finish.REFIT, 3: finish.ONE}
-    parts, ways = plan(made("extra_trees", 9.0), made("lightgbm", 1.0))
-    assert parts[0] == finish.Part(0, -1)
-    assert ways == {0: finish.REFIT, 1: finish.BAG}
-    parts, ways = plan(*(made("extra_trees", 14.0) for _ in range(8)))
-    assert {part.trees for part in parts} == {finish.LEAST_TREES}
-    assert len(parts) == 4, "what is left out has the least weight"
-
-
-def test_a_forest_of_fewer_trees_is_what_the_graph_holds(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    fitted = []
-
-    def refitted(given: Any, made: Evaluated, trees: float) -> Any:
-        model = trials.refitted(given, made, trees)
-        assert len(model.estimators_) == 3
-        fitted.append(trees)
-        return model
-
-    only = {"extra_trees": portfolio.SPACES["extra_trees"]}
-    monkeypatch.setattr(portfolio, "SPACES", only)
-    monkeypatch.setattr(finish, "_trees", lambda found, room: 0.3)
-    monkeypatch.setattr(finish, "refitted", refitted)
-    made = run(rows().drop("spend"), "label", "classification", trials=1)
-    (row,) = (
-        pl.read_parquet(made["leaderboard"].path).filter(pl.col("weight") > 0, pl.col("state") == "complete").to_dicts()
-    )
-    assert row["finished_as"] == "refitted, 30% of its trees"
-    assert made["model"].metadata["card"]["proven_on_rows"] > 192
-
-
-def test_a_member_whose_graph_differs_is_left_out_by_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    true = fit._CONVERSIONS["lightgbm"]
-
-    def wrong(estimator: Any, features: int, classifies: bool) -> Any:
-        graph = true(estimator, features, classifies)
-        for node in graph.graph.node:
-            for attribute in node.attribute:
-                if attribute.name == "nodes_values":
-                    attribute.floats[:] = [value + 3 for value in attribute.floats]
-        return graph
-
-    monkeypatch.setattr(fit, "_CONVERSIONS", {**fit._CONVERSIONS, "lightgbm": wrong})
-    made = run(rows().drop("spend"), "label", "classification", trials=3)
-    board = pl.read_parquet(made["leaderboard"].path)
-    (row,) = board.filter(pl.col("family") == "lightgbm").to_dicts()
-    assert row["weight"] == 0
-    assert "does not say what its Python model does" in row["reason"]
-    assert "lightgbm" not in made["model"].metadata["card"]["families"]
-
-
 def test_few_rows_are_given_to_simple_families_only(run: Run) -> None:
     made = run(rows(40).drop("spend"), "label", "classification")
     assert set(pl.read_parquet(made["leaderboard"].path)["family"].to_list()) <= {"linear", "constant", "ensemble"}
@@ -288,6 +129,7 @@ def test_what_leaks_and_what_tells_nothing_is_named(run: Run, caplog: pytest.Log
         ({"group": "city", "time_column": "age"}, InvalidParameter, "got group and time_column"),
         ({"trials": 0}, InvalidParameter, "'trials'"),
         ({"latency_limit_ms": 0}, InvalidParameter, "'latency_limit_ms'"),
+        ({"memory_limit_mb": -1}, InvalidParameter, "'memory_limit_mb'"),
     ],
 )
 def test_wrong_parameters_are_told(run: Run, parameters: dict[str, Any], error: type, says: str) -> None:
@@ -319,18 +161,3 @@ def test_every_start_is_a_point_of_its_family() -> None:
         point = {name: start[f"{family}.{name}"] for name in ranges}
         chosen = portfolio.hyperparameters(family, point, 1000, 20.0)
         assert chosen if family == "net" else fit.checked(family, chosen)
-
-
-def test_a_trial_that_eats_memory_is_ended_and_the_others_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def eat(task: Any, chosen: Any) -> Any:
-        eaten = []
-        while True:
-            eaten.append(np.ones(4_000_000))
-            time.sleep(0.01)
-
-    monkeypatch.setattr(fit, "_FITS", {**fit._FITS, "lightgbm": eat})
-    made = run(rows().drop("spend"), "label", "classification", trials=2, memory_mb=400)
-    board = pl.read_parquet(made["leaderboard"].path)
-    states = dict(zip(board["family"], board["state"], strict=True))
-    assert states["lightgbm"] in ("memory", "crashed")
-    assert states["linear"] == "complete"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,9 +63,46 @@ def test_where_one_fold_is_all_a_tenth_of_its_rows_stops_its_models() -> None:
     assert len(stopping.kept_back(np.arange(100), target.astype(float), False)[1]) == 10
 
 
-def test_one_fold_alone_does_not_see_its_held_rows(noise: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
+def test_a_group_stops_models_or_is_learnt_from_but_not_both() -> None:
+    groups, target = np.arange(200) % 40, np.arange(200) % 3
+    train, stop = stopping.kept_back(np.arange(200), target, True, groups)
+    assert 10 <= len(stop) <= 20
+    assert not set(groups[train]) & set(groups[stop])
+    assert sorted([*train, *stop]) == list(range(200))
+    few = np.repeat([0, 1, 2, 3], [80, 60, 40, 20])  # each larger than a tenth of what is learnt from
+    train, stop = stopping.kept_back(np.arange(190), target, True, few)
+    assert set(few[stop]) == {3}
+    assert not len(stopping.kept_back(np.arange(60), few, True, few)[1]), "one group cannot be divided"
+    own = np.repeat([0, 1], [180, 20])  # the class of the last group is in no other
+    assert not len(stopping.kept_back(np.arange(200), own, True, own)[1])
 
+
+def test_of_what_is_ordered_in_time_the_latest_rows_stop_models() -> None:
+    moments = np.random.default_rng(0).permutation(np.arange(200) // 4)
+    train, stop = stopping.kept_back(np.arange(200), np.arange(200) % 2, True, moments, ordered=True)
+    assert len(stop) == 20
+    assert moments[stop].min() > moments[train].max()
+    train, stop = stopping.kept_back(np.arange(200), np.arange(200) % 2, False, moments // 10, ordered=True)
+    assert set(moments[stop] // 10) == {4}, "a moment is not divided"
+
+
+def test_the_split_of_a_search_tells_what_belongs_together(noise: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = np.arange(len(noise.target)) % 15
+    alone = replace(noise.validation, folds=noise.validation.folds[:1], together=codes)
+    seen: list[Any] = []
+    monkeypatch.setattr(fit, "_FITS", {**fit._FITS, "lightgbm": lambda task, chosen: seen.append(task) or _constant()})
+    monkeypatch.setattr(trials, "_rounds", lambda model: 1)
+    told: list[Any] = []
+    real = stopping.kept_back
+    monkeypatch.setattr(stopping, "kept_back", lambda *given: told.append(real(*given)) or told[-1])
+    chosen = portfolio.hyperparameters("lightgbm", {}, 150, 20.0)
+    trials.evaluate(replace(noise, validation=alone), "lightgbm", chosen, lambda number, loss: None, math.inf)
+    ((train, stop),) = told
+    assert len(seen[0].validation_rows) == len(stop) > 0
+    assert not set(codes[train]) & set(codes[stop])
+
+
+def test_one_fold_alone_does_not_see_its_held_rows(noise: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = replace(noise, validation=replace(noise.validation, folds=noise.validation.folds[:1]))
     seen: list[Any] = []
     monkeypatch.setattr(fit, "_FITS", {**fit._FITS, "lightgbm": lambda task, chosen: seen.append(task) or _constant()})

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.automl.validation import Effort, effort, plan
+from components.automl.validation import Effort, effort, held_in, plan
 from fleetml.errors import InvalidData
 
 
@@ -87,3 +87,24 @@ def test_many_rows_for_the_time_are_judged_by_fewer_folds():
     made = plan(np.zeros(500), False, None, None, effort(200_000, 60), 0)
     assert len(made.folds) == 1
     assert len(np.unique(made.parts)) == 5
+
+
+def test_groups_and_moments_go_with_the_folds():
+    groups = pl.Series("host", [f"h{at % 7}" for at in range(200)])
+    made = plan(classes(), True, groups, None, Effort(5), 0)
+    assert len(set(made.together)) == 7
+    assert not made.ordered
+    times = plan(classes(), True, None, pl.Series("when", list(range(200))[::-1]), Effort(5), 0)
+    assert times.together.tolist() == list(range(200))[::-1]
+    assert plan(classes(), True, None, None, Effort(5), 0).together is None
+
+
+def test_folds_whose_encodings_memory_does_not_hold_are_left_out_and_told():
+    made = plan(classes(), True, None, None, Effort(5), 0)
+    assert held_in(0, made, 10**6) == held_in(4096, made, 100) == held_in(1, made, 0) == (made, "")
+    columns = 2**20 // (200 * 4 * 3)  # 1 MB a fold
+    few, told = held_in(6, made, columns)
+    assert few.folds == made.folds[:3]
+    assert few.kind == "stratified, 3 folds"
+    assert told == "memory_mb=6 holds the encodings of 3 folds, not of 5 (1 MB each); rows are judged by these"
+    assert len(held_in(1, made, 10 * columns)[0].folds) == 1

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from fleetml.learn import footprint
 from fleetml.learn.graph import InvalidGraph
 from fleetml.serving import deployment, memory
 from fleetml.serving.deployment import Card, Deployed
 from fleetml.stack.processes import wait_until
 from fleetml_client import Client
+from tests.learn.test_footprint import forest
 
 MIB = 2**20
 
@@ -86,3 +88,14 @@ def test_what_is_larger_is_refused_with_the_remedy(machine: Path) -> None:
     with large.open("wb") as file:
         file.truncate(30 * MIB)
     memory.check(large, machine / "proc", machine / "cgroups")
+
+
+def test_a_forest_that_takes_more_than_its_size_tells_is_refused_too(machine: Path) -> None:
+    grown = machine / "forest.onnx"
+    grown.write_bytes(forest(400, depth=10))
+    size = grown.stat().st_size
+    assert 3 * size < 100 * MIB < footprint.estimate(grown.read_bytes()) * 1e6
+    with pytest.raises(InvalidGraph, match=r"forest.onnx takes about .* \(by its trees, .* 100 MiB of memory are free"):
+        memory.check(grown, machine / "proc", machine / "cgroups")
+    grown.write_bytes(forest(20, depth=10))
+    memory.check(grown, machine / "proc", machine / "cgroups")

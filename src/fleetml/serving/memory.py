@@ -3,16 +3,33 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
+from fleetml.learn import footprint
 from fleetml.learn.footprint import COPIES
 from fleetml.learn.graph import InvalidGraph
 
 
 def check(graph: Path, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> None:
-    """Raises InvalidGraph for a graph that is larger than the memory there is, OSError for one that is not there."""
-    needed, free = graph.stat().st_size * COPIES, available(proc, cgroups)
-    if free is not None and needed > free:
+    """Raises InvalidGraph for a graph that takes more than the memory there is, OSError for one that is not there.
+
+    First by its size alone, as reading what is too large is what is to be avoided; then by what is in it: trees take thrice that.
+    """
+    free = available(proc, cgroups)
+    if free is None:
+        return
+    _refuse(graph, graph.stat().st_size * COPIES, free, f"{COPIES} times its size")
+    try:
+        counted = footprint.estimate(graph.read_bytes())
+    except (DecodeError, ValueError, RuntimeError):  # no graph that could be counted: loading it says what is wrong
+        return
+    _refuse(graph, int(counted * 1e6), free, "by its trees, nodes and what is in between")
+
+
+def _refuse(graph: Path, needed: int, free: int, how: str) -> None:
+    if needed > free:
         raise InvalidGraph(
-            f"{graph} takes about {_told(needed)} while it is loaded ({COPIES} times its size), and {_told(free)} of memory are free; "
+            f"{graph} takes about {_told(needed)} while it is loaded ({how}), and {_told(free)} of memory are free; "
             "deploy a smaller one, or give the server more memory"
         )
 

@@ -22,6 +22,7 @@ def fit_power(
     power_model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     power_kind: str = "auto",
+    latest_files: int = 0,
     seed: int = 0,
 ) -> dsl.ContainerSpec:
     """Fit the power of a workload, the kind of model chosen by leave-one-out."""

@@ -12,14 +12,16 @@ from fleetml.cost.power.rows import rows
 from fleetml.cost.scenarios import Results
 
 
-def fit(results: Artifact, power_kind: str, seed: int, power_model: Artifact, metrics: Artifact) -> None:
-    """Write the power model of all measurements as JSON.
+def fit(
+    results: Artifact, power_kind: str, latest_files: int, seed: int, power_model: Artifact, metrics: Artifact
+) -> None:
+    """Write the power model of the measurements of the latest `latest_files` files (0: of all) as JSON.
 
     Metrics: the leave-one-out error of one measurement (`mae_w` [W], `r2`), and `mae_of_a_file_w` [W], that of a file by a model of the
     other files, which knows nothing of its day (where there are two or more). Raises InvalidData for fewer than three measurements,
     InvalidParameter for an unknown kind.
     """
-    found = load(results.path)
+    found = load(results.path)[-latest_files:]
     known = rows(scenario for each in found for scenario in each.scenarios)
     model = power.fit(known, power_kind, seed=seed)
     atomic.write_text(power_model.path, model.to_json() + "\n")

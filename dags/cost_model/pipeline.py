@@ -10,6 +10,7 @@ def cost_model(
     source: str = "",
     prometheus: str = "",
     power_kind: str = "auto",
+    latest_files: int = 0,
     score: str = "auto",
     top: int = 0,
     exports_dir: str = "",
@@ -21,6 +22,7 @@ def cost_model(
         source: Folder of test_results_*.json, an absolute path; empty: synthetic ones.
         prometheus: Address of the Prometheus that knows the samples which a file lacks; empty: none is asked.
         power_kind: auto (chosen by leave-one-out), mean, streams, additive, load, interacting.
+        latest_files: Results files that the model is fitted on, the latest measured; 0: all.
         score: auto, qoe_efficiency_score, pixels_per_joule, quality_per_watt, throughput_per_watt.
         top: Scenarios of each ladder that are recommended; 0: all, in order.
         exports_dir: Folder for power_model.json, predictions.json and recommendations.json, an absolute path; empty: none.
@@ -28,8 +30,9 @@ def cost_model(
     """
     taken = measurements(source=source, prometheus=prometheus)
     taken.set_caching_options(False).set_display_name("Measurements")
-    fitted = fit_power(results=taken.outputs["results"], power_kind=power_kind, seed=seed)
-    fitted.set_display_name("Power model")
+    fitted = fit_power(
+        results=taken.outputs["results"], power_kind=power_kind, latest_files=latest_files, seed=seed
+    ).set_display_name("Power model")
     ranked = recommend(results=taken.outputs["results"], score=score, top=top).set_display_name("Recommend")
     exported = export(
         results=taken.outputs["results"],

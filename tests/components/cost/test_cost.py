@@ -51,7 +51,7 @@ def scenario(name: str, power: float, **known: Any) -> dict[str, Any]:
 
 
 def test_the_power_of_a_load_is_learnt_and_its_error_told(made: Made) -> None:
-    fit(taken(made).results, "auto", 0, made.power_model, made.metrics)
+    fit(taken(made).results, "auto", 0, 0, made.power_model, made.metrics)
     model = PowerModel.from_json(made.power_model.path.read_text())
     about = {"streams": 4.0, "mbps": 2.5, "megapixels": 0.9216, "fps": 30.0, "encoder": "h264", "hardware": "cpu"}
     told = model.predict(about)
@@ -70,20 +70,32 @@ def test_a_file_of_another_day_is_harder_than_a_measurement_left_out(made: Made,
     for day, more in (("1", 0.0), ("2", 10.0)):
         rows = [scenario(f"{n} Streams @ 2500k", 5.0 + n + more) for n in (1, 2, 3, 4, 5)]
         (folder / f"test_results_{day}.json").write_text(json.dumps({"scenarios": rows}))
-    fit(taken(made, str(folder)).results, "auto", 0, made.power_model, made.metrics)
+    fit(taken(made, str(folder)).results, "auto", 0, 0, made.power_model, made.metrics)
     assert made.metrics.metadata["mae_of_a_file_w"] == pytest.approx(10, abs=1.5)
     assert made.metrics.metadata["mae_w"] < 8
 
 
 def test_one_file_tells_of_no_other_day(made: Made, tmp_path: Path) -> None:
     rows = [scenario(f"{n} Streams @ 2500k", 5.0 + n) for n in (1, 2, 3)]
-    fit(taken(made, files(tmp_path / "in", *rows)).results, "auto", 0, made.power_model, made.metrics)
+    fit(taken(made, files(tmp_path / "in", *rows)).results, "auto", 0, 0, made.power_model, made.metrics)
     assert "mae_of_a_file_w" not in made.metrics.metadata
+
+
+def test_the_latest_files_alone_are_learnt_from_where_that_is_asked(made: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for day, more in (("2026-02-02", 10.0), ("2026-02-01", 0.0)):
+        rows = [scenario(f"{n} Streams @ 2500k", 5.0 + n + more) for n in (1, 2, 3, 4, 5)]
+        (folder / f"test_results_{more}.json").write_text(json.dumps({"scenarios": rows, "test_date": day}))
+    fit(taken(made, str(folder)).results, "streams", 1, 0, made.power_model, made.metrics)
+    told = PowerModel.from_json(made.power_model.path.read_text()).predict({"streams": 3.0})
+    assert told is not None
+    assert told.watts == pytest.approx(18.0)
 
 
 def test_too_few_measurements_are_refused(made: Made, tmp_path: Path) -> None:
     with pytest.raises(InvalidData, match="needs 3 measurements, got 1"):
-        fit(taken(made, files(tmp_path / "in", scenario("a", 5))).results, "auto", 0, made.power_model, made.metrics)
+        fit(taken(made, files(tmp_path / "in", scenario("a", 5))).results, "auto", 0, 0, made.power_model, made.metrics)
 
 
 def test_the_best_of_each_ladder_and_how_surely_it_leads(made: Made) -> None:
@@ -112,7 +124,7 @@ def test_without_a_ladder_nothing_is_recommended(made: Made, tmp_path: Path) -> 
 
 
 def exported(made: Made, exports_dir: str) -> dict[str, Any]:
-    fit(made.results, "auto", 0, made.power_model, made.fitted)
+    fit(made.results, "auto", 0, 0, made.power_model, made.fitted)
     recommend(made.results, "auto", 0, made.recommendations, made.report, made.ranked)
     export(made.results, made.power_model, made.recommendations, exports_dir, made.exported, made.metrics)
     found: dict[str, Any] = json.loads((made.exported.path / PREDICTIONS).read_text())

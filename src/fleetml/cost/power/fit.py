@@ -68,8 +68,12 @@ class _Fitted:
 def fit(rows: Sequence[Row], kind: str = AUTO, draws: int = 200, level: float = 0.95, seed: int = 0) -> PowerModel:
     """Return the model of a kind, or of the kind with the smallest leave-one-out error (see `choose`).
 
+    "streams", where it is asked for, is fitted to the rows whose streams were counted, unless these are fewer than three.
     Raises InvalidData for fewer than three rows or power that is none, InvalidParameter for an unknown kind.
     """
+    counted = [row for row in rows if row.counted]
+    if kind == "streams" and len(counted) >= LEAST_ROWS:
+        rows = counted
     watts = _checked(rows)
     if kind not in (*KINDS, AUTO):
         known = ", ".join([AUTO, *KINDS])

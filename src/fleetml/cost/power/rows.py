@@ -15,10 +15,14 @@ WORDS = ("encoder", "hardware")
 
 @frozen
 class Row:
-    """One measurement: features by name (`NUMBERS`, `WORDS`; None where not known) and the mean power [W]."""
+    """One measurement: features by name (`NUMBERS`, `WORDS`; None where not known) and the mean power [W].
+
+    counted: whether the streams were counted, and not taken for one or for an idle machine's none.
+    """
 
     watts: float
     features: Mapping[str, Value] = field(default_factory=dict)
+    counted: bool = True
 
 
 def features(scenario: Scenario, hardware: str | None = None) -> dict[str, Value]:
@@ -41,4 +45,8 @@ def features(scenario: Scenario, hardware: str | None = None) -> dict[str, Value
 
 def rows(scenarios: Iterable[Scenario], hardware: str | None = None) -> list[Row]:
     """Return the rows of the scenarios whose power is known."""
-    return [Row(it.mean_watts, features(it, hardware)) for it in scenarios if it.mean_watts is not None]
+    return [
+        Row(it.mean_watts, features(it, hardware), it.streams is not None and not it.is_baseline)
+        for it in scenarios
+        if it.mean_watts is not None
+    ]

@@ -205,6 +205,24 @@ def test_a_scenario_that_is_not_over_is_asked_later(
     assert set(found.told(RESULTS)["results_scenario_mean_power_watts"]) == {"over", "A"}
 
 
+def test_of_scenarios_of_two_files_at_the_same_time_nothing_is_asked(tmp_path: Path, fake: Fake) -> None:
+    """The power that Prometheus tells is of both; it is asked for again when one of the files has gone."""
+    apart = scenario("apart", start_time=START + 200, end_time=START + 210, **BARE)
+    write(tmp_path, scenario("A", start_time=START, end_time=START + 10, **BARE), apart)
+    write(tmp_path, scenario("A", start_time=START, end_time=START + 10, **BARE), name="test_results_copy.json")
+    found = shown(tmp_path, fake)
+    found.look()
+    assert found.told(RESULTS)["results_scenario_mean_power_watts"] == {"A": 24.0, "apart": 24.0}
+    other = write(tmp_path, scenario("B", start_time=START + 5, end_time=START + 15), name="test_results_2.json")
+    assert found.look()
+    assert found.told(RESULTS)["results_scenario_mean_power_watts"] == {"B": 20.0, "apart": 24.0}
+    assert any("'A' was measured at the same time" in each for each in found.ready()["problems"])
+    other.unlink()
+    assert found.look()
+    assert found.told(RESULTS)["results_scenario_mean_power_watts"] == {"A": 24.0, "apart": 24.0}
+    assert found.ready()["problems"] == []
+
+
 @pytest.mark.parametrize("url", ["prometheus:9090", "ftp://x", "http://", "http://user:secret@host", "http://a b"])
 def test_what_is_no_address_is_refused_without_telling_a_password(url: str) -> None:
     with pytest.raises(ConfigurationError, match="--prometheus is an http") as refused:

@@ -46,7 +46,7 @@ class Model:
 
         def predict(scenario: Scenario) -> Predicted | None:
             found = model.predict(features(scenario, self._hardware or None))
-            return found and Predicted(found.watts, found.low, found.high)
+            return None if found is None else Predicted(found.watts, found.low, found.high)
 
         return predict
 

@@ -13,12 +13,13 @@ from typing import Any
 from fleetml.cost.catalogue import Predicted
 from fleetml.cost.exporters import text
 from fleetml.cost.exporters.folder import Folder
+from fleetml.cost.exporters.overlaps import Span, mixed
 from fleetml.cost.exporters.pages import Board, Page, document, page
 from fleetml.cost.exporters.prometheus import Prometheus
 from fleetml.cost.exporters.text import Rates, Row
 from fleetml.cost.scenarios import Results, Scenario
 from fleetml.errors import FleetMLError, Unavailable
-from fleetml.frozen import field, frozen, replace
+from fleetml.frozen import frozen, replace
 
 AGAIN = 60.0
 """Seconds until a Prometheus that did not answer is asked again."""
@@ -46,14 +47,19 @@ class Sources:
 
 @frozen
 class Told:
-    """What one file tells at each endpoint; `when` it was measured [s since the epoch], `later`: what is to be asked again."""
+    """What one file tells at each endpoint; `when` it was measured [s since the epoch].
+
+    later: what is to be asked again. spans: of its scenarios, those that Prometheus is asked of (`asked`) and all.
+    """
 
     run_id: str
     when: float
     scenarios: int
     rows: Mapping[str, tuple[Row, ...]]
     remarks: tuple[str, ...] = ()
-    later: tuple[str, ...] = field(default=())
+    later: tuple[str, ...] = ()
+    asked: frozenset[Span] = frozenset()
+    spans: tuple[Span, ...] = ()
 
 
 class Exporters:
@@ -66,6 +72,7 @@ class Exporters:
         self._with: tuple[Any, ...] = ()
         self._again = 0.0
         self._silent = ""
+        self._mixed: frozenset[Span] = frozenset()
         self._problems: tuple[str, ...] = (_FIRST,)
         self._say(self._problems, 503)
 
@@ -73,6 +80,8 @@ class Exporters:
         """Take in what changed, and put it on the boards; return whether the figures did. `faults` are told beside ours."""
         wrong = [*faults, *self._refresh()]
         changed = self._folder.look()
+        if changed and self._untangled():
+            self._folder.look()
         if changed:
             for name, board in self.boards.items():
                 board.pages[METRICS] = self._page(name)
@@ -113,13 +122,38 @@ class Exporters:
         """Return what a file tells."""
         remarks: list[str] = []
         later: list[str] = []
-        whole = tuple(self._complete(scenario, remarks, later) for scenario in results.scenarios)
+        spans = {each.name: _span(each, results.run_id) for each in results.scenarios if each.start_time is not None}
+        prometheus = self._sources.prometheus
+        asked = {each.name for each in results.scenarios if prometheus and prometheus.lacks(each)}
+        whole = tuple(
+            self._complete(each, spans[each.name], remarks, later) if each.name in asked else each
+            for each in results.scenarios
+        )
         results = replace(results, scenarios=whole)
         rows = {
             name: tuple(row for scenario in whole if (row := self._row(name, scenario, results)))
             for name in self.boards
         }
-        return Told(results.run_id, _when(results), len(whole), rows, (*results.remarks, *remarks), tuple(later))
+        return Told(
+            run_id=results.run_id,
+            when=_when(results),
+            scenarios=len(whole),
+            rows=rows,
+            remarks=(*results.remarks, *remarks),
+            later=tuple(later),
+            asked=frozenset(spans[name] for name in asked),
+            spans=tuple(spans.values()) if prometheus else (),
+        )
+
+    def _untangled(self) -> bool:
+        """Have the files read again whose scenarios came to overlap with another file's, or do no longer; say whether any."""
+        told = self._folder.made
+        spans = mixed(span for each in told.values() for span in each.spans)
+        other = spans ^ self._mixed
+        names = [name for name, each in told.items() if each.asked & other]
+        self._mixed = spans
+        self._folder.forget(names)
+        return bool(names)
 
     def _row(self, name: str, scenario: Scenario, results: Results) -> Row | None:
         rates, predict = self._with
@@ -130,9 +164,15 @@ class Exporters:
         predicted = predict(scenario) if predict else None
         return text.results_row(scenario, results.baseline, predicted, results.run_id)
 
-    def _complete(self, scenario: Scenario, remarks: list[str], later: list[str]) -> Scenario:
+    def _complete(self, scenario: Scenario, span: Span, remarks: list[str], later: list[str]) -> Scenario:
         prometheus = self._sources.prometheus
-        if prometheus is None or not prometheus.lacks(scenario):
+        if prometheus is None:
+            return scenario
+        if span in self._mixed:
+            remarks.append(
+                f"{scenario.name!r} was measured at the same time as a scenario of another file; nothing is asked of "
+                "Prometheus, as it would tell the power of both; measure them apart"
+            )
             return scenario
         if self._silent:
             later.append(f"{scenario.name!r}: {self._silent}")
@@ -186,6 +226,11 @@ class Exporters:
         for name, board in self.boards.items():
             board.pages[HEALTH] = document(200, {"status": "ok", "exporter": name})
             board.pages[READY] = document(status, {"ready": status == 200, "exporter": name, **told})
+
+
+def _span(scenario: Scenario, run_id: str) -> Span:
+    start, end = scenario.start_time or 0.0, scenario.end_time or 0.0
+    return start, end, scenario.name, run_id
 
 
 def _when(results: Results) -> float:

@@ -34,6 +34,7 @@ def test_a_registered_model_names_the_run_that_made_it(name: str) -> None:
         *(("train_forecaster", step) for step in ("automl", "nas", "hpo", "compress", "gate")),
         *(("train_anomaly", step) for step in ("train-anomaly", "compress-anomaly", "gate-anomaly")),
         ("transfer_forecaster", "gate-transferred"),
+        *(("cost_model", step) for step in ("fit-power", "recommend")),
     ],
 )
 def test_what_a_search_can_do_is_a_parameter_of_its_pipeline(name: str, step: str) -> None:

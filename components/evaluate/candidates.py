@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.component import Artifact
+from fleetml.cost import estimate
 from fleetml.learn import footprint
 from fleetml.learn.baselines import BASELINES
 from fleetml.learn.judges import Judge
@@ -27,9 +28,18 @@ def scoring(by: Judge, held_out: Any, models: Mapping[str, Artifact], champion_v
 
 
 def weighed(judged: Mapping[str, dict[str, Any]], graphs: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
-    """Return what was found of each graph, with the memory [MB] that it takes loaded and asked one row."""
+    """Return what was found of each graph, with the memory [MB] that it takes loaded and asked one row, and the energy that a
+    thousand rows take [Wh]: by the power model, of the median latency on one thread.
+    """
     taken = footprint.measure({name: graphs[name] for name in judged})
-    return {name: {**entry, "memory_mb": round(taken[name], 2)} for name, entry in judged.items()}
+    return {
+        name: {
+            **entry,
+            "memory_mb": round(taken[name], 2),
+            "wh_per_1000": float(f"{estimate.per_thousand(entry['latency_ms_p50']):.3g}"),
+        }
+        for name, entry in judged.items()
+    }
 
 
 def _learnt(models: Mapping[str, Artifact], champion_version: str) -> dict[str, bytes]:

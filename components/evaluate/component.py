@@ -40,6 +40,7 @@ def gate(
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
     memory_budget_mb: float = 0.0,
+    energy_budget_wh: float = 0.0,
     shorter_horizon: bool = False,
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget pass if it beats the champion."""
@@ -76,6 +77,7 @@ def gate_placement(
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 1.0,
     memory_budget_mb: float = 0.0,
+    energy_budget_wh: float = 0.0,
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget pass if it beats the champion."""
     return step("components.evaluate.gate:gate")
@@ -113,6 +115,7 @@ def gate_anomaly(
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 0.1,
     memory_budget_mb: float = 0.0,
+    energy_budget_wh: float = 0.0,
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget of an edge device pass if it beats the champion."""
     return step("components.evaluate.gate:gate")
@@ -148,6 +151,7 @@ def gate_window_anomaly(
     latency_budget_ms: float = 50.0,
     size_budget_mb: float = 5.0,
     memory_budget_mb: float = 0.0,
+    energy_budget_wh: float = 0.0,
     other_inputs: bool = False,
     false_alarms_per_vm_week: float = 50.0,
 ) -> dsl.ContainerSpec:
@@ -220,6 +224,7 @@ def gate_transferred(
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
     memory_budget_mb: float = 0.0,
+    energy_budget_wh: float = 0.0,
 ) -> dsl.ContainerSpec:
     """Let the best candidate within the budget pass if it beats the champion."""
     return step("components.evaluate.gate:gate")

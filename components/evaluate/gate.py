@@ -43,27 +43,32 @@ class Measure:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a graph may take at most: one row [ms, p99], its file and the memory it is loaded and asked in [MB]; memory 0: any."""
+    """What a graph may take at most: one row [ms, p99], its file and the memory it is loaded and asked in [MB], a thousand rows
+    [Wh]; memory and energy 0: any.
+    """
 
     latency_ms: float
     size_mb: float
     memory_mb: float = 0.0
+    energy_wh: float = 0.0
 
     def keeps(self, entry: Mapping[str, Any]) -> bool:
-        """Say whether what evaluate wrote of a candidate is inside; scores that tell no memory keep no budget of it."""
+        """Say whether what evaluate wrote of a candidate is inside; scores that tell no memory or energy keep no budget of it."""
         return (
             entry["latency_ms_p99"] <= self.latency_ms
             and entry["size_bytes"] <= self.size_mb * 1e6
             and (not self.memory_mb or entry.get("memory_mb", math.inf) <= self.memory_mb)
+            and (not self.energy_wh or entry.get("wh_per_1000", math.inf) <= self.energy_wh)
         )
 
     def __str__(self) -> str:
         rule = f"answer within {self.latency_ms} ms (p99) and be at most {self.size_mb} MB"
-        return rule + (f" in at most {self.memory_mb} MB of memory" if self.memory_mb else "")
+        rule += f" in at most {self.memory_mb} MB of memory" if self.memory_mb else ""
+        return rule + (f", and a thousand answers take at most {self.energy_wh} Wh" if self.energy_wh else "")
 
 
 class NothingWithinBudget(FleetMLError):
-    """No candidate keeps the latency, the size and the memory that were asked for."""
+    """No candidate keeps the latency, the size, the memory and the energy that were asked for."""
 
 
 def gate(
@@ -78,16 +83,17 @@ def gate(
     shorter_horizon: bool = False,
     other_inputs: bool = False,
     false_alarms_per_vm_week: float = 0.0,
+    energy_budget_wh: float = 0.0,
     **models: Artifact,
 ) -> dict[str, Any]:
-    """Return promote, winner and reason, and write the winner's graph; a budget of memory of 0 is none. Raises NothingWithinBudget."""
+    """Return promote, winner and reason, and write the winner's graph; a budget of memory or energy of 0 is none. Raises NothingWithinBudget."""
     document = json.loads(scores.path.read_text())
     judged, by = document["candidates"], Measure.of(document)
     judged = _quiet(judged, false_alarms_per_vm_week)
     graphs, refusal = _graphs(document, test, models, champion_version), ""
     if champion_version and document.get("kind") in judges.OWN_NAMES and not other_inputs:
         judged, refusal = takeover.alike(judged, graphs, test, models["champion_model"])
-    winner = best(judged, Budget(latency_budget_ms, size_budget_mb, memory_budget_mb), by)
+    winner = best(judged, Budget(latency_budget_ms, size_budget_mb, memory_budget_mb, energy_budget_wh), by)
     promote, reason = decide(judged, winner, champion_version, by)
     if champion_version and "champion_model" in models and "kind" not in document and not shorter_horizon:
         before = horizon.of(models["champion_model"].path)
@@ -112,7 +118,7 @@ def gate(
         reason=reason,
         winner=f"{winner} ({entry['family']})",
         **{by.key: round(entry[by.key], 4)},
-        **{key: entry[key] for key in ("memory_mb",) if key in entry},
+        **{key: entry[key] for key in ("memory_mb", "wh_per_1000") if key in entry},
     )
     return {"promote": promote, "winner": winner, "reason": reason}
 
@@ -147,14 +153,15 @@ def best(judged: Mapping[str, Mapping[str, Any]], budget: Budget, by: Measure = 
     if not inside:
         said = ", ".join(f"{name} {_taken(entry)}" for name, entry in rivals.items())
         raise NothingWithinBudget(
-            f"a model must {budget}, none does: {said}; raise latency_budget_ms, size_budget_mb or memory_budget_mb"
+            f"a model must {budget}, none does: {said}; raise latency_budget_ms, size_budget_mb, memory_budget_mb or energy_budget_wh"
         )
     return min(inside, key=lambda name: (by.loss(inside[name]), inside[name]["size_bytes"]))
 
 
 def _taken(entry: Mapping[str, Any]) -> str:
     memory = f" {entry['memory_mb']:.1f} MB of memory" if "memory_mb" in entry else ""
-    return f"{entry['latency_ms_p99']:.2f} ms {entry['size_bytes'] / 1e6:.2f} MB{memory}"
+    energy = f" {entry['wh_per_1000']:.3g} Wh" if "wh_per_1000" in entry else ""
+    return f"{entry['latency_ms_p99']:.2f} ms {entry['size_bytes'] / 1e6:.2f} MB{memory}{energy}"
 
 
 def decide(

@@ -29,6 +29,7 @@ def register(
     model_name: str = "bandwidth",
     run_id: str = "",
     rollout: str = "",
+    results: str = "",
 ) -> dsl.ContainerSpec:
     """Record the model with its data, code, parameters and run as the new champion or challenger; return its version."""
     return step("components.register.register:register")

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.register import card, origin, slices
+from components.register import card, cost, origin, slices
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter
+from fleetml.serving import provenance
 from fleetml.serving.aliases import CHALLENGER, CHAMPION
 from fleetml.serving.deployment import MODES
 from fleetml.serving.registry import Entry, Registry
@@ -47,10 +48,12 @@ def register(
     model_name: str,
     run_id: str,
     rollout: str = "",
+    results: str = "",
 ) -> dict[str, Any]:
     """Record `model` as a new version; return the version.
 
-    It is the champion at once, or with `rollout` (canary, ab, shadow) the challenger of the one there is. Raises
+    `results` is where the run's results are: beside them is its record, which tells what it cost so far. The version is the
+    champion at once, or with `rollout` (canary, ab, shadow) the challenger of the one there is. Raises
     InvalidParameter for another rollout, InvalidData for scores that are none, Unavailable when the registry does not
     answer.
     """
@@ -69,6 +72,7 @@ def register(
         "target": judged.get("target", model_name),
         "champion_before": judged.get("champion_version", ""),
     }
+    spent = provenance.spent(results, run_id)
     known = Registry(registry)
     alias = CHALLENGER if rollout and known.champion(model_name) else CHAMPION
     with tempfile.TemporaryDirectory() as scratch:
@@ -77,8 +81,8 @@ def register(
             graph=model.path,
             run_name=run_id or model_name,
             params=_params(model, judged),
-            metrics=_figures(judged, model.metadata.get("candidate", "")),
-            tags=_tags(lineage, model),
+            metrics=_figures(judged, model.metadata.get("candidate", "")) | cost.metrics(spent),
+            tags=_tags(lineage, model) | cost.tags(spent),
             lineage=lineage,
             datasets=(lineage["data"], lineage["train"]),
             files={"scores.json": scores.path, **cards},

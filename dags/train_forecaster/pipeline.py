@@ -51,6 +51,7 @@ def train_forecaster(
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
     memory_budget_mb: float = 0.0,
+    energy_budget_wh: float = 0.0,
     max_compression_loss: float = 0.02,
     compress_target_ratio: float = 0.0,
     compress_target_latency_ms: float = 0.0,
@@ -105,6 +106,7 @@ def train_forecaster(
         latency_budget_ms: Longest p99 latency of one forecast the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
         memory_budget_mb: Most memory of a graph, loaded and asked one row, that the gate admits, in megabytes; 0: any.
+        energy_budget_wh: Most energy of a thousand predictions that the gate admits, in watt-hours, by the power model (docs/costs.md); 0: any.
         max_compression_loss: Error the compressed graph may lose, as a share of the original's.
         compress_target_ratio: How many times smaller the compressed graph is to be; 0: as small as quantisation makes it.
         compress_target_latency_ms: Longest median of one of its answers on one thread, in milliseconds; 0: any. Not with counted.
@@ -215,6 +217,7 @@ def train_forecaster(
         latency_budget_ms=latency_budget_ms,
         size_budget_mb=size_budget_mb,
         memory_budget_mb=memory_budget_mb,
+        energy_budget_wh=energy_budget_wh,
         shorter_horizon=shorter_horizon,
         **models,
     ).set_display_name("Gate")
@@ -231,6 +234,7 @@ def train_forecaster(
             registry=registry,
             model_name=target,
             run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            results=dsl.PIPELINE_ROOT_PLACEHOLDER,
             rollout=rollout,
         )
         registered.set_caching_options(False).set_display_name("Register")

@@ -21,6 +21,7 @@ def train_placement(
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 1.0,
     memory_budget_mb: float = 0.0,
+    energy_budget_wh: float = 0.0,
     seed: int = 0,
     rollout: str = "",
     registry: str = "",
@@ -39,6 +40,7 @@ def train_placement(
         latency_budget_ms: Longest p99 latency of scoring a candidate that the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
         memory_budget_mb: Most memory of a graph, loaded and asked one row, that the gate admits, in megabytes; 0: any.
+        energy_budget_wh: Most energy of a thousand predictions that the gate admits, in watt-hours, by the power model (docs/costs.md); 0: any.
         seed: Seed of every random choice.
         rollout: canary, ab or shadow: a version that passes the gate is tried beside the champion; empty: it serves at once.
         registry: MLflow tracking and registry URI.
@@ -65,6 +67,7 @@ def train_placement(
         latency_budget_ms=latency_budget_ms,
         size_budget_mb=size_budget_mb,
         memory_budget_mb=memory_budget_mb,
+        energy_budget_wh=energy_budget_wh,
         **models,
     ).set_display_name("Gate")
 
@@ -77,6 +80,7 @@ def train_placement(
             registry=registry,
             model_name="placement",
             run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            results=dsl.PIPELINE_ROOT_PLACEHOLDER,
             rollout=rollout,
         )
         registered.set_caching_options(False).set_display_name("Register")

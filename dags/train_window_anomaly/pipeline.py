@@ -27,6 +27,7 @@ def train_window_anomaly(
     latency_budget_ms: float = 50.0,
     size_budget_mb: float = 5.0,
     memory_budget_mb: float = 0.0,
+    energy_budget_wh: float = 0.0,
     seed: int = 0,
     model_name: str = "window_anomaly",
     other_inputs: bool = False,
@@ -52,6 +53,7 @@ def train_window_anomaly(
         latency_budget_ms: Longest p99 latency of one answer the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
         memory_budget_mb: Most memory of a graph, loaded and asked one row, that the gate admits, in megabytes; 0: any.
+        energy_budget_wh: Most energy of a thousand predictions that the gate admits, in watt-hours, by the power model (docs/costs.md); 0: any.
         seed: Seed of every random choice.
         model_name: Name it is registered and served under: of a VM or a metric one of its own, beside the fleet's.
         other_inputs: Whether it may take over from a champion that takes other inputs or metrics, or is for another VM.
@@ -81,6 +83,7 @@ def train_window_anomaly(
         latency_budget_ms=latency_budget_ms,
         size_budget_mb=size_budget_mb,
         memory_budget_mb=memory_budget_mb,
+        energy_budget_wh=energy_budget_wh,
         other_inputs=other_inputs,
         false_alarms_per_vm_week=false_alarms_per_vm_week,
         **models,
@@ -95,6 +98,7 @@ def train_window_anomaly(
             registry=registry,
             model_name=model_name,
             run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            results=dsl.PIPELINE_ROOT_PLACEHOLDER,
             rollout=rollout,
         )
         registered.set_caching_options(False).set_display_name("Register")

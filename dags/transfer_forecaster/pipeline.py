@@ -31,6 +31,7 @@ def transfer_forecaster(
     latency_budget_ms: float = 5.0,
     size_budget_mb: float = 20.0,
     memory_budget_mb: float = 0.0,
+    energy_budget_wh: float = 0.0,
     seed: int = 0,
     model_name: str = "bandwidth-region",
     registry: str = "",
@@ -56,6 +57,7 @@ def transfer_forecaster(
         latency_budget_ms: Longest p99 latency of one forecast the gate admits, in milliseconds.
         size_budget_mb: Largest graph the gate admits, in megabytes.
         memory_budget_mb: Most memory of a graph, loaded and asked one row, that the gate admits, in megabytes; 0: any.
+        energy_budget_wh: Most energy of a thousand predictions that the gate admits, in watt-hours, by the power model (docs/costs.md); 0: any.
         seed: Seed of every random choice.
         model_name: Name in the registry; nothing serves it, so it is not the name of a served model.
         registry: MLflow tracking and registry URI.
@@ -97,6 +99,7 @@ def transfer_forecaster(
         latency_budget_ms=latency_budget_ms,
         size_budget_mb=size_budget_mb,
         memory_budget_mb=memory_budget_mb,
+        energy_budget_wh=energy_budget_wh,
         **models,
     ).set_display_name("Gate")
     with dsl.If(decision.outputs["promote"] == True, name="promote"):  # noqa: E712 - kfp builds the condition from ==
@@ -108,5 +111,6 @@ def transfer_forecaster(
             registry=registry,
             model_name=model_name,
             run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            results=dsl.PIPELINE_ROOT_PLACEHOLDER,
         )
         registered.set_caching_options(False).set_display_name("Register")

@@ -164,6 +164,11 @@ def modelled(used: Used, rates: Rates) -> float:
     return joules + share * used.wall_seconds * used.vcpus * rates.idle_watts_per_vcpu
 
 
+def per_thousand(milliseconds: float) -> float:
+    """Return the energy of a thousand answers that keep one vCPU busy for so long each, by the default power model [Wh]."""
+    return Rates.pue * milliseconds * Rates.watts_per_vcpu / 3600
+
+
 def read(recorded: Mapping[str, Any] | None) -> Cost:
     """Return a recorded cost; one of an older record says ``usd``."""
     found = dict(recorded or {})

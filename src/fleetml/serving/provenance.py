@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fleetml.cost.estimate import figures
+from fleetml.cost.estimate import Cost, figures, read, total
 from fleetml.errors import ConfigurationError, FleetMLError
 from fleetml.serving.registry_http import call
 
@@ -52,6 +52,20 @@ def tags_of(uri: str, name: str, version: str) -> dict[str, str]:
 
         raise ConfigurationError(no_version(uri, name, version)) from error
     return {entry["key"]: entry["value"] for entry in found.get("tags", [])}
+
+
+def spent(results: str, run: str) -> Cost | None:
+    """Return what a run cost so far; None where its record is not here: it stands beside the folder `results`."""
+    from fleetml.records import Run
+
+    if not results:
+        return None
+    try:
+        records = Run(Path(results).parent, run)
+        steps = records.read()["steps"]
+        return read(total(attempt.cost for step in steps for attempt in records.attempts(step) if attempt.cost))
+    except (FleetMLError, OSError, ValueError):
+        return None
 
 
 def _of_run(home: Path, run: str) -> Iterator[tuple[str, str]]:

@@ -183,6 +183,7 @@ def test_the_memory_of_each_candidate_is_told_and_kept_to(tmp_path: Path) -> Non
     for name, found in document["candidates"].items():
         assert 0 <= found["memory_mb"] < 20, "a graph of a few nodes"
         assert stage.metrics.metadata[f"memory_mb_{name}"] == found["memory_mb"]
+        assert found["wh_per_1000"] == pytest.approx(found["latency_ms_p50"] * 3.5 * 1.135 / 3600, rel=0.01)
         found["memory_mb"] = 99.0
     document["candidates"]["nas"]["memory_mb"] = 40.0
     stage.scores.path.write_text(json.dumps(document))
@@ -193,6 +194,24 @@ def test_the_memory_of_each_candidate_is_told_and_kept_to(tmp_path: Path) -> Non
         NothingWithinBudget, match=r"at most 30.0 MB of memory.*nas .* 40.0 MB of memory.*memory_budget_mb"
     ):
         stage.gate(memory_budget_mb=30.0)
+
+
+def test_the_energy_of_a_thousand_predictions_is_kept_to(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    document = stage.evaluate()
+    for found in document["candidates"].values():
+        found["wh_per_1000"] = 0.5
+    document["candidates"]["nas"]["wh_per_1000"] = 0.02
+    stage.scores.path.write_text(json.dumps(document))
+    assert stage.gate()[0]["winner"] == "seasonal_naive"
+    assert stage.gate(energy_budget_wh=0.1)[0]["winner"] == "nas"
+    with pytest.raises(
+        NothingWithinBudget,
+        match=r"a thousand answers take at most 0.01 Wh, none does: .*nas .* 0.02 Wh.*energy_budget_wh",
+    ):
+        stage.gate(energy_budget_wh=0.01)
+    with pytest.raises(NothingWithinBudget, match="energy"):  # scores of before it was told
+        best({"a": entry(0.1)}, Budget(5.0, 20.0, energy_wh=1000.0))
 
 
 def test_windows_that_cannot_be_scored_are_refused(tmp_path: Path) -> None:

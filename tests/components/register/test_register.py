@@ -17,9 +17,11 @@ import pytest
 
 from components.register import register as stage
 from fleetml.component import Artifact
+from fleetml.cost.estimate import Cost
 from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter, Unavailable
+from fleetml.frozen import asdict
 from fleetml.learn.windows import Windows
-from fleetml.records import Run
+from fleetml.records import Attempt, Run
 from fleetml.serving import aliases, provenance
 from fleetml.serving.registry import Registry
 from fleetml.stack import ports
@@ -56,7 +58,9 @@ class Files:
     def artifact(self, name: str, path: Path, **metadata: Any) -> Artifact:
         return Artifact(name, str(path), metadata=metadata)
 
-    def register(self, registry: str, run_id: str = "run-1", rollout: str = "") -> tuple[str, Artifact]:
+    def register(
+        self, registry: str, run_id: str = "run-1", rollout: str = "", results: str = ""
+    ) -> tuple[str, Artifact]:
         metrics = self.artifact("metrics", self.folder / "metrics")
         train = self.artifact("train", self.folder / "train.parquet", windows=40)
         returned = stage.register(
@@ -71,6 +75,7 @@ class Files:
             model_name="bandwidth",
             run_id=run_id,
             rollout=rollout,
+            results=results,
         )
         return returned["version"], metrics
 
@@ -275,6 +280,24 @@ def test_a_challenger_waits_beside_the_champion_and_aliases_are_set_with_and_wit
         aliases.assign(registry, "bandwidth", {"champion": "9"})
     with pytest.raises(InvalidParameter, match="empty or one of canary, ab, shadow"):
         files.register(registry, rollout="boldly")
+
+
+def test_a_version_tells_what_its_run_cost_so_far(files: Files, registry: str, tmp_path: Path) -> None:
+    run = Run(tmp_path, "run-1")
+    run.start({"pipeline": "train-forecaster", "steps": ["fit", "register"]})
+    spent = Cost(12.0, 6.0, 10, 0.0, 0.001, 0.0, 0.5, None, "EUR", "eu-west-1", "rapl", "ours.csv", "")
+    for number in (1, 2):
+        run.write(Attempt("fit", number, "succeeded", cost=asdict(spent)))
+    files.register(registry, results=str(tmp_path / "results"))
+    client = mlflow.MlflowClient(registry, registry)
+    version = client.get_model_version("bandwidth", "1")
+    assert version.tags["fleetml.cost"] == "1.000000 EUR"
+    assert (version.tags["fleetml.cost.source"], version.tags["fleetml.cost.region"]) == ("rapl", "eu-west-1")
+    told = client.get_run(version.run_id).data.metrics
+    assert (told["cost.kwh"], told["cost.money"], told["cost.cpu_seconds"]) == (0.002, 1.0, 24.0)
+    assert "cost.co2_grams" not in told, "what nobody knows is no nought"
+    files.register(registry)
+    assert "fleetml.cost" not in client.get_model_version("bandwidth", "2").tags
 
 
 def test_a_version_tells_where_it_comes_from_and_has_a_card(files: Files, registry: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -71,7 +72,7 @@ class Checkpoint:
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 return _state({name: file[name] for name in file.files})
-        except (ValueError, KeyError, TypeError, EOFError) as error:
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise InvalidData(
                 f"{self.path} is no checkpoint of federated rounds ({error}); delete it to begin anew"
             ) from error

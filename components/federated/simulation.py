@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -148,11 +149,10 @@ class _Worker:
 
 def _work(app: ClientApp, pipe: Connection, others: Iterable[Connection]) -> None:
     """Answer messages until the other side is gone, which is only seen if nobody else holds its end."""
-    import torch
-
     for each in others:
         each.close()
-    torch.set_num_threads(1)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             message, context = pipe.recv()

@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from fleetml.cost.catalogue import Prices, cost, qoe
+from fleetml.cost.catalogue import results as results_of
 from fleetml.cost.scenarios import Output, Results, Scenario, parse, read
 from fleetml.errors import InvalidData
 
@@ -124,7 +128,7 @@ def test_a_resolution_that_is_none_is_told() -> None:
     assert "resolution 'big' is no resolution such as" in remark
 
 
-@pytest.mark.parametrize("bad", [0, -3, math.nan, math.inf, None, "12", True])
+@pytest.mark.parametrize("bad", [0, -3, math.nan, math.inf, None, "12", True, 1e300, 1e-300, 10**400])
 def test_a_power_sample_that_is_none_takes_the_series_with_it(bad: Any) -> None:
     found, (remark,) = one(power_watts=[10, bad, 12, 12, 10])
     assert (found.power_watts, found.mean_watts) == ((), None)
@@ -222,6 +226,46 @@ def test_a_scenario_without_a_name_is_left_out_and_the_others_stay(nameless: Any
 def test_a_file_that_is_half_written_or_another_is_refused(content: str | bytes) -> None:
     with pytest.raises(InvalidData, match=r"test_results_1\.json"):
         parse(content, "test_results_1.json")
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["N/A", "5M", "1x1"])
+)
+ANYTHING = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner), max_leaves=8
+)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(sorted(facts())), ANYTHING).map(lambda some: facts() | some) | ANYTHING,
+        max_size=4,
+    )
+)
+@example(
+    [
+        facts(power_watts=[1e308, 1e308]),
+        facts(name="b", start_time=None, cpu_usage_cores=[1e200] * 3, step_seconds=1e200),
+    ]
+)
+def test_whatever_a_file_holds_is_read_and_what_is_known_is_sound(scenarios: list[Any]) -> None:
+    found = parse(json.dumps({"scenarios": scenarios}), "test_results_1.json")
+    for each in found.scenarios:
+        assert each.mean_watts is None or 0 < each.mean_watts < math.inf
+        assert each.pixels is None or each.pixels > 0
+        assert each.mbps is None or 0 <= each.mbps <= 1000
+        known = [
+            *cost(each, found.baseline, Prices(0.12)).values(),
+            *qoe(each).values(),
+            *results_of(each, None).values(),
+        ]
+        assert all(map(math.isfinite, known))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ _STREAMS = re.compile(r"(?<![\d.])(\d{1,6})[\s-]*streams?\b|\b(single)[\s-]+stre
 _IDLE = re.compile(r"\b(?:baseline|idle)\b", re.IGNORECASE)
 _HIGHEST_MBPS = 1000.0
 """Above it a bitrate is bits read as kilobits: encoders of today stay far below 1 Gbit/s."""
+_LEAST, _MOST = 1e-9, 1e15
+"""Nothing that is measured here is nearer to 0, or larger; so no sum, product or ratio of them overflows."""
 
 
 def finite(value: Any) -> float:
@@ -25,13 +27,15 @@ def finite(value: Any) -> float:
         raise ValueError("is no finite number") from None
     if not math.isfinite(number):
         raise ValueError("is no finite number")
+    if abs(number) > _MOST:
+        raise ValueError(f"is beyond {_MOST:g}")
     return number
 
 
 def positive(value: Any) -> float:
     """Return a finite number above 0."""
     number = finite(value)
-    if number <= 0:
+    if number < _LEAST:
         raise ValueError("is not above 0")
     return number
 

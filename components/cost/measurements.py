@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from components.cost import synthetic
+from components.cost import samples, synthetic
 from fleetml import atomic
 from fleetml.component import Artifact
 from fleetml.cost.exporters.prometheus import Prometheus
 from fleetml.cost.scenarios import Results, Scenario, parse
-from fleetml.errors import InvalidData, InvalidParameter, Unavailable
+from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.frozen import asdict, replace
 
 log = logging.getLogger(__name__)
 
 PATTERN = "test_results_*.json"
 _ELSEWHERE = ("mean_power_w", "total_energy_wh")
+Analysis = Mapping[str, Mapping[str, Any]]
+"""Scenario -> what is known of it beside its file."""
 _DERIVED = ("mbps", "streams", "refused")
 
 
@@ -34,16 +36,20 @@ def measurements(source: str, prometheus: str, results: Artifact, metrics: Artif
     """
     asked = Prometheus.of(prometheus) if prometheus else None
     kept: list[Results] = []
+    beside: dict[str, Analysis] = {}
     told: list[str] = []
-    for name, content, beside in _files(source):
+    for name, content, analysis in _files(source):
         try:
             found = parse(content, name)
         except InvalidData as error:
             told.append(f"{error}; the file is left out")
             continue
         told += found.remarks
-        scenarios = (_complete(each, beside, asked, told) for each in found.scenarios)
-        kept.append(replace(found, scenarios=tuple(scenarios)))
+        kept.append(found)
+        beside[found.run_id] = analysis
+    if asked:
+        kept = samples.complete(kept, asked, told)
+    kept = [_with(found, beside[found.run_id]) for found in kept]
     for line in told:
         log.info("%s", line)
     powered = sum(each.mean_watts is not None for found in kept for each in found.scenarios)
@@ -70,7 +76,7 @@ def _is_synthetic(source: str) -> bool:
     return not source or urlsplit(source).scheme == synthetic.SCHEME
 
 
-def _files(source: str) -> Iterator[tuple[str, bytes | str, Mapping[str, Mapping[str, Any]]]]:
+def _files(source: str) -> Iterator[tuple[str, bytes | str, Analysis]]:
     """Yield each file's name, its content, and what an analysis beside it says of each scenario."""
     if _is_synthetic(source):
         for name, document in synthetic.documents(source).items():
@@ -88,7 +94,7 @@ def _files(source: str) -> Iterator[tuple[str, bytes | str, Mapping[str, Mapping
             log.info("%s cannot be read: %s; the file is left out", path, error)
 
 
-def _analysis(path: Path) -> dict[str, dict[str, Any]]:
+def _analysis(path: Path) -> Analysis:
     """Return the power and energy that an analysis says of each scenario; what is no number is for `parse` to tell."""
     if not path.is_file():
         return {}
@@ -106,18 +112,18 @@ def _is_number(text: Any) -> bool:
         return False
 
 
-def _complete(
-    scenario: Scenario, beside: Mapping[str, Mapping[str, Any]], asked: Prometheus | None, told: list[str]
-) -> Scenario:
-    if asked and asked.lacks(scenario):
-        try:
-            scenario = asked.complete(scenario, told)
-        except Unavailable as error:
-            told.append(str(error))
-    own = scenario.power_watts or "power_watts" in scenario.refused  # what is wrong is not replaced by something else
-    elsewhere = {} if own else beside.get(scenario.name, {})
-    lacking = {name: value for name, value in elsewhere.items() if getattr(scenario, name) is None}
-    return replace(scenario, **lacking) if lacking else scenario
+def _with(found: Results, analysis: Analysis) -> Results:
+    """Return results with the power and energy that an analysis tells of scenarios without samples."""
+
+    def known(scenario: Scenario) -> Scenario:
+        own = (
+            scenario.power_watts or "power_watts" in scenario.refused
+        )  # what is wrong is not replaced by something else
+        elsewhere = {} if own else analysis.get(scenario.name, {})
+        lacking = {name: value for name, value in elsewhere.items() if getattr(scenario, name) is None}
+        return replace(scenario, **lacking) if lacking else scenario
+
+    return replace(found, scenarios=tuple(known(each) for each in found.scenarios))
 
 
 def _write(kept: list[Results], folder: Path) -> None:

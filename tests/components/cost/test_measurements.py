@@ -12,6 +12,7 @@ from components.cost.synthetic import documents, watts
 from fleetml.component import Artifact
 from fleetml.cost.scenarios import Results, Scenario, parse
 from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
+from tests.cost.exporters.test_prometheus import Fake, fake  # noqa: F401 - a fixture
 
 REAL = Path(__file__).parents[4] / "shared/data/transcode_power"
 
@@ -128,6 +129,47 @@ def test_a_folder_without_any_power_is_refused_with_what_was_wrong(tmp_path: Pat
 def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError):
         taken(tmp_path, "", "localhost:9090")
+
+
+def timed(name: str, start: float) -> dict[str, Any]:
+    return scenario(name, start_time=start, end_time=start + 20, power_watts=None, step_seconds=None)
+
+
+def test_samples_that_files_lack_are_asked_of_prometheus(tmp_path: Path, fake: Fake) -> None:  # noqa: F811
+    write(tmp_path / "in", "test_results_1.json", timed("bare", 1000), scenario("own", start_time=2000, end_time=2020))
+    (found,), _ = taken(tmp_path, str(tmp_path / "in"), fake.url)
+    assert [each.mean_watts for each in found.scenarios] == [24.0, 9.0]
+    assert {asked["start"] for asked in fake.asked if "rapl" in asked["query"]} == {"1000.000"}
+
+
+def test_of_files_measured_at_the_same_time_nothing_is_asked(
+    tmp_path: Path,
+    fake: Fake,  # noqa: F811
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write(tmp_path / "in", "test_results_1.json", timed("a", 1000), timed("apart", 5000))
+    write(tmp_path / "in", "test_results_2.json", timed("b", 1010))
+    with caplog.at_level(logging.INFO):
+        found, _ = taken(tmp_path, str(tmp_path / "in"), fake.url)
+    known = {each.name: each.mean_watts for results in found for each in results.scenarios}
+    assert known == {"a": None, "apart": 24.0, "b": None}
+    assert "'a' of test_results_1 was measured at the same time as" in caplog.text
+
+
+def test_a_prometheus_that_does_not_answer_is_asked_once(
+    tmp_path: Path,
+    fake: Fake,  # noqa: F811
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fake.answer = lambda asked: (503, "down")
+    names = [timed("a", 1000), timed("b", 2000), timed("c", 3000), scenario("own", start_time=4000, end_time=4020)]
+    write(tmp_path / "in", "test_results_1.json", *names)
+    with caplog.at_level(logging.INFO):
+        (found,), metrics = taken(tmp_path, str(tmp_path / "in"), fake.url)
+    assert len(fake.asked) == 1
+    assert [each.mean_watts for each in found.scenarios] == [None, None, None, 9.0]
+    assert "must answer within" in caplog.text
+    assert metrics.metadata["with_power"] == 1
 
 
 @pytest.mark.skipif(not REAL.exists(), reason=f"the published measurements are not in {REAL}")

@@ -61,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     node.add_argument("--target", default="bandwidth", help="what is forecast (default: %(default)s)")
     node.add_argument("--seed", type=int, default=0, help="of the choice of windows (default: %(default)s)")
+    node.add_argument(
+        "--epsilon", type=float, default=0.0, help="what local privacy all runs of this node together may spend"
+    )
     node.set_defaults(run=_node)
     return parser
 
@@ -87,6 +90,7 @@ def _node(args: argparse.Namespace) -> None:
     from components.federated.app import REGION, client_app
     from components.federated.forecaster import Forecaster
     from components.federated.node import Node
+    from components.federated.protection import MODS
 
     torch.set_num_threads(1)
     node = Node(args.link, args.authority, args.key)
@@ -94,7 +98,10 @@ def _node(args: argparse.Namespace) -> None:
         learner = Forecaster(train, held_out)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: node.end())
-    node.serve(client_app(lambda context: learner), {REGION: args.key.stem})
+    config: dict[str, str | float] = {REGION: args.key.stem}
+    if args.epsilon:
+        config["epsilon"] = args.epsilon
+    node.serve(client_app(lambda context: learner, MODS), config)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ def federated(
     clients: int = 10,
     workers: int = 2,
     checkpoint_dir: str = "",
+    superlink: str = "",
     seed: int = 0,
 ) -> dsl.ContainerSpec:
     """Train a forecaster in rounds over regions whose windows stay where they are; a page tells its rounds and how fair it is."""

@@ -40,6 +40,7 @@ def federated(
     workers: int = 2,
     checkpoint_dir: str = "",
     compare_central: bool = True,
+    superlink: str = "",
     **chosen: Any,
 ) -> None:
     """Write the graph of the forecaster that the regions train together, its figures, and a page with rounds and fairness.
@@ -47,7 +48,9 @@ def federated(
     `chosen` are fields of `Federation`. The regions are those of `data`, or `clients` groups of VMs where it names none; they are
     simulated in `workers` processes. With a `checkpoint_dir` a run that died goes on after its last whole round.
     `compare_central` trains another of the same shape on all windows, with as many passes, for its error.
-    Raises InvalidParameter, InvalidData, Unavailable for too few regions.
+    With `superlink`, HOST:PORT of a link, they are the real regions whose nodes it serves, which have data of their own: `data` split
+    by region are not used then, `val` judges the final model here, and nothing is trained centrally.
+    Raises InvalidParameter, InvalidData, ConfigurationError, Unavailable for too few regions.
     """
     federation = Federation(**chosen)
     _require_positive(clients=clients, workers=workers)
@@ -57,32 +60,47 @@ def federated(
     from components.federated import report as page
     from components.federated.checkpoint import Checkpoint
     from components.federated.forecaster import arrays_of, network_of, put
-    from components.federated.regions import by_region, like
     from fleetml.learn import search, windows
 
     torch.set_num_threads(1)
     learnt = search.require_scored(windows.load(train.path), "train")
     judged = search.require_scored(windows.load(val.path), "val")
-    regions = by_region(learnt, data.path, clients)
-    if len(regions) < federation.min_clients:
-        raise InvalidParameter(
-            f"min_clients must be at most the number of regions, {len(regions)}, got {federation.min_clients}; lower it"
-        )
     began, network = time.monotonic(), network_of(learnt.meta, federation.seed)
-    kept = _checkpoint(checkpoint_dir, federation, (train, val, data), clients)
-    protected = protection.of(federation, seeded=True)
-    with simulated(regions, like(regions, judged), workers) as grid:
+    kept = _checkpoint(checkpoint_dir, federation, (train, val, data), [clients, superlink])
+    protected = protection.of(federation, seeded=not superlink)
+    with _real(superlink) if superlink else _split(learnt, judged, data, clients, workers, federation) as grid:
         before = arrays_of(network)
         result = rounds.train(grid, protected.strategy, federation, before, Checkpoint(kept), protected.channel)
     seconds = time.monotonic() - began
     put(network, result.arrays)
     spent = protected.figures(result.ledger)
     mase = _publish(network, learnt.meta, judged, model, federation, result, spent)
-    central = _central(learnt, judged, federation) if compare_central else math.nan
+    central = _central(learnt, judged, federation) if compare_central and not superlink else math.nan
     page.write(report.path, federation, result, mase, central, spent)
     metrics.log(**_figures(result, mase, central, seconds), **spent)
     if kept:
         kept.unlink(missing_ok=True)  # what is finished is the model; the next run begins anew
+
+
+def _real(superlink: str) -> AbstractContextManager[Grid]:
+    """Return a grid to the regions of a link. Raises ConfigurationError, Unavailable."""
+    from components.federated.superlink import SuperLinkGrid
+
+    return SuperLinkGrid.of_environment(superlink)
+
+
+def _split(
+    learnt: Windows, judged: Windows, data: Artifact, clients: int, workers: int, federation: Federation
+) -> AbstractContextManager[Grid]:
+    """Return a grid to the regions of the data. Raises InvalidData, InvalidParameter for fewer than a round needs."""
+    from components.federated.regions import by_region, like
+
+    regions = by_region(learnt, data.path, clients)
+    if len(regions) < federation.min_clients:
+        raise InvalidParameter(
+            f"min_clients must be at most the number of regions, {len(regions)}, got {federation.min_clients}; lower it"
+        )
+    return simulated(regions, like(regions, judged), workers)
 
 
 def simulated(
@@ -105,11 +123,11 @@ def _require_positive(**counts: int) -> None:
             raise InvalidParameter(f"{name} must be at least 1, got {value}; give a positive number")
 
 
-def _checkpoint(folder: str, federation: Federation, inputs: tuple[Artifact, ...], clients: int) -> Path | None:
+def _checkpoint(folder: str, federation: Federation, inputs: tuple[Artifact, ...], where: list[Any]) -> Path | None:
     """Return the file of this very run in a folder: one of other data or choices is never taken for it."""
     if not folder:
         return None
-    digest = hashlib.sha256(json.dumps([asdict(federation), clients], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([asdict(federation), *where], sort_keys=True).encode())
     for each in inputs:
         with each.path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -121,7 +121,7 @@ def application(folder: Path) -> FastAPI:
         ),
         SuperLinkLifespan,
     )
-    app.user_middleware = [each for each in app.user_middleware if each.cls.__name__ not in _IDLE]
+    app.user_middleware = [each for each in app.user_middleware if getattr(each.cls, "__name__", "") not in _IDLE]
     return app
 
 

@@ -11,6 +11,7 @@ import copy
 import hashlib
 import io
 import logging
+import os
 import secrets
 import threading
 import time
@@ -50,6 +51,8 @@ from fleetml.errors import ConfigurationError, FleetMLError, Unavailable
 
 log = logging.getLogger(__name__)
 
+VARIABLES = {"driver": "FLEETML_FEDERATION_DRIVER", "authority": "FLEETML_FEDERATION_AUTHORITY"}
+"""Of the step's environment, by the keys of the secret `federation` that they hold."""
 PATIENCE = 120.0
 """Seconds for which a link may be away, being started again, before who asks it gives up."""
 HEARTBEAT_SECONDS = 10.0
@@ -139,6 +142,18 @@ class SuperLinkGrid(HttpGrid):
         self._begin()
         self._beat = threading.Thread(target=self._heartbeat, daemon=True)
         self._beat.start()
+
+    @classmethod
+    def of_environment(cls, address: str) -> SuperLinkGrid:
+        """Begin a run with what the step was given of the secret `federation`. Raises ConfigurationError, Unavailable."""
+        given = {key: os.environ.get(variable, "").strip() for key, variable in VARIABLES.items()}
+        if missing := [key for key, value in given.items() if not value]:
+            raise ConfigurationError(
+                f"real regions need the secret 'federation', key {' and '.join(map(repr, missing))} of it is not there; set "
+                f"{' and '.join(f'FLEETML_SECRET_FEDERATION_{key.upper()}' for key in missing)} to what driver.secret and "
+                "authority.pem of the link's folder hold, on Airflow a Connection or Variable 'federation'"
+            )
+        return cls(address, given["authority"].encode(), given["driver"])
 
     def __enter__(self) -> SuperLinkGrid:
         return self

@@ -1,6 +1,6 @@
 """federated_forecaster: one forecaster over regions whose data stay where they are, judged like any other."""
 
-from kfp import dsl
+from kfp import dsl, kubernetes
 
 from components.evaluate.component import evaluate_federated, gate_federated
 from components.features.component import features
@@ -44,6 +44,7 @@ def federated_forecaster(
     clients: int = 10,
     workers: int = 2,
     checkpoint_dir: str = "",
+    superlink: str = "",
     test_windows: int = 6,
     max_windows: int = 4000,
     seed: int = 0,
@@ -85,6 +86,7 @@ def federated_forecaster(
         clients: Groups of VMs where the data name no regions.
         workers: Processes that the simulated regions share.
         checkpoint_dir: Folder that a run which died goes on from; empty: none.
+        superlink: HOST:PORT of the link of real regions (fleetml federation link); empty: the regions of the data, simulated.
         test_windows: Held-out windows per VM.
         max_windows: Training windows sampled at most.
         seed: Seed of every random choice.
@@ -128,8 +130,17 @@ def federated_forecaster(
         clients=clients,
         workers=workers,
         checkpoint_dir=checkpoint_dir,
+        superlink=superlink,
         seed=seed,
     ).set_display_name("Federated rounds")
+    # Real regions have other data tomorrow
+    learnt.set_caching_options(False)
+    kubernetes.use_secret_as_env(
+        learnt,
+        secret_name="federation",  # noqa: S106 - its name
+        secret_key_to_env={"driver": "FLEETML_FEDERATION_DRIVER", "authority": "FLEETML_FEDERATION_AUTHORITY"},
+        optional=True,
+    )
     reigning = champion(registry=registry, model_name=model_name)
     reigning.set_caching_options(False).set_display_name("Champion")
     models = {"federated_model": learnt.outputs["model"], "champion_model": reigning.outputs["model"]}
@@ -150,5 +161,6 @@ def federated_forecaster(
             registry=registry,
             model_name=model_name,
             run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            results=dsl.PIPELINE_ROOT_PLACEHOLDER,
         )
         registered.set_caching_options(False).set_display_name("Register")

@@ -47,7 +47,6 @@ class _Answer(http.server.BaseHTTPRequestHandler):
             self.send_header("WWW-Authenticate", "Bearer")
         if int(self.headers.get("Content-Length") or 0) or "Transfer-Encoding" in self.headers:
             self.send_header("Connection", "close")  # a body that nobody reads would be taken for the next request
-            self.close_connection = True
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

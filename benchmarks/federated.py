@@ -98,8 +98,9 @@ def _rounds(clients, initial, workers=1, **chosen):  # type: ignore[no-untyped-d
 def _wanted() -> list[Cell]:
     overhead = [Cell(NAME, "overhead", how, 0, seed, 120.0) for seed in SEEDS for how in ("central", "1", "2")]
     many = [Cell(NAME, "clients", "100", 0, 0, 200.0)]
-    errors = [Cell(NAME, it, data, 0, seed, 200.0) for seed in SEEDS for it in STRATEGIES for data in ROUNDS]
-    return [*overhead, *many, *errors]
+    errors = [Cell(NAME, it, data, 0, seed, 200.0) for it in STRATEGIES for seed in SEEDS for data in ROUNDS]
+    # What is not repeated with other seeds in the time there is are the strategies on the larger data
+    return [*overhead, *many, *sorted(errors, key=lambda it: (it.system != STRATEGIES[0], it.data != "heart"))]
 
 
 def _computed(cell: Cell) -> dict[str, float]:

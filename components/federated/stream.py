@@ -12,7 +12,6 @@ import os
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 _START = bytes(16)
 _BITS = 52  # of a uniform draw: its middle, (k + 1/2) / 2^52, is a float64 without rounding
@@ -35,6 +34,8 @@ def words(key: bytes, count: int) -> NDArray[np.uint32]:
 
 def gaussian(key: bytes, count: int) -> NDArray[np.float64]:
     """Return `count` standard normal draws, by inversion."""
+    from scipy.special import ndtri  # a run without noise does not wait for it
+
     drawn = np.frombuffer(_keystream(key, 8 * count), "<u8") >> np.uint64(64 - _BITS)
     return np.asarray(ndtri((drawn + 0.5) * 2.0**-_BITS), np.float64)
 

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from fleetml import lineage
+from fleetml.frozen import fields
 from fleetml.outbox import Outbox
+from fleetml.runners import Usage
 
 
 def into(monkeypatch: pytest.MonkeyPatch, file: Path) -> Path:
@@ -82,8 +84,8 @@ def comparable(events: list[dict[str, Any]]) -> list[str]:
     texts = []
     for event in events:
         usage = event["run"]["facets"].get("fleetml_usage", {})
-        for figure in ("cpu_seconds", "max_rss_bytes", "wall_seconds"):
-            assert usage.pop(figure, 0) >= 0
+        for figure in (it.name for it in fields(Usage)):
+            assert (usage.pop(figure, 0) or 0) >= 0
         text = json.dumps({**event, "eventTime": ""}, sort_keys=True)
         for run_id, name in ids.items():
             text = text.replace(run_id, name)

@@ -167,5 +167,6 @@ def _asked(address: str, headers: Mapping[str, str]) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise Refused(f"its answer is a JSON object, this one begins with {content[:20]!r}")
+        kind = "HTML" if content.lstrip()[:1] == b"<" else "none"  # it is not quoted, as it may repeat the token
+        raise Refused(f"its answer is a JSON object, this one is {kind}")
     return found

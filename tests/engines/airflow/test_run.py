@@ -101,6 +101,24 @@ def test_lineage_is_that_of_the_local_engine(
             assert (attempt.usage or {})["max_rss_bytes"] > 1_000_000, step
 
 
+def test_what_steps_and_run_cost_stands_among_the_xcoms_and_a_budget_ends_it(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEETML_CACHE", "none")
+    monkeypatch.setenv("FLEETML_COST_REGION", "us-west-2")
+    done, record = run("cleanup", "budget: {run: {kwh: 1.0e-12, stop: true}}\n")
+    told = {task.task_id: task.xcom_pull(task_ids=task.task_id, key="cost") for task in done.get_task_instances()}
+    ran = {step: attempt for step, attempt in record.latest().items() if (attempt.usage or {}).get("wall_seconds")}
+    assert len(ran) >= 1
+    for step, attempt in ran.items():
+        assert told[step] == attempt.cost
+        assert (attempt.cost or {})["region"] == "us-west-2"
+    assert told["record"] == record.read()["cost"]
+    assert told["record"]["kwh"] == pytest.approx(sum((attempt.cost or {})["kwh"] for attempt in ran.values()))
+    refused = [a.failure["type"] for a in record.latest().values() if a.failure]
+    assert "OverBudget" in refused
+
+
 def test_tasks_and_their_run_are_one_trace(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with receiving() as (address, got):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)

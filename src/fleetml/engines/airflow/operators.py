@@ -19,6 +19,7 @@ from airflow.sdk.exceptions import (
 )
 
 from fleetml import lineage, ranges, tracing
+from fleetml.cost.estimate import figures as costs
 from fleetml.engines import means, record
 from fleetml.engines.airflow.context import PARAMETERS, bound_of, ended, outcomes_of
 from fleetml.engines.airflow.secrets import from_airflow
@@ -150,6 +151,7 @@ class StepOperator(BaseOperator):
         inputs = self._inputs(context, bound)
         step = self.source.plan.steps[self.step]
         outcome = run_step(step, inputs, self.source.context(run), task_runner(self.source), self._hear, self._cancel)
+        self._tell_cost(context, outcome)
         if outcome.state != "succeeded":
             raise self._error(outcome)
         self._emit(context, outcome)
@@ -158,6 +160,12 @@ class StepOperator(BaseOperator):
         done = "reused" if outcome.cached else "done"
         self.log.info("%s in %.1f s%s", done, outcome.seconds, figures and f": {figures}")
         return outcome.to_json()
+
+    def _tell_cost(self, context: Any, outcome: StepOutcome) -> None:
+        """Show what the step cost in its log and among its XComs; what was reused cost nothing."""
+        if not outcome.cached:
+            self.log.info("cost: %s", costs(outcome.cost))
+            context["ti"].xcom_push(key="cost", value=dict(outcome.cost))
 
     def on_kill(self) -> None:
         """Stop the step's process and all it started; `execute` returns then."""

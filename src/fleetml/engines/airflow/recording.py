@@ -10,6 +10,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
+from fleetml.cost.estimate import figures as costs
 from fleetml.engines import record
 from fleetml.engines.airflow.context import PARAMETERS, bound_of, ended, outcomes_of, states_of
 from fleetml.engines.airflow.source import Source
@@ -55,10 +56,17 @@ class RecordOperator(BaseOperator):
         known |= self._unseen_iterations(records, states)
         how = ended(set(known.values()))
         record.end(records, how)
+        self._tell_cost(context, records)
         if how != "succeeded":
             bad = ", ".join(f"{step} {state.replace('_', ' ')}" for step, state in known.items() if state in _BAD)
             raise AirflowFailException(f"run {records.run_id} {how}: {bad}")
         return self._publish(context)
+
+    def _tell_cost(self, context: Any, records: Run) -> None:
+        """Show what the run cost, in the log and among the XComs."""
+        cost = records.read().get("cost") or {}
+        self.log.info("cost of the run: %s", costs(cost))
+        context["ti"].xcom_push(key="cost", value=cost)
 
     def _unseen_iterations(self, records: Run, states: Mapping[str, str]) -> dict[str, str]:
         """Note what became of steps of loops whose iteration was ended before they began; return their states."""

@@ -143,10 +143,10 @@ def _plan(
 
 def _whole(offer: Offer, now: float, latest: float, _: Expected) -> Iterator[tuple[Span, ...]]:
     """Yield the spans that may be the best: between hours' bounds the cost of a run is linear in its begin, so it begins or ends on one."""
-    for bound in (now, *(hour for hour, _ in hours(now, latest)), latest):
-        for begin in (bound, bound - offer.seconds):
-            if now <= begin and begin + offer.seconds <= latest:
-                yield ((begin, begin + offer.seconds),)
+    bounds = (now, *(hour for hour, _ in hours(now, latest)), latest)
+    for begin in sorted({begin for bound in bounds for begin in (bound, bound - offer.seconds)}):
+        if now <= begin and begin + offer.seconds <= latest:
+            yield ((begin, begin + offer.seconds),)
 
 
 def _parts(offer: Offer, now: float, latest: float, expected: Expected) -> Iterator[tuple[Span, ...]]:

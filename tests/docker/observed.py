@@ -23,6 +23,7 @@ import yaml
 
 from components.drift.publish import publish
 from fleetml.component import Artifact
+from fleetml.cost.budget import Budget, Limits
 from fleetml.engines import record
 from fleetml.errors import FleetMLError
 from fleetml.records import Attempt, Run
@@ -38,7 +39,8 @@ ROOT = Path(__file__).parents[2]
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="no Prometheus (Debian: apt-get install prometheus)"
 )
-PIPELINE = {"pipeline": "train-forecaster", "steps": ["ingest", "fit"], "due": 1.0}
+BUDGET = Budget("USD", run=Limits(kwh=1.0), month=Limits(kwh=10.0))
+PIPELINE = {"pipeline": "train-forecaster", "steps": ["ingest", "fit"], "due": 1.0, "budget": BUDGET.to_json()}
 ORIGIN, STEP = datetime(2026, 3, 1, 12, tzinfo=UTC), timedelta(minutes=5)
 COST = {"cpu_seconds": 2.0, "usd": 0.01, "kwh": 0.001, "co2_grams": 0.4}
 

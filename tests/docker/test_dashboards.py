@@ -124,7 +124,7 @@ def test_what_the_variables_offer_is_there(observed: Observed) -> None:
 def test_alerts_ask_for_what_is_really_exported(observed: Observed) -> None:
     assert wait_until(lambda: all(group["rules"] for group in observed.rules()), 120, 1.0)
     rules = [rule for group in observed.rules() for rule in group["rules"]]
-    assert len(rules) == 12
+    assert len(rules) == 14
     named = {name for rule in rules for name in OURS.findall(re.sub(r"\b(?:by|on) \([^)]*\)", "", rule["query"]))}
     named -= {"grpc_method", "grpc_code"}
     assert "fleetml_step_queue_seconds_bucket" in named

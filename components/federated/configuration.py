@@ -184,8 +184,10 @@ def _check_numbers(given: Federation) -> None:
             continue
         if each.name in positive and value < 1:
             raise InvalidParameter(f"{each.name} must be at least 1, got {value}; give a positive number")
-        if value < 0 or (each.name in above_zero and not value > 0):
-            raise InvalidParameter(f"{each.name} must be positive, got {value}; give a greater number")
+        if not value >= 0 or (each.name in above_zero and not value > 0):
+            raise InvalidParameter(
+                f"{each.name} must be {'positive' if each.name in above_zero else 'positive or 0'}, got {value}; give a greater number"
+            )
     for name, bound in (("fraction", 1.0), ("update_share", 1.0), ("delta", 1.0), ("min_improvement", 1.0)):
         if getattr(given, name) > bound:
             raise InvalidParameter(

@@ -6,6 +6,8 @@ import gzip
 import json
 import os
 import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -169,8 +171,22 @@ def test_what_is_no_file_or_too_large_is_told_and_not_read(
     assert re.findall(r"test_results_(\w+)|at most", problems) == ["folder", "pipe", "", "large"]
 
 
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nine hours from UTC."""
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
 def test_of_the_same_series_in_two_files_the_one_measured_later_is_told(tmp_path: Path, shown: Shown) -> None:
-    """Only the results exporter has the run in its labels, and Prometheus refuses a scrape with a series twice."""
+    """Only the results exporter has the run in its labels, and Prometheus refuses a scrape with a series twice.
+
+    A date without an offset is in UTC, wherever that is read.
+    """
     write(tmp_path, scenario("A", power_watts=[50.0] * 3), name="test_results_b.json", date="2026-01-01T10:00:00+02:00")
     write(tmp_path, scenario("A"), name="test_results_a.json", date="2026-01-01T09:00:00")
     shown.look()
@@ -268,6 +284,14 @@ def test_names_that_the_format_could_take_amiss_are_written_so_that_it_does_not(
     page = shown.page(COST).plain
     assert rb'scenario="line\nbreak_\"quoted\"_back\\slash"' in page
     assert b'scenario="?_alone"' in page
+
+
+def test_a_name_of_a_file_that_is_no_text_hinders_nobody(tmp_path: Path, shown: Shown) -> None:
+    (tmp_path / os.fsdecode(b"test_results_\xff.json")).write_text("{")
+    (tmp_path / os.fsdecode(b"test_results_\xfe.json")).write_text(content([scenario("A")]))
+    shown.look()
+    assert b'run_id="test_results_?"' in shown.page(RESULTS).plain
+    assert any("test_results_?.json" in each for each in shown.ready()["problems"])
 
 
 def test_what_fails_once_does_not_end_the_looking(tmp_path: Path) -> None:

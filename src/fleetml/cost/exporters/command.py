@@ -127,8 +127,9 @@ def _endpoints(given: argparse.Namespace, exporters: Exporters) -> list[Endpoint
         for name, port in _wanted(given).items():
             endpoint = opened.enter_context(Endpoint(given.host, port, exporters.boards[name], access))
             endpoints.append(endpoint)
-            scheme = "https" if access.certificate else "http"
-            print(f"{name} {scheme}://{given.host}:{endpoint.server_port}/metrics", flush=True)  # noqa: T201
+            scheme, host = "https" if access.certificate else "http", given.host.strip("[]")
+            place = f"[{host}]" if ":" in host else host
+            print(f"{name} {scheme}://{place}:{endpoint.server_port}/metrics", flush=True)  # noqa: T201
         opened.pop_all()
         return endpoints
 

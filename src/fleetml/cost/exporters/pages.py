@@ -37,8 +37,9 @@ def page(lines: Iterable[bytes]) -> Page:
 
 
 def document(status: int, found: Any) -> Page:
-    """Return a page of JSON."""
-    return Page((json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode(), b"", "application/json", status)
+    """Return a page of JSON; what UTF-8 cannot say, in a file's name say, is a question mark."""
+    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    return Page(text.encode(errors="replace"), b"", "application/json", status)
 
 
 class Board:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fleetml.cost import meters
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.images import Images
 from fleetml.runners import Command
@@ -97,3 +98,23 @@ def test_the_project_is_importable_and_the_working_folder_is_the_command_s_own(p
     (project.project / "shared.py").write_text("WORD = 'found'")
     code = "import os, shared; print(shared.WORD, os.listdir('.'))"
     assert lines(project, SubprocessRunner(), "python", "-c", code) == ["found []"]
+
+
+def test_a_step_has_its_part_of_the_energy_that_the_processors_counted(
+    project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A made-up powercap tree, whose counter the step itself turns by 5 J."""
+    package = tmp_path / "powercap" / "intel-rapl:0"
+    package.mkdir(parents=True)
+    for name, content in (("name", "package-0"), ("max_energy_range_uj", "1000000000"), ("energy_uj", "7000000")):
+        (package / name).write_text(content)
+    real = meters.Meter
+    monkeypatch.setattr(meters, "Meter", lambda family: real(family, powercap=tmp_path / "powercap"))
+    busy = "import time; end = time.process_time() + 0.2\nwhile time.process_time() < end: pass\n"
+    turn = f"open({str(package / 'energy_uj')!r}, 'w').write('12000000')"
+    command = Command(("python", "-c", busy + turn), Images(project.project).resolve("fleetml/ml"))
+    usage = SubprocessRunner().run(command, lambda line: None, threading.Event()).usage
+    assert usage.vcpus == os.cpu_count()
+    assert usage.machine_cpu_seconds is not None
+    assert usage.machine_cpu_seconds >= usage.cpu_seconds > 0.2
+    assert usage.joules == pytest.approx(5 * usage.cpu_seconds / usage.machine_cpu_seconds)

@@ -35,6 +35,7 @@ def train_anomaly(
     compress_seconds: float = 60.0,
     compress_precision: str = "int8",
     counted: bool = False,
+    trial_memory_mb: int = 4096,
     seed: int = 0,
     reason: str = "",
     drift: dict = {},  # noqa: B006 - kfp reads the default when it compiles
@@ -67,6 +68,7 @@ def train_anomaly(
         compress_seconds: Wall-clock budget of that search in seconds; without a target compression takes seconds.
         compress_precision: What its numbers become: int8, or fp16 for networks on GPUs.
         counted: Whether no clock decides within a trial of compression: the same seed and trials give the same bytes.
+        trial_memory_mb: Megabytes that one trial of compression may take beyond the data; 0: any.
         seed: Seed of every random choice.
         reason: Why a retrain event started the run; empty: by schedule or by hand.
         drift: What drifted then: feature names and divergences beyond the usual.
@@ -100,6 +102,7 @@ def train_anomaly(
         precision=compress_precision,
         seed=seed,
         counted=counted,
+        memory_mb=trial_memory_mb,
     ).set_display_name("Compress")
     reigning = champion(registry=registry, model_name="anomaly")
     reigning.set_caching_options(False).set_display_name("Champion")

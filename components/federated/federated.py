@@ -76,7 +76,7 @@ def federated(
     spent = protected.figures(result.ledger)
     mase = _publish(network, learnt.meta, judged, model, federation, result, spent)
     central = _central(learnt, judged, federation) if compare_central and not superlink else math.nan
-    page.write(report.path, federation, result, mase, central, spent)
+    page.write(report.path, federation, result, mase, central, protected)
     metrics.log(**_figures(result, mase, central, seconds), **spent)
     if kept:
         kept.unlink(missing_ok=True)  # what is finished is the model; the next run begins anew

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from components.federated.updates import Coding
 from components.federated.wire import Listing
 from fleetml.errors import InvalidData
 
+log = logging.getLogger(__name__)
 _FAILED = 0  # Flower's code of an error whose kind is not known
 
 
@@ -32,18 +34,19 @@ MODS: Sequence[Mod] = (masks.masking, leaving.coded, leaving.private)
 
 
 class Protection:
-    """The server's side of a federation: its `strategy`, the seams of its rounds (`channel`), and what passed (`listing`).
+    """The server's side of a federation: its `strategy`, the seams of its rounds (`channel`), what passed (`listing`), a `warning`.
 
     seeded: of a simulation, whose noise comes from the seed too; otherwise it is noise that nobody knows. Raises InvalidParameter.
     """
 
     def __init__(self, federation: Federation, seeded: bool = False) -> None:
-        self._federation, self._seeded = federation, seeded
+        self._federation, self.seeded = federation, seeded
         self._examples: dict[int, float] = {}
         self.strategy = strategies.of(federation)
         self.coding = Coding(federation.update_bits, federation.update_share)
         self.mechanism = mechanism_of(federation)
         self.listing = Listing()
+        self.warning = ""
 
     @property
     def channel(self) -> Channel:
@@ -68,6 +71,7 @@ class Protection:
         return privacy.Ledger.of(ledger).charged(names, self.mechanism).as_record()
 
     def _exchange(self, grid: Grid, messages: Sequence[Message], seconds: float) -> list[Message]:
+        self._warn(messages)
         for message in messages:
             self._say_how(message)
         central = self.mechanism if self.mechanism and self.mechanism.kind == "central" else None
@@ -85,6 +89,14 @@ class Protection:
             total, replies = self._collected(replies, messages, central)
         made = self._made(total, messages, central)
         return [*(Message(made, reply_to=_to(node, messages)) for node in total.nodes), *replies]
+
+    def _warn(self, messages: Sequence[Message]) -> None:
+        """Tell the user once where the noise drowns what is learnt."""
+        if self.mechanism and not self.warning:
+            weights = sum(values.size for values in arrays_of(messages[0]).values())
+            self.warning = privacy.warning(self.mechanism, len(messages), weights)
+            if self.warning:
+                log.warning("%s", self.warning)
 
     def _collected(
         self, replies: Sequence[Message], asked: Sequence[Message], central: Mechanism
@@ -116,7 +128,7 @@ class Protection:
         sent, change, weight = arrays_of(asked[0]), total.change, total.weight
         if central:
             number = asked[0].content.config_records[CONFIG]["server-round"]
-            key = stream.derived(self._federation.seed, "central noise", number) if self._seeded else stream.fresh()
+            key = stream.derived(self._federation.seed, "central noise", number) if self.seeded else stream.fresh()
             change, weight = privacy.noised(change, central.deviation, key), float(len(asked))
         mean = {name: part / weight for name, part in change.items()}
         figures = {WEIGHT: 1.0, "error": total.mean("error"), "loss": total.mean("loss")}

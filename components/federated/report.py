@@ -1,17 +1,18 @@
-"""The page of a federated run: its rounds, and how fair the model is to each region."""
+"""The page of a federated run: its rounds, how fair the model is to each region, privacy, and what passed between them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.federated.configuration import Federation
 from fleetml.atomic import write_text
 
 if TYPE_CHECKING:
+    from components.federated.protection import Protection
     from components.federated.rounds import Result
 
 _STYLE = "body{font-family:sans-serif;color:#20262d;max-width:64em;margin:2em auto}td,th{padding:.2em .8em;text-align:right}td:first-child,th:first-child{text-align:left}table{border-collapse:collapse;font-size:.9em}tr:nth-child(even){background:#f2f4f6}"
@@ -19,15 +20,42 @@ _MODELS = {"common": "the common model", "personal": "fitted to the region", "ow
 
 
 def write(
-    path: Path, federation: Federation, result: Result, mase: float, central: float, spent: Mapping[str, Any]
+    path: Path, federation: Federation, result: Result, mase: float, central: float, protected: Protection
 ) -> None:
-    """Write the page; `mase` and `central` are errors on all validation windows, NaN: not measured; `spent` is of privacy."""
+    """Write the page; `mase` and `central` are errors on all validation windows, NaN: not measured."""
     said = f"{len(result.history)} rounds, ended: {result.ended}; strategy {federation.strategy}, validation MASE {_figure(mase)}"
     said += f", trained centrally {_figure(central)}" if math.isfinite(central) else ""
-    said += "".join(f", {name.replace('_', ' ')} {value}" for name, value in spent.items())
     parts = [f"<p>{escape(said)}</p>", "<h2>Fairness</h2>", fairness(result), "<h2>Rounds</h2>", rounds(result)]
+    parts += ["<h2>Privacy</h2>", private(result, protected), "<h2>What passed</h2>", passed(protected)]
     head = f"<!doctype html><meta charset='utf-8'><title>Federated rounds</title><style>{_STYLE}</style>"
     write_text(path, f"{head}<h1>Federated rounds</h1>{''.join(parts)}")
+
+
+def private(result: Result, protected: Protection) -> str:
+    """Return what privacy was spent, and what the figures do not cover."""
+    spent = protected.figures(result.ledger)
+    if not spent:
+        return "<p>None was asked for: updates are neither clipped nor noised.</p>"
+    rows = [[name.replace("_", " "), str(value)] for name, value in spent.items()]
+    said = "Epsilon is of the model and what is made of it. Errors, losses and numbers of examples told here have no noise."
+    said += " The noise comes from the seed of the run: whoever knows it can take it off." * protected.seeded
+    return _table(["", ""], rows) + f"<p>{escape(said)}</p><p>{escape(protected.warning)}</p>"
+
+
+def passed(protected: Protection) -> str:
+    """Return a table of all that left the regions and came to them: nothing else did."""
+    names = ["way", "message", "record", "name", "type", "shape", "count", "bytes"]
+    shown = sorted(protected.listing.table(), key=lambda row: row["way"] != "leaves")
+    rows = [
+        [
+            *(str(row[name]) for name in names[:5]),
+            "x".join(map(str, row["shape"])),
+            f"{row['count']:,}",
+            f"{row['bytes']:,}",
+        ]
+        for row in shown
+    ]
+    return _table(names, rows)
 
 
 def fairness(result: Result) -> str:

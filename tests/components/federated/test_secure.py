@@ -26,7 +26,12 @@ class Region:
         draws = np.random.default_rng(node)
         self.change = {name: draws.normal(0, 0.1, it.shape).astype(np.float32) for name, it in BEFORE.items()}
         self.weight = float(draws.integers(1, int(LARGEST)))
-        self.figures = {WEIGHT: self.weight, "error": float(node), "loss": 0.5 * node, "seconds": 1.0}
+        self.figures: dict[str, int | float | list[int] | list[float]] = {
+            WEIGHT: self.weight,
+            "error": float(node),
+            "loss": 0.5 * node,
+            "seconds": 1.0,
+        }
 
     def answer(self, message: Message, context: Context) -> Message:
         arrays = {name: it + self.change[name] for name, it in BEFORE.items()}
@@ -43,7 +48,8 @@ class Nodes:
             node: Context(run_id=1, node_id=node, node_config={}, state=RecordDict(), run_config={})
             for node in self.regions
         }
-        self.fails, self.passed = fails, [("", 0, Message(RecordDict(), 1, MessageType.TRAIN))][:0]
+        self.fails = fails
+        self.passed: list[tuple[str, int, Message]] = []
         self.meddle: Callable[[str, int, Message], None] = lambda way, node, message: None
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
@@ -75,6 +81,10 @@ class Nodes:
         """Return the masked vector a region sent last."""
         replies = [it for way, by, it in self.passed if (way, by) == (f"from {VECTOR}", node)]
         return replies[-1].content.array_records[MASKED][MASKED].numpy()
+
+    def said(self, message: Message) -> dict[str, Any]:
+        """Return what a message says of its stage."""
+        return dict(message.content.config_records[SECURE])
 
 
 def is_right(nodes: Nodes, total: secure.Sum, expected: set[int]) -> None:
@@ -151,7 +161,7 @@ def test_what_the_server_unmasks_of_one_region_leaves_its_masks_with_the_others(
     nodes = Nodes(10)
     nodes.summed()
     shares = [
-        it.content.config_records[SECURE]["shares"][it.content.config_records[SECURE]["of"].index(3)]
+        nodes.said(it)["shares"][nodes.said(it)["of"].index(3)]
         for way, _, it in nodes.passed
         if way == f"from {UNMASK}"
     ]
@@ -205,7 +215,7 @@ def test_a_region_gives_its_shares_once() -> None:
     (again,) = [it for way, node, it in nodes.passed if (way, node) == (f"to {UNMASK}", 3)]
     reply = nodes.ask(again)
     assert reply is not None
-    assert "once; got 'unmask'" in reply.error.reason
+    assert "once; got 'unmask'" in str(reply.error.reason)
 
 
 def test_a_region_takes_no_part_where_too_few_could_unmask() -> None:
@@ -227,8 +237,8 @@ def test_a_wrong_share_is_seen() -> None:
 
     def meddle(way: str, node: int, message: Message) -> None:
         if way == f"from {UNMASK}" and node == 1:
-            said = dict(message.content.config_records[SECURE])
-            said["shares"] = [share[:4] + bytes(16) for share in said["shares"]]  # type: ignore[union-attr,index]
+            said = nodes.said(message)
+            said["shares"] = [share[:4] + bytes(16) for share in said["shares"]]
             message.content[SECURE] = ConfigRecord(said)
 
     nodes.meddle = meddle

@@ -39,7 +39,7 @@ class Machine:
 
     def was_busy(self, seconds: float) -> None:
         ticks = round(seconds * TICKS)
-        cpu = f"cpu  {ticks} 0 0 99999 5000 0 0 777 0 0\n"  # idle, waiting and stolen time is not busy
+        cpu = f"cpu  {ticks} 0 0 {5 * ticks} {3 * ticks} 0 0 {2 * ticks} 0 0\n"  # idle, waiting and stolen time is not busy
         self.stat.write_text(f"{cpu}cpu0 {ticks} 0 0 9 0 0 0 0 0 0\ncpu1 0 0 0 9 0 0 0 0 0 0\nintr 5\n")
 
     def meter(self) -> Meter:

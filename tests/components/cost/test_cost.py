@@ -13,8 +13,16 @@ from components.cost.measurements import measurements
 from components.cost.recommendation import recommend
 from components.cost.synthetic import watts
 from fleetml.component import Artifact
+from fleetml.cost import scores
+from fleetml.cost.power.fit import KINDS
 from fleetml.cost.power.model import PowerModel
 from fleetml.errors import InvalidData, InvalidParameter
+from fleetml.ranges import RANGES
+
+
+def test_the_words_that_every_engine_takes_are_those_that_are_known() -> None:
+    assert set(RANGES["power_kind"]["enum"]) == {"auto", *KINDS}
+    assert set(RANGES["score"]["enum"]) == {"auto", *scores.RULES}
 
 
 class Made:

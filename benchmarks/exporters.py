@@ -43,6 +43,7 @@ def _figures(folder: Path) -> Iterator[Figure]:
     with _exporters(folder) as (process, addresses):
         for name, address in addresses.items():
             yield from _scrapes(name, address)
+            yield from _work(name, address, process.pid)
         yield from _process("three exporters in one process", process)
         yield from _change(folder, addresses["cost"])
         with _changing(folder / "test_results_000.json"):
@@ -78,19 +79,32 @@ def _exporters(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str
 
 
 def _scrapes(who: str, address: str, count: int = SCRAPES) -> Iterator[Figure]:
-    parts = urllib.parse.urlsplit(address)
     for how, header in (("gzip", "gzip"), ("plain", "identity")):
-        with contextlib.closing(http.client.HTTPConnection(parts.netloc, timeout=60)) as connection:
-            taken = []
-            for _ in range(count):
-                began = time.perf_counter()
-                connection.request("GET", parts.path, headers={"Accept-Encoding": header})
-                body = connection.getresponse().read()
-                taken.append(1000 * (time.perf_counter() - began))
-            taken.sort()
-            yield f"{who}: size, {how}", len(body) / 1e6, "MB"
-            yield f"{who}: scrape, p50, {how}", taken[count // 2], "ms"
-            yield f"{who}: scrape, p99, {how}", taken[int(count * 0.99)], "ms"
+        taken, sizes = zip(*_asked(address, header, count), strict=True)
+        ordered = sorted(taken)
+        yield f"{who}: size, {how}", sizes[0] / 1e6, "MB"
+        yield f"{who}: scrape, p50, {how}", ordered[count // 2], "ms"
+        yield f"{who}: scrape, p99, {how}", ordered[int(count * 0.99)], "ms"
+
+
+def _asked(address: str, coding: str, count: int) -> Iterator[tuple[float, int]]:
+    """Yield the milliseconds until the whole answer is there, and its size in bytes."""
+    parts = urllib.parse.urlsplit(address)
+    with contextlib.closing(http.client.HTTPConnection(parts.netloc, timeout=60)) as connection:
+        for _ in range(count):
+            began = time.perf_counter()
+            connection.request("GET", parts.path, headers={"Accept-Encoding": coding})
+            size = len(connection.getresponse().read())
+            yield 1000 * (time.perf_counter() - began), size
+
+
+def _work(who: str, address: str, pid: int, count: int = SCRAPES) -> Iterator[Figure]:
+    """What a scrape takes of a core, which other work on the machine does not lengthen as it does the time until the answer."""
+    for how, header in (("gzip", "gzip"), ("plain", "identity")):
+        before = _cpu_seconds(pid)
+        for _ in _asked(address, header, count):
+            pass
+        yield f"{who}: CPU of a scrape, {how}", 1000 * (_cpu_seconds(pid) - before) / count, "ms"
 
 
 def _process(who: str, process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> Iterator[Figure]:

@@ -48,10 +48,16 @@ def receiving(statuses: list[int]) -> Iterator[tuple[str, list[tuple[str, str, d
             body = self.rfile.read(int(self.headers["Content-Length"]))
             got.append((self.command, self.path, dict(self.headers), body))
             self.send_response(statuses[min(len(got), len(statuses)) - 1])
+            self.send_header("Location", "/elsewhere")
             self.end_headers()
             self.wfile.write(b"said so")
 
         do_PUT = do_POST
+
+        def do_GET(self) -> None:
+            got.append((self.command, self.path, {}, b""))
+            self.send_response(200)
+            self.end_headers()
 
         def log_message(self, *known: object) -> None: ...
 
@@ -95,10 +101,13 @@ def test_all_that_is_told_is_pushed_with_the_token(packed: bytes) -> None:
 
 
 def test_what_is_not_taken_is_told_and_pushed_again(packed: bytes) -> None:
-    with receiving([500, 302, 200]) as (address, got):
+    with receiving([302]) as (address, got):
+        assert Receiver.of(f"{address}/api/v1/import/prometheus").push(packed) == "HTTP 302 said so"
+        assert [method for method, *_ in got] == ["POST"]  # it goes nowhere else
+    with receiving([500, 404, 200]) as (address, got):
         receiver = Receiver.of(f"{address}/metrics/job/cost")
         assert receiver.push(packed) == "HTTP 500 said so"
-        assert receiver.push(packed) == "HTTP 302 said so"  # nothing is taken elsewhere
+        assert receiver.push(packed) == "HTTP 404 said so"
         assert receiver.push(packed) == ""
         assert [method for method, *_ in got] == ["PUT"] * 3
         pushing = Pushing(receiver, 3600.0, lambda: packed)

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fleetml.cost import quantities
-from fleetml.cost.exporters.remote import bearer, opener, require_url
+from fleetml.cost.exporters.remote import bearer, opener, require_token, require_url
 from fleetml.cost.scenarios import Scenario
 from fleetml.errors import InvalidData, Unavailable
 from fleetml.frozen import field, frozen, replace
@@ -80,8 +80,9 @@ class Prometheus:
 
     @classmethod
     def of(cls, url: str, power: str = "", cpu: str = "", token: str = "") -> Prometheus:
-        """Return where to ask. Raises ConfigurationError for what is no http(s) URL."""
-        return cls(require_url(url, "--prometheus").rstrip("/"), power or POWER, cpu or CPU, token)
+        """Return where to ask. Raises ConfigurationError for what is no http(s) URL or token."""
+        address = require_url(url, "--prometheus").rstrip("/")
+        return cls(address, power or POWER, cpu or CPU, require_token(token, "--prometheus"))
 
     def lacks(self, scenario: Scenario) -> bool:
         """Say whether there is something to be asked of a scenario."""

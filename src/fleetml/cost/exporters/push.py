@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable
 
 from fleetml.cost.exporters.pages import TEXT
-from fleetml.cost.exporters.remote import bearer, opener, require_url
+from fleetml.cost.exporters.remote import bearer, opener, require_token, require_url
 from fleetml.errors import ConfigurationError
 from fleetml.frozen import field, frozen
 
@@ -36,6 +36,7 @@ class Receiver:
     @classmethod
     def of(cls, url: str, token: str = "") -> Receiver:
         """Return the receiver at a URL. Raises ConfigurationError for one of another kind."""
+        token = require_token(token, "--push")
         path = urllib.parse.urlsplit(require_url(url, "--push")).path.rstrip("/")
         if path.endswith(_IMPORT):
             return cls(url, "POST", token)

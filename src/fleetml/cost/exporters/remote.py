@@ -37,6 +37,17 @@ def opener(url: str) -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(_Straight, *([urllib.request.ProxyHandler({})] if loopback else []))
 
 
+def require_token(token: str, place: str) -> str:
+    """Return a token without the spaces and line ends around it. Raises ConfigurationError, which never shows it.
+
+    http.client would refuse it at every request, and quote it.
+    """
+    token = token.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError(f"{place} wants a token of ASCII letters, digits and signs in one line; mend it")
+    return token
+
+
 def bearer(token: str) -> dict[str, str]:
     """Return the header that carries a token, none for ""."""
     return {"Authorization": f"Bearer {token}"} if token else {}

@@ -228,3 +228,42 @@ def test_an_unknown_region_and_a_broken_file(make: Make, tmp_path: Path) -> None
     assert at_once(make("eu-west-1", lines, token=lambda name: "", file=place)).price_source == "table"
     assert "FLEETML_COST_FILE is not used" in lines[0]
     assert "price is a number, got 'cheap'" in lines[0]
+
+
+def test_an_hour_that_the_eias_answer_cuts_off_is_not_told_from_its_rest(make: Make, apis: Played) -> None:
+    """Rows come newest first, up to a number: the oldest hour may have some of its fuels alone, each time another hour."""
+    hours = [told(hour_of(NOW) - HOUR * back)[:13] for back in range(101)]
+    fuels = {"NG": "1", "COL": "1", "NUC": "2", "SUN": "1", "WND": "1", "WAT": "1", "GEO": "1"}
+    about = {"respondent": "PJM", "value-units": "megawatthours"}
+    rows = [{"period": hour, "fueltype": fuel, "value": mwh, **about} for hour in hours for fuel, mwh in fuels.items()]
+    apis.answers = {EIA_PRICE: (200, price()), EIA_MIX: (200, {"response": {"data": rows[:300]}})}
+    tariffs = make("us-east-1", token={"eia": "eia-key"}.get)
+    at_once(tariffs)
+    (known,) = [found for found in tariffs.series("intensity") if found.source == "EIA"]
+    assert set(known.values.values()) == {(435.0 + 1048.0) / 8}
+
+
+def test_an_address_that_is_none_is_refused_without_the_token(make: Make, apis: Played) -> None:
+    apis.address += "/a b"
+    lines: list[str] = []
+    assert at_once(make("us-east-1", lines, {"eia": "eia-key"}.get)).price_source == "table"
+    assert lines
+    assert not any("eia-key" in line for line in lines)
+
+
+def test_steps_that_begin_together_ask_once(make: Make, apis: Played) -> None:
+    apis.answers[ELECTRICITY_MAPS] = (200, intensities())
+    apis.silent.set()
+    several = [make() for _ in range(4)]
+    for found in several:
+        found.ask()
+    apis.silent.clear()
+    assert [at_once(found).intensity for found in several] == [300] * 4
+    assert len(apis.asked) == 1
+
+
+def test_a_home_that_cannot_be_written_hinders_nothing(make: Make, apis: Played, tmp_path: Path) -> None:
+    (tmp_path / "tariffs").write_text("a file")
+    lines: list[str] = []
+    assert at_once(make(lines=lines)).intensity_source == "table"
+    assert "its answer cannot be kept" in lines[0]

@@ -6,6 +6,7 @@ authority, made an intensity here, and the monthly price of a state's commercial
 
 from __future__ import annotations
 
+import http.client
 import json
 import math
 import urllib.error
@@ -24,6 +25,7 @@ TIMEOUT = 3.0
 _LARGEST = 2**20  # bytes
 _DAY = 24 * HOUR
 _OLDEST_INTENSITY, _OLDEST_GENERATION, _OLDEST_PRICE = 6 * HOUR, 2 * _DAY, 270 * _DAY
+_MIX_ROWS = 300  # of the EIA's mix, one for each hour and fuel: a day and more
 _AHEAD = 2 * HOUR  # what a clock or an estimate may be before ours
 
 # Direct emissions [g CO2/kWh] by the EIA's codes of fuels: its averages for the USA in 2023, pounds per kWh times 453.6
@@ -57,7 +59,8 @@ def eia_intensity(address: str, token: str, region: Region, now: float) -> Serie
     """Return the direct intensity of what a region's balancing authority generated in the last day [g CO2/kWh]. Raises Refused."""
     facets = {"frequency": "hourly", "data[0]": "value", "facets[respondent][]": region.authority}
     mix: dict[str, list[float]] = {}
-    for row in _eia(f"{address}/v2/electricity/rto/fuel-type-data/data/", token, {**facets, "length": "300"}):
+    rows = _eia(f"{address}/v2/electricity/rto/fuel-type-data/data/", token, {**facets, "length": str(_MIX_ROWS)})
+    for row in rows:
         _require(row, "respondent", region.authority)
         _require(row, "value-units", "megawatthours")
         fuel, energy = str(row.get("fueltype")), _number(row, "value")
@@ -65,6 +68,8 @@ def eia_intensity(address: str, token: str, region: Region, now: float) -> Serie
             sums = mix.setdefault(str(row.get("period")), [0.0, 0.0])
             sums[0] += energy
             sums[1] += energy * _GRAMS_OF_FUEL.get(fuel, 0.0)
+    if len(rows) >= _MIX_ROWS:  # newest first: of the oldest hour some fuels may be cut off
+        mix.pop(str(rows[-1].get("period")), None)
     values = [(_time(f"{period}:00Z"), grams / energy) for period, (energy, grams) in mix.items()]
     return _latest(region, values, "EIA", now, _OLDEST_GENERATION)
 
@@ -160,7 +165,7 @@ def _asked(address: str, headers: Mapping[str, str]) -> dict[str, Any]:
             content = answer.read(_LARGEST + 1)
     except urllib.error.HTTPError as error:
         raise Refused(f"it answers HTTP {error.code}") from None
-    except (OSError, ValueError) as error:  # ValueError: what is no address
+    except (OSError, ValueError, http.client.HTTPException) as error:  # the last two: what is no address, or no HTTP
         raise Refused(f"it does not answer: {getattr(error, 'reason', None) or type(error).__name__}") from None
     try:
         found = json.loads(content) if len(content) <= _LARGEST else None

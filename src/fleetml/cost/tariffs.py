@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from fleetml import atomic, breakers
+from fleetml import atomic, breakers, lockfile
 from fleetml.cost import regions
 from fleetml.cost.estimate import Tariff
 from fleetml.cost.series import GRAMS, HOUR, Quantity, Series, read
@@ -108,7 +108,7 @@ class Tariffs:
 
     def _ask(self, stale: list[_Api]) -> None:
         for api in stale:
-            if fault := api.ask():
+            if fault := api.ask_once():
                 self.tell(f"{api.name} is not used, the next source is: {fault}")
 
 
@@ -136,8 +136,16 @@ class _Api:
             return found and Series(found.region, found.quantity, found.unit, found.source, found.values)
         return found
 
-    def ask(self) -> str:
-        """Ask it and keep the answer; return what is wrong, "" for nothing."""
+    def ask_once(self) -> str:
+        """Ask it, unless another process did so meanwhile; return what is wrong, "" for nothing."""
+        try:
+            self.place.parent.mkdir(parents=True, exist_ok=True)
+            with lockfile.held(self.place.with_suffix(".lock")):
+                return self._ask() if self.is_stale() else ""
+        except OSError as error:
+            return f"its answer cannot be kept: {error}"
+
+    def _ask(self) -> str:
         from fleetml.cost.apis import Refused
 
         before, fault, found = self._kept()[2], "", None
@@ -153,11 +161,8 @@ class _Api:
             found = Series(
                 found.region, found.quantity, found.unit, found.source, {**recent, **found.values}, found.otherwise
             )
-        try:
-            kept = found or before
-            atomic.write_json(self.place, {"asked": time.time(), "fault": fault, "series": kept and asdict(kept)})
-        except OSError as error:
-            return fault or f"its answer cannot be kept: {error}"
+        kept = found or before
+        atomic.write_json(self.place, {"asked": time.time(), "fault": fault, "series": kept and asdict(kept)})
         return fault
 
     def _kept(self) -> tuple[float, str, Series | None]:

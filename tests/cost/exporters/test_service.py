@@ -20,6 +20,7 @@ from fleetml.cost.exporters.text import Rates
 from tests.cost.exporters.measured import content, idle, samples, scenario, write
 
 GOLDEN = Path(__file__).parent
+MEASURED = Path(__file__).parents[4] / "shared/data/transcode_power"
 RATES = Rates(Prices(per_kwh=0.36, per_core_hour=3.6, grams_per_kwh=400.0))
 LADDER = [{"resolution": "1920x1080", "fps": 30}, {"resolution": "1280x720", "fps": 30}]
 COST, QOE, RESULTS = "cost", "qoe", "results"
@@ -292,6 +293,27 @@ def test_a_name_of_a_file_that_is_no_text_hinders_nobody(tmp_path: Path, shown: 
     shown.look()
     assert b'run_id="test_results_?"' in shown.page(RESULTS).plain
     assert any("test_results_?.json" in each for each in shown.ready()["problems"])
+
+
+@pytest.mark.skipif(not MEASURED.exists(), reason=f"no measured transcodes in {MEASURED}")
+def test_files_of_real_measurements_are_told(tmp_path: Path, shown: Shown) -> None:
+    """Their power stands beside them, in an analysis: here one scenario gets it, as its file could have it."""
+    for file in MEASURED.glob("test_results_*.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    one = tmp_path / "test_results_20251229_142911.json"  # the last that measured it
+    document = json.loads(one.read_text())
+    next(each for each in document["scenarios"] if each["name"] == "8 Streams @ 5000k")["mean_power_w"] = 23.11
+    rewrite(one, json.dumps(document))
+    shown.look()
+    told = shown.told(RESULTS)
+    assert told["results_scenarios_total"] == {"": 67.0}
+    assert told["results_scenario_mean_power_watts"] == {"8 Streams @ 5000k": 23.11}
+    assert told["results_scenario_total_energy_wh"]["8 Streams @ 5000k"] == pytest.approx(0.7703, abs=1e-4)
+    measured = f'results_scenario_total_pixels{{run_id="{one.stem}",scenario="8 Streams @ 5000k",'
+    (line,) = (each for each in shown.page(RESULTS).plain.decode().splitlines() if each.startswith(measured))
+    assert float(line.rpartition(" ")[2]) == pytest.approx(3317767712.4, rel=1e-9)  # as the analysis says
+    assert shown.told(COST)["cost_usd_per_hour"] == {"8_Streams_@_5000k": pytest.approx(0.02311 * 0.36)}
+    assert shown.ready()["problems"] == []
 
 
 def test_what_fails_once_does_not_end_the_looking(tmp_path: Path) -> None:

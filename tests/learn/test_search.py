@@ -13,7 +13,7 @@ from fleetml.learn import search
 from fleetml.learn.leaderboard import SearchFailed
 from fleetml.learn.search import Candidate, TooSlow
 from fleetml.learn.search_space import Range
-from fleetml.learn.study.trial import Pruned
+from fleetml.learn.study.trial import Pruned, Trial
 
 FAMILIES = {"good": {"x": Range(0.0, 1.0, 0.5)}, "bad": {"x": Range(0.0, 1.0, 0.5)}}
 
@@ -256,3 +256,15 @@ def test_what_is_inside_the_limit_elsewhere_and_not_here_is_a_best_effort(graph,
     again = search.search(here, FAMILIES, 1, 60.0, 0, storage=storage)
     assert again.incumbent().graph == first.incumbent().graph
     assert here.limit == math.inf
+
+
+def test_the_time_of_the_study_is_shared_until_each_had_its_turn_and_none_has_more_than_its_own(tmp_path):
+    def left(number, own, workers=1):
+        now = time.monotonic()
+        trial = Trial(number, {}, 0, now + own, tmp_path / "kept", lambda step, value: "", study_end=now + 90.0)
+        return search.turn(trial, turns=5, workers=workers) - now
+
+    assert left(0, own=30.0) == pytest.approx(18.0, abs=1)  # a fifth of what is left of the study, not of its own time
+    assert [left(4, own=30.0), left(9, own=30.0)] == pytest.approx([30.0, 30.0], abs=1)
+    assert left(9, own=30.0, workers=2) == pytest.approx(30.0 - search.HANDOVER, abs=1)
+    assert left(9, own=-5.0) == pytest.approx(1.0, abs=0.5)

@@ -7,11 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.hpo.best import hpo_best
-from components.hpo.hpo import Tuner, hpo
+from components.hpo.hpo import Tuner, hpo, judged
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
 from fleetml.learn import graph as graphs
-from fleetml.learn import search, search_space, windows
+from fleetml.learn import metrics, search, search_space, windows
+from fleetml.learn.limits import Limits
 from fleetml.learn.neural_trainer import NeuralTrainer
 from fleetml.learn.tabular_trainer import TabularTrainer
 
@@ -195,3 +196,18 @@ def test_of_the_workers_models_those_inside_the_limits_come_first(made, candidat
         assert made["model"].path.read_bytes() == models[inside.index(True)].path.read_bytes()
     assert made["model"].metadata["budget_met"] is any(inside)
     assert made["metrics"].metadata["budget_met"] is any(inside)
+
+
+def test_a_model_over_the_limit_is_forecast_with_and_timed_no_oftener_than_another(made, candidates, monkeypatch):
+    real, scored, timed = metrics.mase, [], []
+    monkeypatch.setattr(metrics, "mase", lambda *given: scored.append(1) or real(*given))
+
+    def slow(model, limit):
+        timed.append(limit)
+        raise search.TooSlow(900.0, limit)
+
+    monkeypatch.setattr(search, "check_latency", slow)
+    models = {name: made[name] for name in ("automl_model", "nas_model")}
+    found = judged(models, search.require_scored(windows.load(made["val"].path), "val"), Limits(latency_ms=5.0))
+    assert [each.latency_ms for each in found] == [900.0, 900.0]
+    assert (len(scored), timed) == (2, [5.0, 5.0])

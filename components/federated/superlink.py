@@ -63,10 +63,10 @@ _REFUSED = (401, 403)
 _NOT_ADMITTED = 412
 
 
-def pause(since: float) -> float:
-    """Return the seconds to the next question where nothing was heard since `since`: a tenth of it, so that rounds wait little
-    and the link is asked seldom; at least 0.02, at most 3."""
-    return min(max((time.monotonic() - since) / 10, 0.02), 3.0)
+def pause(since: float, share: float = 0.1) -> float:
+    """Return the seconds to the next question where nothing was heard since `since`: a share of it, so that rounds wait little
+    and the link is asked seldom; at least 0.05, at most 3."""
+    return min(max((time.monotonic() - since) * share, 0.05), 3.0)
 
 
 def retries(patience: float | None, ended: threading.Event | None = None) -> RetryInvoker:

@@ -83,7 +83,7 @@ class Real:
         """Let a region that waits go on; returns once it does."""
         (self.folder / f"{name}.gate").open("w").close()
 
-    def grid(self, patience: float = 30.0) -> SuperLinkGrid:
+    def grid(self, patience: float = SECONDS) -> SuperLinkGrid:
         secret = keys.confidential(self.folder / "link/driver.secret").decode()
         return SuperLinkGrid(self.address, (self.folder / "link/authority.pem").read_bytes(), secret, patience)
 

@@ -218,14 +218,15 @@ UNTIMED = settings(deadline=None)
 
 @st.composite
 def scenarios(draw: st.DrawFn) -> Scenario:
-    power = draw(SAMPLES)
+    power, step = draw(SAMPLES), draw(st.floats(0.5, 60))
+    cores = draw(st.lists(st.floats(0.1, 1e3), min_size=len(power), max_size=len(power)).map(tuple))
     return replace(
         ONE,
         power_watts=power,
-        cpu_usage_cores=draw(SAMPLES),
-        step_seconds=draw(st.floats(0.5, 60)),
+        cpu_usage_cores=cores,
+        step_seconds=step,
         viewers=draw(st.integers(1, 10**6)),
-        duration=draw(st.floats(1, 1e5)),
+        duration=(len(power) - 1) * step * draw(st.floats(0.92, 1.08)),
     )
 
 

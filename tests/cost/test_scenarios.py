@@ -189,6 +189,18 @@ def test_samples_that_cover_another_time_are_told(end: float, told: int) -> None
     assert all("covers 20 s of 120 s" in remark for remark in remarks)
 
 
+def test_of_samples_that_cover_a_part_no_energy_is_told() -> None:
+    """Energy of a sixth of the time, by the pixels of all of it, would be a wrong number; the mean power is not."""
+    found, _ = one(end_time=1120.0, duration=None)
+    costs, told = cost(found, None, Prices(0.12, 0.05)), results_of(found, None)
+    assert set(costs) == {
+        *("cost_usd_per_hour", "cost_monthly_projection", "co2_emissions_kg_per_hour", "co2_monthly_projection")
+    }
+    assert told["mean_power_watts"] == 11.6
+    assert not {"total_energy_joules", "energy_wh_per_min", "energy_mj_per_frame"} & set(told)
+    assert {"qoe_quality_per_watt"} == set(qoe(found)) - {"qoe_vmaf_score", "qoe_psnr_score"}
+
+
 def test_samples_without_a_step_are_told() -> None:
     _, remarks = one(step_seconds=None, cpu_usage_cores=None)
     assert "power_watts needs step_seconds" in remarks[0]
@@ -282,6 +294,22 @@ def test_the_baseline_is_the_idle_machine_whose_power_is_known() -> None:
     assert found.baseline.pixels is None
     assert results(facts()).baseline is None
     assert results(facts(name="Bridleway")).baseline is None
+
+
+@pytest.mark.parametrize(
+    "name", ["4 Streams @ 2500k (baseline profile)", "H.264 Baseline Profile 2500k", "Single Stream baseline"]
+)
+def test_a_workload_that_says_baseline_is_not_the_idle_machine(name: str) -> None:
+    """H.264 has a profile of that name; savings against a loaded machine would be wrong numbers."""
+    assert results(facts(name=name)).baseline is None
+
+
+def test_more_dropped_frames_than_frames_are_told_and_absent() -> None:
+    found, (remark,) = one(dropped_frames=10, total_frames=5)
+    assert (found.dropped_frames, found.total_frames) == (None, None)
+    assert "dropped_frames 10 is above total_frames 5" in remark
+    assert "qoe_drop_rate" not in qoe(found)
+    assert one(dropped_frames=5, total_frames=5)[0].dropped_frames == 5
 
 
 @pytest.mark.skipif(not MEASURED.exists(), reason="the shared data are not here")

@@ -24,7 +24,7 @@ def trapezoid(samples: Sequence[float], step: float | None) -> float | None:
 def joules(scenario: Scenario) -> float | None:
     """Return the energy [J]: of the power samples, else as measured elsewhere, by its sum or its mean."""
     if scenario.power_watts:
-        return trapezoid(scenario.power_watts, scenario.step_seconds)
+        return _integral(scenario, scenario.power_watts)
     if scenario.total_energy_wh is not None:
         return scenario.total_energy_wh * JOULES_PER_WH
     if scenario.mean_power_w is not None and scenario.duration is not None:
@@ -34,11 +34,16 @@ def joules(scenario: Scenario) -> float | None:
 
 def core_seconds(scenario: Scenario) -> float | None:
     """Return the CPU time [core-seconds] of the samples."""
-    return trapezoid(scenario.cpu_usage_cores, scenario.step_seconds)
+    return _integral(scenario, scenario.cpu_usage_cores)
 
 
 def gpu_seconds(scenario: Scenario) -> float | None:
     """Return the GPU time [core-seconds]: 0 where none was sampled, None where its samples were refused."""
     if not scenario.gpu_usage_cores:
         return None if "gpu_usage_cores" in scenario.refused else 0.0
-    return trapezoid(scenario.gpu_usage_cores, scenario.step_seconds)
+    return _integral(scenario, scenario.gpu_usage_cores)
+
+
+def _integral(scenario: Scenario, samples: Sequence[float]) -> float | None:
+    """Return the integral of samples over a scenario; None where they are of a part of it, which would pass for the whole."""
+    return trapezoid(samples, scenario.step_seconds) if scenario.covers(samples) else None

@@ -10,7 +10,7 @@ _BITRATE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmg])(?:bps|bit/s|b/s)?|(bps|bit/
 _PER_MBPS = {"": 1e3, "k": 1e3, "m": 1.0, "g": 1e-3, "bps": 1e6, "bit/s": 1e6, "b/s": 1e6}
 _RESOLUTION = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})", re.IGNORECASE)  # noqa: RUF001 (the sign is what people write)
 _STREAMS = re.compile(r"(?<![\d.])(\d{1,6})[\s-]*streams?\b|\b(single)[\s-]+stream\b", re.IGNORECASE)
-_IDLE = re.compile(r"\b(?:baseline|idle)\b", re.IGNORECASE)
+_IDLE = re.compile(r"\b(?:baseline|idle)\b(?! profile)", re.IGNORECASE)  # H.264 has a baseline profile
 _HIGHEST_MBPS = 1000.0
 """Above it a bitrate is bits read as kilobits: encoders of today stay far below 1 Gbit/s."""
 _LEAST, _MOST = 1e-9, 1e15
@@ -141,5 +141,5 @@ def streams(name: str) -> int | None:
 
 
 def is_idle(name: str) -> bool:
-    """Return whether a name is that of the idle measurement ("Baseline (Idle)")."""
-    return _IDLE.search(name) is not None
+    """Return whether a name is that of the idle measurement ("Baseline (Idle)"): it tells no streams."""
+    return _IDLE.search(name) is not None and not streams(name)

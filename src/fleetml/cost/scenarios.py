@@ -12,7 +12,8 @@ What is wrong is told (`Results.remarks`), and what depends on it is absent (Non
 | a duration that contradicts the times by more than a tenth | told, absent |
 | a sample that is NaN, null, negative, or power of 0 W | told, its whole series is absent |
 | one output of a ladder is wrong | told, the ladder is unknown: a part of the pixels would be a wrong number |
-| samples that cover less or more time than the scenario took | told; integrals are over what was sampled |
+| samples that cover less or more time than the scenario took | told; their integral is absent, their mean is not |
+| more dropped frames than frames | told, both are absent |
 | no scenario named "baseline" or "idle" | `Results.baseline` is None; what is compared with it is absent |
 """
 
@@ -90,6 +91,13 @@ class Scenario:
     def mean_watts(self) -> float | None:
         """The mean power [W]: of the samples, else as measured elsewhere."""
         return math.fsum(self.power_watts) / len(self.power_watts) if self.power_watts else self.mean_power_w
+
+    def covers(self, samples: Sequence[float]) -> bool:
+        """Return whether samples span the scenario's time, to a tenth or two samples; True where one of the two is not known."""
+        if self.step_seconds is None or self.duration is None:
+            return True
+        off = abs((len(samples) - 1) * self.step_seconds - self.duration)
+        return off <= max(2 * self.step_seconds, self.duration / 10)
 
     @property
     def pixels_per_second(self) -> float | None:
@@ -226,6 +234,7 @@ class _Facts:
     def scenario(self, name: str) -> Scenario:
         start, end = self.span()
         mbps = self.get("bitrate", quantities.mbps)
+        dropped, frames = self.frames()
         known = Scenario(
             name=name,
             streams=quantities.streams(name),
@@ -245,8 +254,8 @@ class _Facts:
             psnr_score=self.get("psnr_score", quantities.positive),
             ssim_score=self.get("ssim_score", quantities.share),
             avg_fps=self.get("avg_fps", quantities.from_zero),
-            dropped_frames=self.get("dropped_frames", quantities.count),
-            total_frames=self.get("total_frames", quantities.count),
+            dropped_frames=dropped,
+            total_frames=frames,
             power_watts=self.get("power_watts", lambda it: quantities.samples(it, 1)) or (),
             cpu_usage_cores=self.get("cpu_usage_cores", lambda it: quantities.samples(it, 0)) or (),
             gpu_usage_cores=self.get("gpu_usage_cores", lambda it: quantities.samples(it, 0)) or (),
@@ -279,6 +288,18 @@ class _Facts:
             return None
         return took
 
+    def frames(self) -> tuple[int | None, int | None]:
+        """Return the dropped frames and all of them; None for both where these are fewer."""
+        dropped, frames = self.get("dropped_frames", quantities.count), self.get("total_frames", quantities.count)
+        if dropped is None or frames is None or dropped <= frames:
+            return dropped, frames
+        self.tell(
+            f"dropped_frames {dropped} is above total_frames {frames}; both are absent",
+            "dropped_frames",
+            "total_frames",
+        )
+        return None, None
+
     def outputs(self) -> tuple[Output, ...]:
         """Return the ladder; of one rung where the file gives a resolution and a rate alone; () where one is wrong."""
         ladder = self.facts.get("outputs")
@@ -302,15 +323,11 @@ class _Facts:
         return Output(*size, fps) if size and fps else None
 
     def cover(self, known: Scenario) -> None:
-        """Tell of samples that cover another time than the scenario's: more than a tenth and two samples off."""
-        step, duration = known.step_seconds, known.duration
+        """Tell of samples without a step, and of those that cover another time than the scenario's."""
         for key in ("power_watts", "cpu_usage_cores", "gpu_usage_cores"):
-            values = getattr(known, key)
+            values, step = getattr(known, key), known.step_seconds
             if values and step is None:
                 self.tell(f"{key} needs step_seconds; integrals over it are absent")
-            elif (
-                values and step and duration and abs((len(values) - 1) * step - duration) > max(2 * step, duration / 10)
-            ):
-                self.tell(
-                    f"{key} covers {(len(values) - 1) * step:g} s of {duration:g} s; integrals are over what it covers"
-                )
+            elif values and step and not known.covers(values):
+                spanned = (len(values) - 1) * step
+                self.tell(f"{key} covers {spanned:g} s of {known.duration:g} s; integrals over it are absent")

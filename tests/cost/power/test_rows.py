@@ -43,7 +43,5 @@ def test_what_is_not_known_is_none_and_streams_that_are_not_told_are_one() -> No
 
 
 def test_rows_are_of_scenarios_with_power_and_know_whether_streams_were_counted() -> None:
-    found = rows(
-        [ONE, replace(ONE, mean_power_w=None), replace(ONE, streams=None), replace(ONE, name="4 Streams idle")]
-    )
+    found = rows([ONE, replace(ONE, mean_power_w=None), replace(ONE, streams=None), replace(ONE, name="idle")])
     assert [(row.watts, row.counted) for row in found] == [(20.0, True), (20.0, False), (20.0, False)]

@@ -10,7 +10,10 @@ from fleetml.errors import ConfigurationError
 from fleetml.frozen import frozen
 
 _PREFIX = "FLEETML_COST_"
-_TEXTS = ("REGION", "CURRENCY", "FILE", "INSTANCE", "ELECTRICITY_MAPS_URL", "EIA_URL")
+_REGION, _CURRENCY = "FLEETML_COST_REGION", "FLEETML_COST_CURRENCY"
+_FILE, _INSTANCE = "FLEETML_COST_FILE", "FLEETML_COST_INSTANCE"
+_MAPS, _EIA = "FLEETML_COST_ELECTRICITY_MAPS_URL", "FLEETML_COST_EIA_URL"
+_TEXTS = (_REGION, _CURRENCY, _FILE, _INSTANCE, _MAPS, _EIA)
 
 
 @frozen
@@ -33,27 +36,25 @@ class CostSettings:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> CostSettings:
         """Read the FLEETML_COST_… variables. Raises ConfigurationError, also for a region that nobody knows."""
-        given = {name.removeprefix(_PREFIX): text for name, text in environ.items() if name.startswith(_PREFIX)}
+        given = {name: text for name, text in environ.items() if name.startswith(_PREFIX)}
         texts = {name: given.pop(name, "") for name in _TEXTS}
-        currency = texts["CURRENCY"] or "USD"
+        currency = texts[_CURRENCY] or "USD"
         if not (len(currency) == 3 and currency.isalpha() and currency.isupper()):
-            raise ConfigurationError(
-                f"{_PREFIX}CURRENCY is three letters such as EUR, got {currency!r}; mend or unset it"
-            )
-        figures = {name.lower(): _number(name, text) for name, text in given.items()}
-        if texts["INSTANCE"]:
+            raise ConfigurationError(f"{_CURRENCY} is three letters such as EUR, got {currency!r}; mend or unset it")
+        figures = {name.removeprefix(_PREFIX).lower(): _number(name, text) for name, text in given.items()}
+        if texts[_INSTANCE]:
             from fleetml.cost import instances
 
-            idle, full = instances.watts(texts["INSTANCE"])
+            idle, full = instances.watts(texts[_INSTANCE])
             figures = {"idle_watts_per_vcpu": idle, "watts_per_vcpu": full, **figures}
         return cls(
             rates=Rates.of(figures, currency),
-            region=texts["REGION"] or cls.region,
+            region=texts[_REGION] or cls.region,
             currency=currency,
-            file=Path(texts["FILE"]).expanduser().absolute() if texts["FILE"] else None,
-            instance=texts["INSTANCE"],
-            electricity_maps=_address("ELECTRICITY_MAPS_URL", texts) or cls.electricity_maps,
-            eia=_address("EIA_URL", texts) or cls.eia,
+            file=Path(texts[_FILE]).expanduser().absolute() if texts[_FILE] else None,
+            instance=texts[_INSTANCE],
+            electricity_maps=_address(_MAPS, texts) or cls.electricity_maps,
+            eia=_address(_EIA, texts) or cls.eia,
         ).checked()
 
     def checked(self) -> CostSettings:
@@ -61,21 +62,21 @@ class CostSettings:
         from fleetml.cost import regions
 
         if self.file is not None and not self.file.is_file():
-            raise ConfigurationError(f"{_PREFIX}FILE must be a file, {self.file} is none; mend or unset it")
+            raise ConfigurationError(f"{_FILE} must be a file, {self.file} is none; mend or unset it")
         if self.region not in regions.TABLE:
             named: list[str] = []
             if self.file is not None:
                 from fleetml.cost import series
 
                 named = [found.region for found in series.read(self.file)]
-            regions.require(self.region, named, f"{_PREFIX}REGION")
+            regions.require(self.region, named, _REGION)
         return self
 
 
 def _address(name: str, texts: Mapping[str, str]) -> str:
     address = texts[name].rstrip("/")
     if address and not address.startswith(("https://", "http://")):
-        raise ConfigurationError(f"{_PREFIX}{name} is an address such as https://…, got {address!r}; mend or unset it")
+        raise ConfigurationError(f"{name} is an address such as https://…, got {address!r}; mend or unset it")
     return address
 
 
@@ -83,4 +84,4 @@ def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ConfigurationError(f"{_PREFIX}{name} is a number, got {text!r}; mend or unset it") from None
+        raise ConfigurationError(f"{name} is a number, got {text!r}; mend or unset it") from None

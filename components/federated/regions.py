@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from fleetml.errors import InvalidData
+from fleetml.learn.training import scorable
 from fleetml.learn.windows import Windows
 
 
@@ -17,8 +18,9 @@ def by_region(windows: Windows, data: Path, clients: int) -> dict[str, Windows]:
 
     The regions are those of the canonical table. Where it names none, the VMs are ranked by their mean history and cut
     into `clients` groups of equal size: a documented split that is not identically distributed, idle VMs apart from busy ones.
-    Raises InvalidData for fewer than two clients.
+    Windows that cannot be scored are nobody's. Raises InvalidData for fewer than two clients.
     """
+    windows = scorable(windows)
     region = _known(data) or ranked(windows, clients)
     names = np.array([region.get(str(vm), "") for vm in windows.vm_id])
     found = {str(name): windows[names == name] for name in np.unique(names) if name}

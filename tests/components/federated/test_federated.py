@@ -65,6 +65,13 @@ def test_without_regions_the_vms_are_grouped_by_level(tmp_path: Path) -> None:
     }
 
 
+def test_a_region_without_a_window_that_can_be_scored_is_none(tmp_path: Path) -> None:
+    data = canonical(tmp_path, {"vm0": "east", "vm1": "west", "vm2": "idle"})
+    found = windows(3)
+    found.scale[found.vm_id == "vm2"] = 0
+    assert set(by_region(found, data, clients=9)) == {"east", "west"}
+
+
 def test_one_region_is_refused(tmp_path: Path) -> None:
     data = canonical(tmp_path, {"vm0": "east", "vm1": "east"})
     with pytest.raises(InvalidData, match="two regions"):

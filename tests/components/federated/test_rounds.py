@@ -122,7 +122,10 @@ def test_each_region_is_judged_by_the_common_its_fitted_and_its_own_model() -> N
 def test_a_run_killed_mid_round_goes_on_to_the_same_bytes(tmp_path: Path, strategy: str) -> None:
     kept = tmp_path / "kept"
     command = [sys.executable, "-m", "tests.components.federated.killed", str(kept), strategy]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    # What it says ends when the last of its processes has
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, capture_output=True, timeout=300
+    )
     assert done.returncode == -signal.SIGKILL
     state = Checkpoint(kept).read()
     assert state is not None

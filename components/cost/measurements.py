@@ -64,7 +64,7 @@ def measurements(source: str, prometheus: str, results: Artifact, metrics: Artif
 def load(folder: Path) -> list[Results]:
     """Return what `measurements` wrote, the latest measured last."""
     found = [parse(path.read_bytes(), path.name) for path in sorted(folder.glob(PATTERN))]
-    return sorted(found, key=lambda each: each.test_date or "")
+    return sorted(found, key=lambda each: (each.when, each.run_id))
 
 
 def latest(found: list[Results]) -> list[Scenario]:
@@ -90,7 +90,7 @@ def _files(source: str) -> Iterator[tuple[str, bytes | str, Analysis]]:
     for path in sorted(folder.glob(PATTERN)):
         try:
             yield path.name, atomic.read_bytes(path), _analysis(path.with_name(f"{path.stem}_analysis.csv"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, csv.Error) as error:
             log.info("%s cannot be read: %s; the file is left out", path, error)
 
 

@@ -312,6 +312,19 @@ def test_more_dropped_frames_than_frames_are_told_and_absent() -> None:
     assert one(dropped_frames=5, total_frames=5)[0].dropped_frames == 5
 
 
+@pytest.mark.parametrize(
+    ("date", "when"),
+    [
+        ("1970-01-01T01:00:00", 3600.0),
+        ("1970-01-01T02:00:00+01:00", 3600.0),
+        ("yesterday", 1020.0),
+        (None, 1020.0),
+    ],
+)
+def test_a_file_is_as_old_as_its_date_says_or_its_scenarios(date: str | None, when: float) -> None:
+    assert parse(json.dumps({"test_date": date, "scenarios": [facts()]}), "test_results_1.json").when == when
+
+
 @pytest.mark.skipif(not MEASURED.exists(), reason="the shared data are not here")
 def test_measured_files_are_read_without_a_remark() -> None:
     found = [read(path) for path in sorted(MEASURED.glob("test_results_*.json"))]

@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,6 +128,15 @@ class Results:
     test_date: str | None
     scenarios: tuple[Scenario, ...]
     remarks: tuple[str, ...] = ()
+
+    @property
+    def when(self) -> float:
+        """When it was measured [s since the epoch]: its date, without an offset in UTC; else its last scenario's end; else 0."""
+        try:
+            date = datetime.fromisoformat(self.test_date or "")
+        except ValueError:
+            return max((each.end_time or 0.0 for each in self.scenarios), default=0.0)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
     @property
     def baseline(self) -> Scenario | None:

@@ -97,8 +97,8 @@ def test_of_one_name_the_latest_measurement_counts() -> None:
 
 
 def test_files_are_in_the_order_they_were_measured(tmp_path: Path) -> None:
-    write(tmp_path / "in", "test_results_1.json", scenario("a"), test_date="2026-02-01T00:00:00")
-    write(tmp_path / "in", "test_results_2.json", scenario("a"), test_date="2026-01-01T00:00:00")
+    write(tmp_path / "in", "test_results_1.json", scenario("a"), test_date="2026-01-31T23:00:00-05:00")
+    write(tmp_path / "in", "test_results_2.json", scenario("a"), test_date="2026-02-01T00:00:00Z")
     found, _ = taken(tmp_path, str(tmp_path / "in"))
     assert [each.run_id for each in found] == ["test_results_2", "test_results_1"]
 

@@ -58,3 +58,16 @@ def test_the_results_exporter_tells_what_the_model_predicts(tmp_path: Path) -> N
     rewrite(file, straight(4.0), 3)
     assert shown.look()
     assert shown.told(RESULTS)["results_scenario_predicted_power_watts"] == {"4 Streams": 24.0}
+
+
+def test_beyond_what_was_measured_there_is_no_interval(tmp_path: Path) -> None:
+    """The bootstrap says nothing of it: the interval would be a wrong number."""
+    file = tmp_path / "model.json"
+    rewrite(file, straight(3.0), 1)
+    write(tmp_path, scenario("16 Streams", duration=10))
+    shown = Shown(tmp_path, predict=Model(file))
+    shown.look()
+    told = shown.told(RESULTS)
+    assert told["results_scenario_predicted_power_watts"] == {"16 Streams": 56.0}
+    assert "results_scenario_prediction_confidence_low" not in told
+    assert "results_scenario_prediction_confidence_high" not in told

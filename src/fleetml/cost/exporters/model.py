@@ -3,7 +3,8 @@
 | found | result |
 |---|---|
 | no file (yet), or one that is no power model | nothing is predicted, or as before; told |
-| a scenario whose features the model did not see | nothing is predicted of it |
+| a scenario that lacks a feature, or has a word, that the model does not know | nothing is predicted of it |
+| one whose numbers lie outside what was measured | the power is predicted, without an interval |
 """
 
 from __future__ import annotations
@@ -46,7 +47,11 @@ class Model:
 
         def predict(scenario: Scenario) -> Predicted | None:
             found = model.predict(features(scenario, self._hardware or None))
-            return None if found is None else Predicted(found.watts, found.low, found.high)
+            if found is None:
+                return None
+            if found.beyond:  # there the interval does not hold
+                return Predicted(found.watts)
+            return Predicted(found.watts, found.low, found.high)
 
         return predict
 

@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +135,7 @@ class Exporters:
         }
         return Told(
             run_id=results.run_id,
-            when=_when(results),
+            when=results.when,
             scenarios=len(whole),
             rows=rows,
             remarks=(*results.remarks, *remarks),
@@ -231,12 +230,3 @@ class Exporters:
 def _span(scenario: Scenario, run_id: str) -> Span:
     start, end = scenario.start_time or 0.0, scenario.end_time or 0.0
     return start, end, scenario.name, run_id
-
-
-def _when(results: Results) -> float:
-    """Return when a file was measured [s since the epoch]: its date, without an offset in UTC; else its last scenario's end; else 0."""
-    try:
-        date = datetime.fromisoformat(results.test_date or "")
-    except ValueError:
-        return max((scenario.end_time or 0.0 for scenario in results.scenarios), default=0.0)
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()

@@ -33,6 +33,7 @@ def test_a_row_is_an_offer_and_what_is_empty_is_the_usual(tmp_path: Path) -> Non
         ("region,hours\na,1\n", "'kwh' is unknown or lacks"),
         ("region,hours,kwh,price\na,1,1,1\n", "'price' is unknown or lacks"),
         ("", "columns none"),
+        (f"{HEAD}a,{'c' * 200_000},1,1,,,\n", "field larger than"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused(tmp_path: Path, text: str, said: str) -> None:

@@ -107,7 +107,15 @@ def test_a_yen_is_no_euro(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.json", "{"), ("a.json", "[1]"), ("a.csv", "zone,price\nde,1\n"), ("a.csv", "")]
+    ("name", "content"),
+    [
+        ("a.json", "{"),
+        ("a.json", "[1]"),
+        ("a.csv", "zone,price\nde,1\n"),
+        ("a.csv", ""),
+        ("a.json", "[" * 100_000),
+        ("a.csv", f"region,price\nde,{'1' * 200_000}\n"),
+    ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path: Path, name: str, content: str) -> None:
     with pytest.raises(ConfigurationError, match=name):

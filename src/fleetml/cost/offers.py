@@ -31,7 +31,7 @@ def read(path: Path, currency: str) -> list[Offer]:
                 f"its header has the columns {', '.join(named) or 'none'} ({min(unknown)!r} is unknown or lacks)"
             )
         found = [_offer(row, f"{path}, row {rows.line_num}", currency) for row in rows]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ConfigurationError(f"offers are CSV of {','.join(COLUMNS)}, got {path}: {error}; mend it") from None
     if not found:
         raise ConfigurationError(f"offers are at least one row, {path} has none; write where the run may go")

@@ -210,14 +210,17 @@ def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
             if not (isinstance(found, list) and all(isinstance(row, dict) for row in found)):
                 raise ValueError("it is no list of objects")
             return list(enumerate(found, 1))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _error(str(path), f"must be readable: {error}", "mend it") from None
     import csv
 
     reader = csv.DictReader(text.splitlines())
-    if "region" not in (reader.fieldnames or ()):
-        raise _error(str(path), "has no header with the column region", f"begin it with {','.join(COLUMNS)}")
-    return [(reader.line_num, row) for row in reader]
+    try:
+        if "region" not in (reader.fieldnames or ()):
+            raise _error(str(path), "has no header with the column region", f"begin it with {','.join(COLUMNS)}")
+        return [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise _error(str(path), f"is no CSV: {error}", "mend it") from None
 
 
 def _error(place: str, what: str, remedy: str) -> ConfigurationError:

@@ -91,6 +91,14 @@ def test_power_comes_from_the_analysis_where_the_file_has_no_samples(tmp_path: P
     assert (refused.mean_watts, refused.refused) == (None, {"power_watts"})
 
 
+def test_a_file_whose_analysis_is_no_csv_is_left_out_and_the_others_stay(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write(tmp_path / "in", f"test_results_{number}.json", scenario("a"))
+    (tmp_path / "in" / "test_results_1_analysis.csv").write_text(f"name,mean_power_w\na,{'1' * 200_000}\n")
+    found, _ = taken(tmp_path, str(tmp_path / "in"))
+    assert [each.run_id for each in found] == ["test_results_2"]
+
+
 def test_of_one_name_the_latest_measurement_counts() -> None:
     old, new = (Results(day, day, (Scenario(name="a", mean_power_w=w),)) for day, w in (("1", 5.0), ("2", 6.0)))
     assert [each.mean_watts for each in latest([old, new])] == [6.0]

@@ -37,10 +37,10 @@ MASKED = "masked"
 """Name of the record with the masked update."""
 KEYS, SHARES, VECTOR, UNMASK = STAGES = ("keys", "shares", "vector", "unmask")
 MEASURED = ("weight", "judged", "error", "loss")
-"""What stands before the update in a vector, each x weight: 1, 1 where an error is known, the error, the loss."""
+"""What stands before the update in a vector, each x weight: 1, 1 where an error is known, the error and the loss over `FIGURE`."""
 SECRET_BYTES = 16
 _WORD = 2**32
-_MEASURED_RANGE = 1024.0
+FIGURE = 1024.0  # the largest error or loss
 
 Words = NDArray[np.uint32]
 
@@ -75,7 +75,7 @@ class Grain:
 
 def measured_grain(parts: int) -> Grain:
     """Return the grain of what stands before the update."""
-    return Grain(_MEASURED_RANGE, parts)
+    return Grain(1.0, parts)
 
 
 def added(words: Words, key: bytes, sign: int) -> Words:
@@ -130,11 +130,11 @@ def masking(message: Message, context: Context, call_next: ClientAppCallable) ->
     """Answer a stage of the protocol; in `vector` the region trains, and nothing of what it answers but the masked sum leaves it."""
     if SECURE not in message.content.config_records:
         return call_next(message, context)
-    asked = dict(message.content.config_records[SECURE])
+    asked: dict[str, Any] = dict(message.content.config_records[SECURE])
     stage = str(asked["stage"])
-    kept = dict(context.state.config_records.get(SECURE, ConfigRecord()))
+    kept: dict[str, Any] = dict(context.state.config_records.get(SECURE, ConfigRecord()))
     _expect(stage, kept, asked)
-    node = message.metadata.dst_node_id
+    node = int(asked["node"] if stage == KEYS else kept["node"])
     if stage == VECTOR:
         _receive(node, kept, asked)
         words = _vector(call_next(message, context), arrays_of(message), asked)
@@ -158,9 +158,9 @@ def _expect(stage: str, kept: Mapping[str, Any], asked: Mapping[str, Any]) -> No
 
 
 def _keys(node: int, kept: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Draw the round's keys: one pair for masks, one to send shares."""
+    """Draw the round's keys: one pair for masks, one to send shares. `node` is what the server calls this region in the round."""
     kept.clear()
-    kept["round"] = asked["round"]
+    kept |= {"round": asked["round"], "node": node}
     for name in ("mask", "send"):
         kept[f"{name}-private"] = os.urandom(SECRET_BYTES)
         kept[f"{name}-public"] = public_of(kept[f"{name}-private"])
@@ -233,7 +233,7 @@ def _vector(answer: Message, sent: Arrays, asked: Mapping[str, Any]) -> Words:
         raise InvalidData(f"a region weighs no more than {asked['largest']:g}, got {measured[WEIGHT]:g}; take no part")
     error = measured.get("error", float("nan"))
     judged = float(np.isfinite(error))
-    first = weight * np.array([1.0, judged, error if judged else 0.0, measured.get("loss", 0.0)])
+    first = weight * np.array([1.0, judged, error / FIGURE if judged else 0.0, measured.get("loss", 0.0) / FIGURE])
     change = np.concatenate([changed[name].reshape(-1) for name in sent])
     parts = int(asked["parts"])
     return np.concatenate(

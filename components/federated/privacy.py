@@ -177,8 +177,8 @@ def warning(mechanism: Mechanism, regions: float, weights: int) -> str:
         return ""
     return (
         f"privacy: with {regions:g} regions a round, noise multiplier {mechanism.multiplier:.2f} and {weights} weights, the noise is "
-        f"{ratio:.1f} times as long as the longest update that clipping leaves; the model will probably be worse than no model. "
-        "What helps: more regions, a larger epsilon, fewer rounds, a smaller network; the gate judges what comes out"
+        f"{ratio:.1f} times as long as the longest update that clipping leaves. In benchmarks/federated_privacy a model still learnt at "
+        "3 times and was worse than an untrained one at 10. What helps: more regions, a larger epsilon, fewer rounds, a smaller network"
     )
 
 

@@ -56,7 +56,10 @@ class Exchange:
         self, name: str, asked: Callable[[int], dict[str, Any]], fits: Callable[[int, Any], bool]
     ) -> dict[int, Any]:
         """Ask those present; return by node what they said. Raises Unavailable where too few are left to unmask a sum."""
-        sent = [self._message(node, {"stage": name, "round": self.number, **asked(node)}) for node in self.present]
+        sent = [
+            self._message(node, {"stage": name, "round": self.number, "node": node, **asked(node)})
+            for node in self.present
+        ]
         answers: dict[int, Any] = {}
         reasons = dict.fromkeys(self.present, "late")
         for reply in self.grid.send_and_receive(sent, timeout=max(self.until - time.monotonic(), 0.0)):
@@ -263,6 +266,7 @@ def _read(total: Words, like: Arrays, nodes: list[int], reasons: Mapping[int, st
     """Return what unmasked words say."""
     cut = len(MEASURED)
     measured = masks.measured_grain(grain.parts).values(total[:cut], len(nodes))
+    measured[2:] *= masks.FIGURE
     values, change, place = grain.values(total[cut:], len(nodes)), {}, 0
     for name, each in like.items():
         change[name], place = values[place : place + each.size].reshape(each.shape), place + each.size

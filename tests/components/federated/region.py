@@ -21,6 +21,7 @@ from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from components.federated.app import REGION, client_app
 from components.federated.learner import Arrays, Task
 from components.federated.node import Node
+from components.federated.protection import MODS
 
 ROWS = 64
 
@@ -92,7 +93,7 @@ def main(link: str, folder: Path, name: str) -> None:
     node = Node(link, folder / "link/authority.pem", folder / f"{name}.key", watchers=(Sent(folder / f"{name}.sent"),))
     signal.signal(signal.SIGTERM, lambda *_: node.end())
     learner = Line(name, folder)
-    node.serve(client_app(lambda context: learner), {REGION: name})
+    node.serve(client_app(lambda context: learner, MODS), {REGION: name})
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ class Nodes:
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 0
         self.regions = {node: Region(node) for node in range(1, count + 1)}
         self.contexts = {
-            node: Context(run_id=1, node_id=node, node_config={}, state=RecordDict(), run_config={})
+            # A real link calls a region otherwise than the grid does
+            node: Context(run_id=1, node_id=node + 2**63, node_config={}, state=RecordDict(), run_config={})
             for node in self.regions
         }
         self.fails = fails

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,7 +44,7 @@ class Exchange:
 
     grid: Grid
     messages: Mapping[int, Message]
-    until: float
+    seconds: float
     neighbours: Mapping[int, list[int]]
     threshold: int
     number: int
@@ -62,7 +61,7 @@ class Exchange:
         ]
         answers: dict[int, Any] = {}
         reasons = dict.fromkeys(self.present, "late")
-        for reply in self.grid.send_and_receive(sent, timeout=max(self.until - time.monotonic(), 0.0)):
+        for reply in self.grid.send_and_receive(sent, timeout=self.seconds):
             node = reply.metadata.src_node_id
             if node not in reasons:
                 continue
@@ -122,14 +121,15 @@ class Sum:
 def summed(grid: Grid, messages: Sequence[Message], seconds: float, largest: float = 1.0, span: float = SPAN) -> Sum:
     """Return the sum of what the regions answer to `messages`, which ask them to train.
 
-    seconds: for all four stages. largest: weight of the region that weighs most. span: largest change of a weight x its region's share of
-    `largest`. Raises Unavailable where too few regions are left; then nothing was unmasked.
+    seconds: for each of the four stages: who does not answer in one takes no time from the next. largest: weight of the region that
+    weighs most. span: largest change of a weight x its region's share of `largest`. Raises Unavailable where too few regions are left;
+    then nothing was unmasked.
     """
     by_node = {message.metadata.dst_node_id: message for message in messages}
     number = int(messages[0].content.config_records[CONFIG]["server-round"])  # type: ignore[arg-type]
     neighbours = ring(sorted(by_node))
     threshold = -(-2 * max(map(len, neighbours.values())) // 3)
-    round_ = Exchange(grid, by_node, time.monotonic() + seconds, neighbours, threshold, number, sorted(by_node))
+    round_ = Exchange(grid, by_node, seconds, neighbours, threshold, number, sorted(by_node))
     round_.leave_out({})
     public = round_.stage(KEYS, lambda node: {}, lambda node, said: _all_bytes(said, *PUBLIC))
     shares = _shared(round_, public)

@@ -49,11 +49,12 @@ class Nodes:
             node: Context(run_id=1, node_id=node + 2**63, node_config={}, state=RecordDict(), run_config={})
             for node in self.regions
         }
-        self.fails = fails
+        self.fails, self.timeouts = fails, list[float | None]()
         self.passed: list[tuple[str, int, Message]] = []
         self.meddle: Callable[[str, int, Message], None] = lambda way, node, message: None
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        self.timeouts.append(timeout)
         return [reply for message in messages if (reply := self.ask(message)) is not None]
 
     def ask(self, message: Message) -> Message | None:
@@ -130,6 +131,12 @@ def test_below_the_threshold_nothing_is_unmasked(stage: str) -> None:
         nodes.summed()
     asked_to_unmask = [node for way, node, _ in nodes.passed if way == f"to {UNMASK}"]
     assert bool(asked_to_unmask) == (stage == UNMASK)
+
+
+def test_who_is_late_in_a_stage_takes_no_time_from_the_next() -> None:
+    nodes = Nodes(10, lambda node, now: node == 4 and now == VECTOR)
+    nodes.summed()
+    assert nodes.timeouts == [60] * 4
 
 
 def test_two_regions_are_too_few() -> None:

@@ -14,13 +14,12 @@ from components.cost import samples, synthetic
 from fleetml import atomic
 from fleetml.component import Artifact
 from fleetml.cost.exporters.prometheus import Prometheus
-from fleetml.cost.scenarios import Results, Scenario, parse
+from fleetml.cost.scenarios import PATTERN, Results, Scenario, parse
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.frozen import asdict, replace
 
 log = logging.getLogger(__name__)
 
-PATTERN = "test_results_*.json"
 _ELSEWHERE = ("mean_power_w", "total_energy_wh")
 Analysis = Mapping[str, Mapping[str, Any]]
 """Scenario -> what is known of it beside its file."""

@@ -32,6 +32,9 @@ from fleetml.frozen import frozen, replace
 
 T = TypeVar("T")
 
+PATTERN = "test_results_*.json"
+"""The names of results files."""
+
 
 @frozen
 class Output:

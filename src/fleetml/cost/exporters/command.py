@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fleetml.access import Access
-from fleetml.cost.exporters.folder import PATTERN
 from fleetml.cost.exporters.model import Model
 from fleetml.cost.exporters.prices import Current, variables
 from fleetml.cost.exporters.prometheus import Prometheus
 from fleetml.cost.exporters.push import Pushing, Receiver
 from fleetml.cost.exporters.server import Endpoint
 from fleetml.cost.exporters.service import Exporters, Sources
+from fleetml.cost.scenarios import PATTERN
 from fleetml.errors import ConfigurationError
 
 PORTS = {"cost": 9504, "qoe": 9503, "results": 9502}

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from fleetml import atomic
-from fleetml.cost.scenarios import Results, parse
+from fleetml.cost.scenarios import PATTERN, Results, parse
 from fleetml.errors import InvalidData
 
 T = TypeVar("T")
 
-PATTERN = "test_results_*.json"
 LARGEST = 64 << 20
 """Bytes of a file; one of a thousand scenarios with an hour of samples each has about 30 million."""
 

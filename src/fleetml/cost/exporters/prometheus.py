@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import time
 import urllib.error
 import urllib.parse
@@ -60,7 +61,7 @@ class _Grid:
         first, duration = round(start * 1000), max(1, round((end - start) * 1000))
         if step is None:
             step = duration / 1000 / min(POINTS, max(1, round(duration / 1000 / STEP)))
-        wide = max(1, int(step * 1000))
+        wide = max(1, int(step * 1000 + 1e-6))
         return cls(first, wide, duration // wide)
 
     def asked(self) -> dict[str, str]:
@@ -103,6 +104,12 @@ class Prometheus:
         if not self.is_over(scenario):
             raise Unavailable(f"{scenario.name!r} has not been over for {SETTLED:g} s; asked later")
         grid = _Grid.over(scenario.start_time, scenario.end_time, scenario.step_seconds)
+        if scenario.step_seconds is not None and not math.isclose(grid.step / 1000, scenario.step_seconds):
+            remarks.append(
+                f"{scenario.name!r}: Prometheus is asked at step_seconds of whole milliseconds, got "
+                f"{scenario.step_seconds:g}; what the file lacks is absent"
+            )
+            return scenario
         found: dict[str, Any] = {"step_seconds": grid.step / 1000}
         for name, query, least in zip(_SERIES, (self.power, self.cpu), (1, 0), strict=True):
             if not _is_missing(scenario, name):

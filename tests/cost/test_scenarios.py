@@ -304,6 +304,12 @@ def test_a_workload_that_says_baseline_is_not_the_idle_machine(name: str) -> Non
     assert results(facts(name=name)).baseline is None
 
 
+@pytest.mark.parametrize("key", ["viewers", "vmaf_score", "duration", "power_watts", "step_seconds", "dropped_frames"])
+def test_what_is_not_available_is_absent_like_what_is_missing(key: str) -> None:
+    """Nor is it refused: of refused samples Prometheus is asked nothing."""
+    assert one(**{key: "N/A"}) == one(**{key: None})
+
+
 def test_more_dropped_frames_than_frames_are_told_and_absent() -> None:
     found, (remark,) = one(dropped_frames=10, total_frames=5)
     assert (found.dropped_frames, found.total_frames) == (None, None)

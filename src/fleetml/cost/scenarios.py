@@ -231,7 +231,7 @@ class _Facts:
 
     def get(self, key: str, parse: Callable[[Any], T]) -> T | None:
         value = self.facts.get(key)
-        if value is None:
+        if value is None or (isinstance(value, str) and quantities.text(value) is None):  # "N/A"
             return None
         try:
             return parse(value)

@@ -20,6 +20,8 @@ CHANGE = "change"
 """Name of the record that stands in place of `arrays`: what training changed, in the parts of `updates`."""
 PRIVACY, SENDING = "privacy", "sending"
 """Names of the records in which the server says how: by which mechanism, in which coding. Also of what a region keeps of its own."""
+OWN_DELTA = 1e-5
+"""At which a node's own `epsilon` holds, whatever delta the server would like."""
 
 
 def change_of(answer: Message, sent: Arrays) -> Difference:
@@ -35,9 +37,15 @@ def private(message: Message, context: Context, call_next: ClientAppCallable) ->
     Of local privacy the region keeps its own ledger, and draws noise that nobody knows; it relies on the server for neither. The noise of
     a simulated region comes from the run's seed.
     """
-    if PRIVACY not in message.content.config_records:
+    asked = dict(message.content.config_records.get(PRIVACY, ConfigRecord()))
+    if "epsilon" in context.node_config and asked.get("kind") != "local":
+        raise InvalidData(
+            f"a node with an epsilon of its own trains under privacy local alone, got {asked.get('kind') or 'none'!r}; give the run "
+            "privacy local, or start the node without --epsilon"
+        )
+    if not asked:
         return call_next(message, context)
-    mechanism = privacy.Mechanism(**dict(message.content.config_records[PRIVACY]))  # type: ignore[arg-type]
+    mechanism = privacy.Mechanism(**asked)  # type: ignore[arg-type]
     if mechanism.kind == "local":
         _charge(context, mechanism)
     answer = call_next(message, context)
@@ -69,11 +77,11 @@ def coding_of(content: RecordDict) -> Coding:
 
 
 def _charge(context: Context, mechanism: privacy.Mechanism) -> None:
-    """Write a round down before it is trained. Raises BudgetSpent: over the server's budget, or the node's own `epsilon`."""
-    own = float(context.node_config.get("epsilon", mechanism.epsilon))
-    limited = privacy.Mechanism(
-        mechanism.kind, min(own, mechanism.epsilon), mechanism.delta, mechanism.clip, mechanism.multiplier
-    )
+    """Write a round down before it is trained. Raises BudgetSpent: over the node's own `epsilon` for all runs, else the run's budget."""
+    limited = mechanism
+    if own := float(context.node_config.get("epsilon", 0.0)):
+        delta = min(mechanism.delta, OWN_DELTA)
+        limited = privacy.Mechanism(mechanism.kind, own, delta, mechanism.clip, mechanism.multiplier)
     kept = context.state.config_records.get(PRIVACY, ConfigRecord())
     name = str(context.node_config.get(REGION, context.node_id))
     ledger = privacy.Ledger.of({name: list(kept["spent"])} if kept else {})  # type: ignore[arg-type]

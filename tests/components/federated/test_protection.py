@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Context, Message, MessageType, MetricRecord, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
 
 from components.federated import leaving, privacy, protection, report, rounds
 from components.federated.app import REGION, SIMULATED, client_app
@@ -18,6 +19,7 @@ from components.federated.configuration import Federation
 from components.federated.learner import Arrays, Task
 from components.federated.records import ARRAYS, CONFIG, METRICS, WEIGHT, packed, unpacked
 from components.federated.simulation import Simulation
+from fleetml.errors import InvalidData
 
 EIGHT_ROUNDS = privacy.multiplier_for(8.0, 1e-5, 8)
 BEFORE = {"w": np.zeros((40, 25), np.float32), "b": np.zeros(10, np.float32)}
@@ -171,18 +173,25 @@ class Node:
     """A real region's side of local privacy."""
 
     def __init__(self, **config: Any) -> None:
+        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 0
         self.context = Context(
             run_id=1, node_id=7, node_config={REGION: "east", **config}, state=RecordDict(), run_config={}
         )
 
     def answer(
-        self, change: float = 0.0, number: int = 1, epsilon: float = 8.0, multiplier: float = EIGHT_ROUNDS
+        self,
+        change: float = 0.0,
+        number: int = 1,
+        epsilon: float = 8.0,
+        multiplier: float = EIGHT_ROUNDS,
+        delta: float = 1e-5,
+        kind: str = "local",
     ) -> Message:
-        asked = {"kind": "local", "epsilon": epsilon, "delta": 1e-5, "clip": 1.0, "multiplier": multiplier}
+        asked = {"kind": kind, "epsilon": epsilon, "delta": delta, "clip": 1.0, "multiplier": multiplier}
         content = {
             ARRAYS: packed(BEFORE),
             CONFIG: ConfigRecord({"seed": 0, "server-round": number}),
-            leaving.PRIVACY: ConfigRecord(dict(asked)),
+            **({leaving.PRIVACY: ConfigRecord(dict(asked))} if kind else {}),
         }
         message = Message(RecordDict(dict(content)), 7, MessageType.TRAIN, group_id="1")
 
@@ -217,3 +226,18 @@ def test_a_region_keeps_a_ledger_of_its_own() -> None:
         node.answer(number=9)
     with pytest.raises(BudgetSpent, match="of 2 at delta"):
         Node(epsilon=2.0).answer(multiplier=0.5, epsilon=1000.0)
+
+
+def test_a_node_s_own_epsilon_holds_at_its_own_delta_for_all_runs() -> None:
+    with pytest.raises(BudgetSpent, match="of 2 at delta 1e-05"):
+        Node(epsilon=2.0).answer(multiplier=0.1, delta=1 - 1e-12)
+    node = Node(epsilon=20.0)
+    for number in [*range(1, 9), *range(1, 9)]:  # two runs of epsilon 8 each
+        node.answer(number=number)
+
+
+@pytest.mark.parametrize("kind", ["", "central"])
+def test_a_node_with_an_epsilon_of_its_own_trains_under_local_privacy_alone(kind: str) -> None:
+    with pytest.raises(InvalidData, match="trains under privacy local alone"):
+        Node(epsilon=2.0).answer(kind=kind)
+    Node().answer(kind=kind)

@@ -162,6 +162,20 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
         "give the epsilon that may be spent",
         lambda it: bool(it.privacy) and it.epsilon == 0,
     ),
+    Exclusion(
+        "epsilon",
+        "no privacy",
+        "no noise would be made, and the run would seem private",
+        "give privacy central or local, or epsilon 0",
+        lambda it: not it.privacy and it.epsilon > 0,
+    ),
+    Exclusion(
+        "secure",
+        "selection speed with a fraction below 1",
+        "the server does not learn how long a region took",
+        "give selection random, size or staleness",
+        lambda it: it.secure and it.selection == "speed" and it.fraction < 1,
+    ),
 )
 
 

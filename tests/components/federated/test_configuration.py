@@ -26,6 +26,8 @@ BROKEN: list[dict[str, Any]] = [
     {"strategy": "krum", "malicious": 1, "min_clients": 4},
     {"strategy": "fedprox"},
     {**PRIVATE, "epsilon": 0.0},
+    {"epsilon": 8.0},
+    {"secure": True, "min_clients": 3, "selection": "speed", "fraction": 0.5},
 ]
 
 

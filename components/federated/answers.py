@@ -44,7 +44,7 @@ def _checked(reply: Message, sent: Arrays, channel: Channel) -> tuple[Message, s
     try:
         answer = channel.opened(reply, sent)
         given, weight = arrays_of(answer), metrics_of(answer).get(WEIGHT, float("nan"))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, MemoryError) as error:  # an array may say to be larger than memory
         return reply, f"sent what is no model ({_brief(error)})"
     if len(answer.content.array_records) != 1 or len(answer.content.metric_records) != 1:
         return answer, f"sent other records than {ARRAYS} and {METRICS}"

@@ -176,7 +176,7 @@ def admit(state: LinkState, regions: Mapping[str, bytes]) -> None:
 
 def _watch(folder: Path, state: LinkState, ended: threading.Event) -> None:
     """Admit and expel regions as their keys come and go."""
-    seen = keys.public_keys(folder)
+    seen: Mapping[str, bytes] = {}  # a key may have come since the link began
     while not ended.wait(LOOK_SECONDS):
         found = keys.public_keys(folder)
         if found != seen:

@@ -50,7 +50,7 @@ class Roster:
             time.sleep(_LOOK_AGAIN_SECONDS)
 
     def took_part(self, number: int, seconds: Mapping[str, float]) -> None:
-        """Note who answered in a round, and how long it took them."""
+        """Note who was asked in a round, and how long it took them."""
         for name, taken in seconds.items():
             self.clients[name] = replace(self.clients[name], last=number, seconds=taken)
 
@@ -68,7 +68,7 @@ class Roster:
             try:
                 name = str(reply.content.config_records[ABOUT][REGION])
                 examples = int(metrics_of(reply)["examples"])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 log.warning("node %d does not say who it is and stays out: %s", node, error)
                 continue
             if name in self.nodes.values():

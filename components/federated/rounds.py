@@ -115,7 +115,9 @@ def _round(
     _require(answers, federation, number)
     arrays = _aggregated(strategy, number, answers, state.arrays)
     measured = {name: metrics_of(answer) for name, answer in answers.kept.items()}
-    roster.took_part(number, {name: each.get("seconds", 0.0) for name, each in measured.items()})
+    # Who does not answer is neither quick nor waiting for its turn: it would be asked in every round
+    late = dict.fromkeys(answers.left_out, federation.round_seconds)
+    roster.took_part(number, late | {name: each.get("seconds", 0.0) for name, each in measured.items()})
     told = Round(
         number=number,
         answered=list(answers.kept),

@@ -203,10 +203,9 @@ def _unmasked(
         return {name: nodes for name, nodes in lists.items() if nodes}  # Flower cannot count the bytes of an empty list
 
     def fits(node: int, said: Mapping[str, Any]) -> bool:
-        wanted = asked(node)
-        return said["of"] == [node for nodes in wanted.values() for node in nodes] and len(said["shares"]) == len(
-            said["of"]
-        )
+        wanted = [node for nodes in asked(node).values() for node in nodes]
+        sound = all(isinstance(share, bytes) for share in said["shares"])
+        return said["of"] == wanted and len(said["shares"]) == len(wanted) and sound
 
     held: dict[int, list[bytes]] = {node: [] for node in took_part}
     for said in round_.stage(UNMASK, asked, fits).values():
@@ -254,7 +253,7 @@ def _said(reply: Message, stage: str, node: int, fits: Callable[[int, Any], bool
             records.array_records[MASKED][MASKED].numpy() if stage == VECTOR else dict(records.config_records[SECURE])
         )
         return said if fits(node, said) else None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, MemoryError):
         return None
 
 

@@ -13,7 +13,7 @@ from components.federated.configuration import Federation
 
 @dataclass(frozen=True)
 class Client:
-    """What is known of a region: its examples, the last round it took part in (0: none), how long it took then [s]."""
+    """What is known of a region: its examples, the last round it was asked in (0: none), how long it took then [s]."""
 
     examples: int
     last: int = 0
@@ -32,7 +32,7 @@ def chosen(present: Mapping[str, Client], federation: Federation, number: int) -
         return names
     draws = np.random.default_rng([federation.seed, number])
     if federation.selection == "size":
-        share = np.array([present[name].examples for name in names], float)
+        share = np.array([max(present[name].examples, 1) for name in names], float)
         return sorted(draws.choice(names, count, replace=False, p=share / share.sum()).tolist())
     drawn = [names[index] for index in draws.permutation(len(names))]
     if federation.selection == "speed":

@@ -73,6 +73,23 @@ def test_a_region_that_does_not_answer_in_time_is_late_and_the_others_count() ->
     assert result.history[0].answered == ["east", "west"]
 
 
+@pytest.mark.parametrize("selection", ["speed", "staleness"])
+def test_a_region_that_always_fails_is_not_asked_in_every_round(selection: str) -> None:
+    learners = {"bad": Raises(), "east": Pull(4), "north": Pull(4), "west": Pull(8)}
+    result = train(learners, rounds=6, selection=selection, fraction=0.5, min_clients=1)
+    assert sum("bad" in each.left_out for each in result.history) in (1, 2, 3)
+
+
+@pytest.mark.parametrize(("selection", "examples"), [("size", 0), ("size", -1), ("random", np.inf)])
+def test_a_region_that_lies_about_its_examples_ends_no_run(selection: str, examples: float) -> None:
+    bad = Pull(4)
+    bad.examples = examples  # type: ignore[assignment]
+    result = train(
+        {"bad": bad, "east": Pull(4), "west": Pull(8)}, rounds=2, selection=selection, fraction=0.5, min_clients=1
+    )
+    assert all(set(each.answered) <= {"east", "west"} for each in result.history)
+
+
 def test_a_region_comes_back(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         result = train({"back": Raises(1), "east": Pull(4), "west": Pull(8)}, rounds=2)

@@ -254,6 +254,18 @@ def test_a_wrong_share_is_seen() -> None:
         nodes.summed()
 
 
+def test_a_region_whose_shares_are_none_is_done_without() -> None:
+    nodes = Nodes(5)
+
+    def meddle(way: str, node: int, message: Message) -> None:
+        if way == f"from {UNMASK}" and node == 1:
+            said = nodes.said(message)
+            message.content[SECURE] = ConfigRecord({**said, "shares": [1] * len(said["shares"])})
+
+    nodes.meddle = meddle
+    is_right(nodes, nodes.summed(), {1, 2, 3, 4, 5})
+
+
 @pytest.mark.parametrize(
     "words",
     [np.zeros(3, np.uint32), np.zeros(609, np.float32), np.zeros((1, 609), np.uint32)],

@@ -9,7 +9,16 @@ NAMES = ("engine", "resume", "ingest", "serving")
 OTHERS = (
     *("graph", "airflow", "containers", "point_in_time", "online_features", "drift", "placement", "anomaly"),
     *("automl", "hpo_tables", "nas", "gift_eval", "bandwidth", "compression", "smd", "nab"),
-    *("transfer", "manual_tuning", "when_to_run", "power", "federated", "federated_privacy", "federated_real", "exporters"),
+    *(
+        "transfer",
+        "manual_tuning",
+        "when_to_run",
+        "power",
+        "federated",
+        "federated_privacy",
+        "federated_real",
+        "exporters",
+    ),
 )
 
 

@@ -287,12 +287,15 @@ def test_names_that_the_format_could_take_amiss_are_written_so_that_it_does_not(
     assert b'scenario="?_alone"' in page
 
 
-def test_a_name_of_a_file_that_is_no_text_hinders_nobody(tmp_path: Path, shown: Shown) -> None:
+def test_a_name_of_a_file_that_is_no_text_hinders_nobody(
+    tmp_path: Path, shown: Shown, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / os.fsdecode(b"test_results_\xff.json")).write_text("{")
     (tmp_path / os.fsdecode(b"test_results_\xfe.json")).write_text(content([scenario("A")]))
     shown.look()
     assert b'run_id="test_results_?"' in shown.page(RESULTS).plain
     assert any("test_results_?.json" in each for each in shown.ready()["problems"])
+    assert "test_results_?.json" in caplog.text
 
 
 @pytest.mark.skipif(not MEASURED.exists(), reason=f"no measured transcodes in {MEASURED}")

@@ -214,7 +214,7 @@ class Exporters:
     def _say(self, problems: tuple[str, ...], status: int) -> None:
         """Put on the boards, and into the log what was not there before, what is wrong. `status`: of readiness."""
         for problem in set(problems) - set(self._problems):
-            log.warning("%s", problem)
+            log.warning("%s", problem.encode(errors="replace").decode())  # a file's name may be no text
         self._problems = problems
         told = {
             "folder": str(self._folder.path),

@@ -95,6 +95,15 @@ def pair_key(secret: bytes, public: bytes, use: bytes) -> bytes:
     return HKDF(hashes.SHA256(), 32, None, use).derive(shared)
 
 
+def is_public(key: bytes) -> bool:
+    """Return whether a pair can be made with a key: not with one of another length or of small order."""
+    try:
+        pair_key(os.urandom(SECRET_BYTES), key, b"")
+    except ValueError:
+        return False
+    return True
+
+
 def _private(secret: bytes) -> X25519PrivateKey:
     return X25519PrivateKey.from_private_bytes(hashlib.sha256(b"x25519" + secret).digest())
 

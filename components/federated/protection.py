@@ -56,7 +56,8 @@ class Protection:
         """Return what the run's metrics, its report and the registry say of privacy, given what it spent; {} without."""
         if self.mechanism is None:
             return {}
-        return dict(privacy.figures(privacy.Ledger.of(ledger), self.mechanism))
+        told = privacy.figures(privacy.Ledger.of(ledger), self.mechanism)
+        return {**told, "noise": "seeded" if self.seeded else "unknown"}
 
     def _observe(self, message: Message) -> None:
         """List a message; learn how many examples a node has from its answer to the roster's question."""

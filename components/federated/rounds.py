@@ -86,7 +86,7 @@ def train(
 def _ended(history: Sequence[Round], federation: Federation) -> str:
     """Return why no further round is needed, "" where one is."""
     best, since = float("inf"), 0
-    for each in history:
+    for each in (it for it in history if np.isfinite(it.error)):
         better = each.error < best * (1 - federation.min_improvement)
         best, since = (each.error, 0) if better else (best, since + 1)
     if federation.patience and since >= federation.patience:

@@ -131,7 +131,7 @@ def summed(grid: Grid, messages: Sequence[Message], seconds: float, largest: flo
     threshold = -(-2 * max(map(len, neighbours.values())) // 3)
     round_ = Exchange(grid, by_node, seconds, neighbours, threshold, number, sorted(by_node))
     round_.leave_out({})
-    public = round_.stage(KEYS, lambda node: {}, lambda node, said: _all_bytes(said, *PUBLIC))
+    public = round_.stage(KEYS, lambda node: {}, lambda node, said: _are_keys(said))
     shares = _shared(round_, public)
     took_part = list(round_.present)
     grain = {"parts": len(took_part), "span": span, "largest": largest}
@@ -255,6 +255,12 @@ def _said(reply: Message, stage: str, node: int, fits: Callable[[int, Any], bool
         return said if fits(node, said) else None
     except (KeyError, TypeError, ValueError, MemoryError):
         return None
+
+
+def _are_keys(said: Mapping[str, Any]) -> bool:
+    """Whether a region's public keys are two that others can use: whatever is none would end the round for all its neighbours."""
+    given = {said[name] for name in PUBLIC}
+    return _all_bytes(said, *PUBLIC) and len(given) == len(PUBLIC) and all(map(masks.is_public, given))
 
 
 def _all_bytes(said: Mapping[str, Any], *names: str) -> bool:

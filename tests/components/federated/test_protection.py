@@ -161,6 +161,8 @@ def test_few_regions_are_warned_and_the_page_says_what_passed(caplog: pytest.Log
         result, protected = train(privacy="local", epsilon=8.0, weights="equal")
     assert sum("longest update that clipping leaves" in each.message for each in caplog.records) == 1
     report.write(tmp_path / "page.html", Federation(), result, 1.0, 1.0, protected)
+    assert protected.figures(result.ledger)["noise"] == "seeded"
+    assert protection.of(Federation(privacy="central", epsilon=8.0, weights="equal")).figures({})["noise"] == "unknown"
     page = (tmp_path / "page.html").read_text()
     assert "<td>epsilon spent</td><td>8.0</td>" in page
     assert "longest update that clipping leaves" in page

@@ -14,6 +14,7 @@ import pytest
 
 from components.federated.checkpoint import Checkpoint
 from components.federated.configuration import Federation
+from components.federated.learner import Arrays
 from fleetml.errors import Unavailable
 from tests.components.federated.learners import BEGIN, Dies, Hangs, Pull, Raises, Sends, on, simulation, train
 
@@ -124,6 +125,15 @@ def test_rounds_end_when_they_no_longer_help() -> None:
     assert result.ended == "converged"
     assert len(result.history) < 12
     assert train(THREE, rounds=12, min_improvement=0.01).ended == "rounds"
+
+
+def test_rounds_whose_error_nobody_knows_are_not_converged() -> None:
+    class Blind(Pull):
+        def judge(self, arrays: Arrays) -> float:
+            return np.nan
+
+    result = train({"east": Blind(4), "west": Blind(8)}, rounds=4, patience=2)
+    assert (result.ended, len(result.history)) == ("rounds", 4)
 
 
 def test_each_region_is_judged_by_the_common_its_fitted_and_its_own_model() -> None:

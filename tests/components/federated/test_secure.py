@@ -254,6 +254,21 @@ def test_a_wrong_share_is_seen() -> None:
         nodes.summed()
 
 
+@pytest.mark.parametrize("key", [b"short", bytes(32), None], ids=["short", "zero", "the same"])
+def test_a_region_whose_keys_are_none_is_left_out_and_spoils_no_other(key: bytes | None) -> None:
+    nodes = Nodes(5)
+
+    def meddle(way: str, node: int, message: Message) -> None:
+        if way == f"from {KEYS}" and node == 2:
+            said, records = nodes.said(message), nodes.contexts[2].state.config_records
+            lie = {"mask-public": key or said["send-public"]}
+            message.content[SECURE] = ConfigRecord({**said, **lie})
+            records[SECURE] = ConfigRecord({**records[SECURE], **lie})
+
+    nodes.meddle = meddle
+    is_right(nodes, nodes.summed(), {1, 3, 4, 5})
+
+
 def test_a_region_whose_shares_are_none_is_done_without() -> None:
     nodes = Nodes(5)
 

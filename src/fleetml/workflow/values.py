@@ -91,7 +91,13 @@ def _tune(known: Values, given: Values, place: str) -> None:
 def _automl(known: Values, given: Values, place: str) -> None:
     if known.get("metric"):
         one_of(known["metric"], METRICS, f"{place}.metric")
-    for name, least in (("trials", 1), ("timeout_seconds", 1), ("workers", 1), ("memory_mb", 0), ("memory_limit_mb", 0)):
+    for name, least in (
+        ("trials", 1),
+        ("timeout_seconds", 1),
+        ("workers", 1),
+        ("memory_mb", 0),
+        ("memory_limit_mb", 0),
+    ):
         if name in known:
             grammar.number(known[name], f"{place}.{name}", least)
     for name in ("latency_limit_ms", "size_limit_mb"):

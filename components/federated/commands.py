@@ -62,7 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     node.add_argument("--target", default="bandwidth", help="what is forecast (default: %(default)s)")
     node.add_argument("--seed", type=int, default=0, help="of the choice of windows (default: %(default)s)")
     node.add_argument(
-        "--epsilon", type=float, default=0.0, help="what local privacy all runs of this node together may spend"
+        "--epsilon",
+        type=float,
+        default=0.0,
+        help="what local privacy all runs of this region together may spend; written down in KEY.spent",
     )
     node.set_defaults(run=_node)
     return parser
@@ -87,20 +90,24 @@ def _node(args: argparse.Namespace) -> None:
     """Make the region's learner of its data, then answer until told to end."""
     import torch
 
+    from components.federated import spent
     from components.federated.app import REGION, client_app
     from components.federated.forecaster import Forecaster
+    from components.federated.leaving import EPSILON, SPENT
     from components.federated.node import Node
     from components.federated.protection import MODS
 
     torch.set_num_threads(1)
     node = Node(args.link, args.authority, args.key)
+    config: dict[str, str | float] = {REGION: args.key.stem}
+    if args.epsilon:
+        place = spent.beside(args.key)
+        spent.begin(place)
+        config |= {EPSILON: args.epsilon, SPENT: str(place)}
     with _data(args) as (train, held_out):
         learner = Forecaster(train, held_out)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: node.end())
-    config: dict[str, str | float] = {REGION: args.key.stem}
-    if args.epsilon:
-        config["epsilon"] = args.epsilon
     node.serve(client_app(lambda context: learner, MODS), config)
 
 

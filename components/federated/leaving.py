@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
 
-from components.federated import privacy, stream, updates
+from components.federated import privacy, spent, stream, updates
 from components.federated.app import REGION, SIMULATED
 from components.federated.learner import Arrays
 from components.federated.records import ARRAYS, CONFIG, METRICS, WEIGHT, arrays_of, packed, unpacked
@@ -20,8 +21,10 @@ CHANGE = "change"
 """Name of the record that stands in place of `arrays`: what training changed, in the parts of `updates`."""
 PRIVACY, SENDING = "privacy", "sending"
 """Names of the records in which the server says how: by which mechanism, in which coding. Also of what a region keeps of its own."""
+EPSILON, SPENT = "epsilon", "spent"
+"""Keys of a node's configuration: its own epsilon for all runs, and the file of what it has spent of it; both or neither."""
 OWN_DELTA = 1e-5
-"""At which a node's own `epsilon` holds, whatever delta the server would like."""
+"""At which a node's own epsilon holds, whatever delta the server would like."""
 
 
 def change_of(answer: Message, sent: Arrays) -> Difference:
@@ -38,7 +41,7 @@ def private(message: Message, context: Context, call_next: ClientAppCallable) ->
     a simulated region comes from the run's seed.
     """
     asked = dict(message.content.config_records.get(PRIVACY, ConfigRecord()))
-    if "epsilon" in context.node_config and asked.get("kind") != "local":
+    if EPSILON in context.node_config and asked.get("kind") != "local":
         raise InvalidData(
             f"a node with an epsilon of its own trains under privacy local alone, got {asked.get('kind') or 'none'!r}; give the run "
             "privacy local, or start the node without --epsilon"
@@ -77,15 +80,17 @@ def coding_of(content: RecordDict) -> Coding:
 
 
 def _charge(context: Context, mechanism: privacy.Mechanism) -> None:
-    """Write a round down before it is trained. Raises BudgetSpent: over the node's own `epsilon` for all runs, else the run's budget."""
-    limited = mechanism
-    if own := float(context.node_config.get("epsilon", 0.0)):
+    """Write a round down before it is trained. Raises BudgetSpent: over the node's own epsilon for all runs, else over the run's."""
+    name = str(context.node_config.get(REGION, context.node_id))
+    if own := float(context.node_config.get(EPSILON, 0.0)):
         delta = min(mechanism.delta, OWN_DELTA)
         limited = privacy.Mechanism(mechanism.kind, own, delta, mechanism.clip, mechanism.multiplier)
+        place = Path(str(context.node_config[SPENT]))
+        spent.write(place, spent.read(place).charged([name], limited))
+        return
     kept = context.state.config_records.get(PRIVACY, ConfigRecord())
-    name = str(context.node_config.get(REGION, context.node_id))
     ledger = privacy.Ledger.of({name: list(kept["spent"])} if kept else {})  # type: ignore[arg-type]
-    rounds, squares = ledger.charged([name], limited).regions[name]
+    rounds, squares = ledger.charged([name], mechanism).regions[name]
     context.state.config_records[PRIVACY] = ConfigRecord({"spent": [float(rounds), squares]})
 
 

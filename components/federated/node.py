@@ -48,7 +48,6 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from components.federated import keys
 from components.federated.envelope import opened, sealed
-from components.federated.leaving import PRIVACY
 from components.federated.superlink import PULL_SECONDS, named, pause, retries
 
 log = logging.getLogger(__name__)
@@ -175,9 +174,6 @@ class Node:
     def _context(self, run: int, config: dict[str, Any]) -> Context:
         if run not in self._contexts:
             fresh = Context(run_id=run, node_id=self._id.node_id, node_config=config, state=RecordDict(), run_config={})
-            for before in self._contexts.values() if "epsilon" in config else ():  # which bounds all runs together
-                if PRIVACY in before.state.config_records:
-                    fresh.state.config_records[PRIVACY] = before.state.config_records[PRIVACY]
             self._contexts = {run: fresh}
         return self._contexts[run]
 

@@ -20,7 +20,7 @@ from components.federated.forecaster import Forecaster, arrays_of, network_of
 from components.federated.simulation import Simulation
 from fleetml.component import Artifact
 from fleetml.data import synthetic
-from fleetml.errors import ConfigurationError
+from fleetml.errors import ConfigurationError, InvalidData
 from fleetml.learn import graph
 from fleetml.learn.windows import Meta, Windows
 from tests.components.federated.real import Real, until
@@ -111,6 +111,12 @@ def test_the_stage_names_the_secret_that_real_regions_need(tmp_path: Path) -> No
     artifacts = {name: Artifact(name, str(tmp_path / name)) for name in names}
     with pytest.raises(ConfigurationError, match="FLEETML_SECRET_FEDERATION_DRIVER"):
         federated(**artifacts, superlink="127.0.0.1:1", rounds=1)
+
+
+def test_a_node_whose_ledger_cannot_be_read_does_not_start(real: Real, capsys: pytest.CaptureFixture[str]) -> None:
+    (real.folder / "east.spent").write_text("{}}")
+    assert main([*node(real, "east", "127.0.0.1:1")[2:], "--epsilon", "8"]) == InvalidData.exit_code
+    assert "east.spent holds what the region has spent of its epsilon" in capsys.readouterr().err
 
 
 @pytest.fixture

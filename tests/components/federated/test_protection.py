@@ -11,7 +11,7 @@ import pytest
 from flwr.app import ConfigRecord, Context, Message, MessageType, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from components.federated import leaving, privacy, protection, report, rounds
+from components.federated import leaving, privacy, protection, report, rounds, spent
 from components.federated.app import REGION, SIMULATED, client_app
 from components.federated.channel import BudgetSpent
 from components.federated.checkpoint import Checkpoint
@@ -172,9 +172,12 @@ def test_few_regions_are_warned_and_the_page_says_what_passed(caplog: pytest.Log
 
 
 class Node:
-    """A real region's side of local privacy."""
+    """A real region's side of local privacy; `own`: the folder of its key, with an epsilon of its own."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, own: Path | None = None, **config: Any) -> None:
+        if own:
+            spent.begin(own / "east.spent")
+            config |= {leaving.SPENT: str(own / "east.spent")}
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 0
         self.context = Context(
             run_id=1, node_id=7, node_config={REGION: "east", **config}, state=RecordDict(), run_config={}
@@ -219,7 +222,7 @@ def test_under_local_privacy_nothing_measured_leaves_a_region() -> None:
     assert dict(Node().answer().content.metric_records[METRICS]) == {WEIGHT: 1.0}
 
 
-def test_a_region_keeps_a_ledger_of_its_own() -> None:
+def test_a_region_keeps_a_ledger_of_its_own(tmp_path: Path) -> None:
     """Whatever the server says: it asks for a ninth round of eight, or for less noise than the node's own budget bears."""
     node = Node()
     for number in range(1, 9):
@@ -227,15 +230,32 @@ def test_a_region_keeps_a_ledger_of_its_own() -> None:
     with pytest.raises(BudgetSpent, match="region 'east'"):
         node.answer(number=9)
     with pytest.raises(BudgetSpent, match="of 2 at delta"):
-        Node(epsilon=2.0).answer(multiplier=0.5, epsilon=1000.0)
+        Node(tmp_path, epsilon=2.0).answer(multiplier=0.5, epsilon=1000.0)
 
 
-def test_a_node_s_own_epsilon_holds_at_its_own_delta_for_all_runs() -> None:
+def test_a_node_s_own_epsilon_holds_at_its_own_delta(tmp_path: Path) -> None:
     with pytest.raises(BudgetSpent, match="of 2 at delta 1e-05"):
-        Node(epsilon=2.0).answer(multiplier=0.1, delta=1 - 1e-12)
-    node = Node(epsilon=20.0)
-    for number in [*range(1, 9), *range(1, 9)]:  # two runs of epsilon 8 each
-        node.answer(number=number)
+        Node(tmp_path, epsilon=2.0).answer(multiplier=0.1, delta=1 - 1e-12)
+
+
+def test_a_node_s_own_epsilon_holds_for_all_runs_and_all_starts_of_the_node(tmp_path: Path) -> None:
+    for _ in range(2):  # as many runs of epsilon 8, each met by a node that was started again
+        node = Node(tmp_path, epsilon=12.5)
+        for number in range(1, 9):
+            node.answer(number=number)
+    assert spent.read(tmp_path / "east.spent").regions["east"][0] == 16
+    with pytest.raises(BudgetSpent, match="region 'east'"):
+        [Node(tmp_path, epsilon=12.5).answer(number=number) for number in range(1, 9)]
+
+
+def test_a_round_that_cannot_be_written_down_is_not_trained(tmp_path: Path) -> None:
+    node = Node(tmp_path, epsilon=12.5)
+    (tmp_path / "east.spent").unlink()
+    with pytest.raises(FileNotFoundError):
+        node.answer()
+    (tmp_path / "east.spent").write_text("{")
+    with pytest.raises(InvalidData, match="what was spent is unknown"):
+        node.answer()
 
 
 @pytest.mark.parametrize("kind", ["", "central"])

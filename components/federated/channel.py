@@ -25,6 +25,11 @@ def unlimited(names: Sequence[str], ledger: Ledger) -> Ledger:
     return ledger
 
 
+def all_of_them(names: Sequence[str], ledger: Ledger) -> Sequence[str]:
+    """Return all regions: none has spent anything."""
+    return names
+
+
 def straight(grid: Grid, messages: Sequence[Message], seconds: float) -> Iterable[Message]:
     """Send the messages, return the replies of those who answer in time."""
     return grid.send_and_receive(messages, timeout=seconds)
@@ -39,6 +44,8 @@ def as_sent(answer: Message, sent: Arrays) -> Message:
 class Channel:
     """The seams of a round, in the order in which they are used; as they stand, models go and come as they are.
 
+    `able(names, ledger)`: of the regions that are there, those that can take part in one more round; raises BudgetSpent where they are too
+    few.
     `admit(names, ledger)`: before a round with these regions; returns what is spent with it, JSON, which is written down before
     the first message goes, or raises BudgetSpent to end the run with what it has.
     `exchange(grid, messages, seconds)`: sends the messages of a round's training and returns a reply of each region that
@@ -49,6 +56,7 @@ class Channel:
     `observe(message)`: is shown every message that goes or comes, of every stage, before it is opened.
     """
 
+    able: Callable[[Sequence[str], Ledger], Sequence[str]] = all_of_them
     admit: Callable[[Sequence[str], Ledger], Ledger] = unlimited
     exchange: Callable[[Grid, Sequence[Message], float], Iterable[Message]] = straight
     opened: Callable[[Message, Arrays], Message] = as_sent

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from flwr.app.message.message import make_message
 from flwr.clientapp.typing import Mod
 from flwr.serverapp import Grid
 
-from components.federated import answers, leaving, masks, privacy, secure, strategies, stream, updates
+from components.federated import answers, leaving, masks, privacy, secure, selection, strategies, stream, updates
 from components.federated.channel import Channel, straight
 from components.federated.configuration import Federation
 from components.federated.learner import Arrays
@@ -42,6 +41,7 @@ class Protection:
     def __init__(self, federation: Federation, seeded: bool = False) -> None:
         self._federation, self.seeded = federation, seeded
         self._examples: dict[int, float] = {}
+        self._calibrated, self._spent = False, set[str]()
         self.strategy = strategies.of(federation)
         self.coding = Coding(federation.update_bits, federation.update_share)
         self.mechanism = mechanism_of(federation)
@@ -50,7 +50,9 @@ class Protection:
 
     @property
     def channel(self) -> Channel:
-        return Channel(admit=self._admit, exchange=self._exchange, opened=self._opened, observe=self._observe)
+        return Channel(
+            able=self._able, admit=self._admit, exchange=self._exchange, opened=self._opened, observe=self._observe
+        )
 
     def figures(self, ledger: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the run's metrics, its report and the registry say of privacy, given what it spent; {} without."""
@@ -64,6 +66,21 @@ class Protection:
         self.listing.add(message)
         if not message.has_error() and ABOUT in message.content.config_records:
             self._examples[message.metadata.src_node_id] = metrics_of(message).get("examples", 1.0)
+
+    def _able(self, names: Sequence[str], ledger: Mapping[str, Any]) -> Sequence[str]:
+        """Return the regions that have budget for a round; those there when rounds begin say how many turns each has. Raises BudgetSpent."""
+        if not self._calibrated:
+            self.mechanism, self._calibrated = mechanism_of(self._federation, len(names)), True
+        if (mechanism := self.mechanism) is None:
+            return names
+        spent = privacy.Ledger.of(ledger)
+        able = [name for name in names if spent.may(name, mechanism)]
+        if len(able) < self._federation.min_clients:
+            spent.charged(names, mechanism)
+        for name in sorted(set(names) - set(able) - self._spent):
+            self._spent.add(name)
+            log.warning("privacy: region %s has spent its epsilon and takes part in no more rounds", name)
+        return able
 
     def _admit(self, names: Sequence[str], ledger: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the ledger with a round of these regions. Raises BudgetSpent, and InvalidData for a ledger that cannot be read."""
@@ -172,18 +189,22 @@ def of(federation: Federation, seeded: bool = False) -> Protection:
     return Protection(federation, seeded)
 
 
-def mechanism_of(federation: Federation) -> Mechanism | None:
-    """Return the noise of a federation, None without privacy. Raises InvalidParameter."""
+def mechanism_of(federation: Federation, regions: int = 1) -> Mechanism | None:
+    """Return the noise of a federation of as many regions, of 1: enough for any number; None without privacy. Raises InvalidParameter."""
     if not federation.privacy:
         return None
     return privacy.mechanism(
-        federation.privacy, federation.epsilon, federation.delta, federation.clip, _rounds_of_a_region(federation)
+        federation.privacy,
+        federation.epsilon,
+        federation.delta,
+        federation.clip,
+        _rounds_of_a_region(federation, regions),
     )
 
 
-def _rounds_of_a_region(federation: Federation) -> int:
-    """Return the rounds in which a region takes part: all, or its turns."""
-    return math.ceil(federation.rounds * federation.fraction)
+def _rounds_of_a_region(federation: Federation, regions: int) -> int:
+    """Return the rounds in which a region takes part at most: all, or its turns."""
+    return -(-federation.rounds * selection.count(regions, federation) // regions)
 
 
 def _to(node: int, messages: Sequence[Message]) -> Message:

@@ -52,7 +52,8 @@ class Roster:
     def took_part(self, number: int, seconds: Mapping[str, float]) -> None:
         """Note who was asked in a round, and how long it took them."""
         for name, taken in seconds.items():
-            self.clients[name] = replace(self.clients[name], last=number, seconds=taken)
+            known = self.clients[name]
+            self.clients[name] = replace(known, last=number, seconds=taken, rounds=known.rounds + 1)
 
     def _look(self, seconds: float) -> None:
         there = sorted(self._grid.get_node_ids())

@@ -63,8 +63,10 @@ def train(
     roster = Roster(grid, federation, state.clients)
     while not (ended := _ended(state.history, federation)):
         roster.call()
-        names = selection.chosen(roster.present, federation, state.number + 1)
         try:
+            able = channel.able(sorted(roster.present), state.ledger)
+            there = {name: roster.present[name] for name in able}
+            names = selection.chosen(there, federation, state.number + 1)
             ledger = channel.admit(names, state.ledger)
         except BudgetSpent as spent:
             if not state.number:

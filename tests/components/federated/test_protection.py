@@ -14,7 +14,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from components.federated import leaving, privacy, protection, report, rounds, spent
 from components.federated.app import REGION, SIMULATED, client_app
 from components.federated.channel import BudgetSpent
-from components.federated.checkpoint import Checkpoint
+from components.federated.checkpoint import Checkpoint, State
 from components.federated.configuration import Federation
 from components.federated.learner import Arrays, Task
 from components.federated.records import ARRAYS, CONFIG, METRICS, WEIGHT, packed, unpacked
@@ -154,6 +154,38 @@ def test_regions_that_take_turns_spend_only_in_theirs() -> None:
     assert len(result.history) == 4
     assert {spent[0] for spent in result.ledger.values()} == {2}
     assert protected.figures(result.ledger)["epsilon_spent"] == 8
+
+
+def test_noise_is_for_the_turns_that_min_clients_gives_each_region() -> None:
+    """Of three regions two are asked in each of ten rounds, though the fraction says one: each has up to seven turns, not one."""
+    result, protected = train(
+        targets=(1, 2, 3),
+        rounds=10,
+        privacy="central",
+        epsilon=8.0,
+        weights="equal",
+        selection="staleness",
+        fraction=0.1,
+    )
+    assert (result.ended, len(result.history)) == ("rounds", 10)
+    assert sorted(spent[0] for spent in result.ledger.values()) == [6, 7, 7]
+    assert protected.figures(result.ledger)["epsilon_spent"] == 8
+
+
+def test_regions_that_have_spent_all_stay_out_while_the_others_are_enough(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Region r0 has begun two rounds that died: it has three turns of five left, the others go on without it."""
+    options: dict[str, Any] = {"rounds": 5, "privacy": "central", "epsilon": 8.0, "weights": "equal", "min_clients": 3}
+    squares = privacy.multiplier_for(8.0, 1e-5, 5) ** -2
+    Checkpoint(tmp_path / "kept").write(State(0, BEFORE, ledger={"r0": [2, 2 * squares]}))
+    with caplog.at_level(logging.WARNING):
+        result, _ = train(tmp_path / "kept", **options)
+    assert result.ended == "rounds"
+    assert [len(each.answered) for each in result.history] == [4, 4, 4, 3, 3]
+    assert caplog.text.count("region r0 has spent its epsilon") == 1
+    Checkpoint(tmp_path / "kept").write(State(0, BEFORE, ledger={"r0": [2, 2 * squares]}))
+    assert train(tmp_path / "kept", **{**options, "min_clients": 4})[0].ended == "budget"
 
 
 def test_few_regions_are_warned_and_the_page_says_what_passed(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

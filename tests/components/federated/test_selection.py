@@ -44,3 +44,14 @@ def test_the_quickest_are_asked_and_the_untried_first() -> None:
 def test_who_was_not_asked_for_longest_is_asked() -> None:
     clients = {"first": Client(1, last=1), "second": Client(1, last=2), "third": Client(1, last=3)}
     assert chosen(clients, Federation(selection="staleness", fraction=0.6), 4) == ["first", "second"]
+
+
+@pytest.mark.parametrize(("regions", "asked"), [(3, 2), (5, 3), (7, 2), (10, 7)])
+def test_turns_are_even(regions: int, asked: int) -> None:
+    clients = {f"region-{number}": Client(1) for number in range(regions)}
+    federation = Federation(selection="staleness", fraction=0.01, min_clients=asked)
+    for number in range(1, 31):
+        for name in chosen(clients, federation, number):
+            clients[name] = Client(1, number, 0.0, clients[name].rounds + 1)
+        turns = [each.rounds for each in clients.values()]
+        assert max(turns) - min(turns) <= 1

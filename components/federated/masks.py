@@ -157,9 +157,14 @@ def masking(message: Message, context: Context, call_next: ClientAppCallable) ->
 
 
 def _expect(stage: str, kept: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """A round goes through its stages once: whoever could ask twice to unmask could ask for both secrets of a region."""
+    """A round goes through its stages once: whoever could ask twice to unmask could ask for both secrets of a region.
+
+    Nor is it made again in the same run: two sums of one round differ by a region that dropped out of one. A link that has lost a run, or a
+    step that is run again, begins another.
+    """
     before = STAGES[STAGES.index(stage) - 1] if stage in STAGES[1:] else None
-    if stage not in STAGES or (before and (kept.get("stage"), kept.get("round")) != (before, asked["round"])):
+    again = stage == KEYS and int(asked["round"]) <= int(kept.get("round", 0))
+    if stage not in STAGES or again or (before and (kept.get("stage"), kept.get("round")) != (before, asked["round"])):
         raise InvalidData(
             f"a round of secure aggregation goes through {', '.join(STAGES)}, once; got {stage!r} of round {asked['round']} after "
             f"{kept.get('stage', 'nothing')!r} of round {kept.get('round', 0)}: this region takes no part in it"

@@ -226,6 +226,16 @@ def test_a_region_gives_its_shares_once() -> None:
     assert "once; got 'unmask'" in str(reply.error.reason)
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_region_makes_a_round_once(number: int) -> None:
+    """Two sums of one round would tell what a region sent that is in one of them alone."""
+    nodes = Nodes(5)
+    nodes.summed(2)
+    with pytest.raises(Unavailable, match=rf"once; got 'keys' of round {number} after 'unmask' of round 2"):
+        nodes.summed(number)
+    is_right(nodes, nodes.summed(3), set(nodes.regions))
+
+
 def test_a_region_takes_no_part_where_too_few_could_unmask() -> None:
     assert "more than half of 10 regions" in Curious(10).ask_instead(SHARES, 4, threshold=5)
 

@@ -22,7 +22,7 @@ from components.federated.records import ABOUT, ARRAYS, CONFIG, METRICS, WEIGHT,
 from components.federated.secure import Sum
 from components.federated.updates import Coding
 from components.federated.wire import Listing
-from fleetml.errors import InvalidData
+from fleetml.errors import InvalidData, Unavailable
 
 log = logging.getLogger(__name__)
 _FAILED = 0  # Flower's code of an error whose kind is not known
@@ -94,9 +94,7 @@ class Protection:
             self._say_how(message)
         central = self.mechanism if self.mechanism and self.mechanism.kind == "central" else None
         if self._federation.secure:
-            total = secure.summed(
-                grid, messages, seconds, self._largest(messages), central.clip if central else secure.SPAN
-            )
+            total = _summed(grid, messages, seconds, self._largest(messages), central.clip if central else secure.SPAN)
             replies = [
                 Message(Error(_FAILED, why), reply_to=_to(node, messages)) for node, why in total.reasons.items()
             ]
@@ -205,6 +203,18 @@ def mechanism_of(federation: Federation, regions: int = 1) -> Mechanism | None:
 def _rounds_of_a_region(federation: Federation, regions: int) -> int:
     """Return the rounds in which a region takes part at most: all, or its turns."""
     return -(-federation.rounds * selection.count(regions, federation) // regions)
+
+
+def _summed(grid: Grid, messages: Sequence[Message], seconds: float, largest: float, span: float) -> Sum:
+    """Return a round's secure sum, made once more from its keys where the link lost the run over it: regions remember nothing of it then."""
+    run = grid.run.run_id
+    try:
+        return secure.summed(grid, messages, seconds, largest, span)
+    except Unavailable as error:
+        if grid.run.run_id == run:
+            raise
+        log.warning("the link was started again in the round, which is made once more: %s", error)
+        return secure.summed(grid, messages, seconds, largest, span)
 
 
 def _to(node: int, messages: Sequence[Message]) -> Message:

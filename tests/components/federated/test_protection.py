@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Context, Message, MessageType, MetricRecord, RecordDict
+from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from components.federated import leaving, privacy, protection, report, rounds, spent
+from components.federated import leaving, masks, privacy, protection, report, rounds, spent
 from components.federated.app import REGION, SIMULATED, client_app
 from components.federated.channel import BudgetSpent
 from components.federated.checkpoint import Checkpoint, State
@@ -19,7 +21,7 @@ from components.federated.configuration import Federation
 from components.federated.learner import Arrays, Task
 from components.federated.records import ARRAYS, CONFIG, METRICS, WEIGHT, packed, unpacked
 from components.federated.simulation import Simulation
-from fleetml.errors import InvalidData
+from fleetml.errors import InvalidData, Unavailable
 
 EIGHT_ROUNDS = privacy.multiplier_for(8.0, 1e-5, 8)
 BEFORE = {"w": np.zeros((40, 25), np.float32), "b": np.zeros(10, np.float32)}
@@ -78,6 +80,46 @@ def test_a_region_that_drops_out_of_a_secure_round_is_left_out_by_name() -> None
     assert "out of order" in result.history[1].left_out["r1"]
     openly, _ = train(fails={1: 2}, min_clients=3)
     assert distance(openly, result) < 1e-5
+
+
+class Restarted(Simulation):
+    """Its link is started again before the stages given are sent: another run, of which regions remember nothing."""
+
+    def __init__(self, *given: Any, stages: Sequence[str]) -> None:
+        super().__init__(*given)
+        self._stages = list(stages)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        sent = list(messages)
+        stage = sent[0].content.config_records.get(masks.SECURE, {}).get("stage")
+        if self._stages and stage == self._stages[0]:
+            self._stages.pop(0)
+            self._run = Run.create_empty(self.run.run_id + 1)
+            for context in self._contexts.values():
+                context.state = RecordDict()
+        return super().send_and_receive(sent, timeout=timeout)
+
+
+def restarted(*stages: str) -> rounds.Result:
+    federation = Federation(rounds=2, personal_epochs=0, min_clients=3, secure=True)
+    protected = protection.of(federation, seeded=True)
+    learners = {f"r{n}": Pull(n) for n in range(4)}
+    app = client_app(lambda context: learners[str(context.node_config[REGION])], protection.MODS)
+    with Restarted(app, sorted(learners), 1, stages=stages) as grid:
+        return rounds.train(grid, protected.strategy, federation, BEFORE, channel=protected.channel)
+
+
+@pytest.mark.parametrize("stage", masks.STAGES)
+def test_a_link_that_is_started_again_in_a_secure_round_ends_no_run(stage: str) -> None:
+    openly, _ = train(targets=(0, 1, 2, 3), rounds=2, min_clients=3)
+    securely = restarted(stage)
+    assert [len(each.answered) for each in securely.history] == [4, 4]
+    assert distance(openly, securely) < 1e-5
+
+
+def test_a_secure_round_is_made_once_more_and_not_for_ever() -> None:
+    with pytest.raises(Unavailable, match="nothing of this round was unmasked"):
+        restarted(masks.VECTOR, masks.VECTOR)
 
 
 @pytest.mark.parametrize(

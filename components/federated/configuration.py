@@ -149,6 +149,13 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
         lambda it: it.strategy == "krum" and it.min_clients < 2 * it.malicious + 3,
     ),
     Exclusion(
+        "strategy trimmed_mean",
+        "trim of which min_clients are less than one",
+        "nothing would be cut off, and a liar counts in full",
+        "raise min_clients, or trim",
+        lambda it: it.strategy == "trimmed_mean" and int(it.trim * it.min_clients) < 1,
+    ),
+    Exclusion(
         "strategy fedprox",
         "proximal_mu 0",
         "it would be fedavg",

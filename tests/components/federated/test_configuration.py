@@ -15,7 +15,7 @@ DOCS = Path(__file__).parents[3] / "docs/federated.md"
 PRIVATE: dict[str, Any] = {"privacy": "central", "epsilon": 8.0, "weights": "equal"}
 BROKEN: list[dict[str, Any]] = [
     {"strategy": "krum", "secure": True, "min_clients": 3},
-    {**PRIVATE, "strategy": "trimmed_mean"},
+    {**PRIVATE, "strategy": "trimmed_mean", "min_clients": 5},
     {**PRIVATE, "weights": "examples"},
     {**PRIVATE, "fraction": 0.5},
     {**PRIVATE, "patience": 3},
@@ -24,6 +24,7 @@ BROKEN: list[dict[str, Any]] = [
     {"secure": True},
     {"secure": True, "min_clients": 3, "update_bits": 8},
     {"strategy": "krum", "malicious": 1, "min_clients": 4},
+    {"strategy": "trimmed_mean", "min_clients": 4},
     {"strategy": "fedprox"},
     {**PRIVATE, "epsilon": 0.0},
     {"epsilon": 8.0},
@@ -52,6 +53,8 @@ def test_the_table_in_the_docs_is_that_of_the_code() -> None:
     [
         {},
         {"strategy": "krum", "malicious": 1, "min_clients": 5},
+        {"strategy": "trimmed_mean", "min_clients": 5},
+        {"strategy": "trimmed_mean", "trim": 0.34, "min_clients": 3},
         {**PRIVATE, "secure": True, "min_clients": 3},
         {**PRIVATE, "fraction": 0.5, "selection": "staleness"},
         {"update_bits": 8, "update_share": 0.1},

@@ -19,7 +19,7 @@ def federation(strategy: str) -> Federation:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_comes_nearer_to_what_the_regions_have_in_common(strategy: str) -> None:
-    more = {"proximal_mu": 0.1} if strategy == "fedprox" else {}
+    more = {"fedprox": {"proximal_mu": 0.1}, "trimmed_mean": {"trim": 0.4}}.get(strategy, {})
     result = train(HONEST, strategy=strategy, rounds=5, min_clients=3, server_learning_rate=0.5, **more)
     assert result.arrays["w"].dtype == BEGIN["w"].dtype
     assert result.errors["region-0"]["common"] < 4

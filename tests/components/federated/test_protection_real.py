@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,6 +67,28 @@ def test_a_region_that_dies_while_it_trains_is_not_in_the_secure_sum(real: Real)
     with pytest.raises(Unavailable):
         train(real, secure=True, round_seconds=20.0)
     real.mood("south", "")
+
+
+def test_a_secure_round_survives_a_link_that_is_killed_and_started_again(real: Real) -> None:
+    real.kill("west") if "west" in real.processes else None
+    real.mood("west", "")
+    real.start_node("west")
+    with real.grid() as grid:
+        until(lambda: len(grid.regions()) == len(NAMES), "all regions are there")
+    real.mood("north", "wait")
+    found: list[rounds.Result] = []
+    asked = threading.Thread(target=lambda: found.append(train(real, secure=True, round_seconds=120.0)))
+    asked.start()
+    gate = (real.folder / "north.gate").open("w")  # opens once it trains
+    address = real.address
+    real.kill("link")
+    assert real.start_link(int(address.rpartition(":")[2])) == address
+    real.mood("north", "")
+    gate.close()
+    asked.join()
+    assert found[0].history[0].answered == sorted(NAMES)
+    for name, values in openly(NAMES).arrays.items():
+        np.testing.assert_allclose(found[0].arrays[name], values, atol=1e-5)
 
 
 def test_local_noise_of_real_regions_is_never_the_same(real: Real) -> None:

@@ -13,6 +13,10 @@ from components.federated.learner import Arrays
 from components.federated.records import ARRAYS, METRICS, WEIGHT, arrays_of, metrics_of
 
 
+_HEAVIEST = 2.0**53
+"""A number of examples: more cannot be told apart, and their sum would not be finite."""
+
+
 @dataclass(frozen=True)
 class Answers:
     """Answers to average by the name of their region, in its order, and who was left out, with the reason."""
@@ -60,7 +64,7 @@ def _fault(given: Arrays, weight: float, sent: Arrays) -> str:
             return f"sent {name} as {values.dtype} {values.shape} in place of {want.dtype} {want.shape}"
         if not np.isfinite(values).all():
             return f"sent NaN or infinity in {name}"
-    if not 0 < weight < float("inf"):
+    if not 0 < weight <= _HEAVIEST:
         return f"sent the weight {weight:g}"
     return ""
 

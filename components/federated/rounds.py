@@ -18,7 +18,7 @@ from components.federated.channel import BudgetSpent, Channel, Ledger
 from components.federated.checkpoint import Checkpoint, Round, State
 from components.federated.configuration import Federation
 from components.federated.learner import Arrays
-from components.federated.records import ARRAYS, CONFIG, WEIGHT, metrics_of, packed, unpacked
+from components.federated.records import ARRAYS, CONFIG, METRICS, WEIGHT, metrics_of, packed, unpacked
 from components.federated.roster import Roster
 from components.federated.wire import Watched
 from fleetml.errors import Unavailable
@@ -115,6 +115,9 @@ def _round(
     replies = list(channel.exchange(grid, messages, federation.round_seconds))
     answers = checked(replies, asked, state.arrays, channel)
     _require(answers, federation, number)
+    if federation.weights == "equal":  # whatever they say that they weigh
+        for answer in answers.kept.values():
+            answer.content.metric_records[METRICS][WEIGHT] = 1.0
     arrays = _aggregated(strategy, number, answers, state.arrays)
     measured = {name: metrics_of(answer) for name, answer in answers.kept.items()}
     # Who does not answer is neither quick nor waiting for its turn: it would be asked in every round

@@ -11,10 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flwr.app import Context, Message
+from flwr.clientapp.typing import ClientAppCallable
 
+from components.federated.app import REGION, client_app
 from components.federated.checkpoint import Checkpoint
 from components.federated.configuration import Federation
 from components.federated.learner import Arrays
+from components.federated.records import METRICS, WEIGHT
+from components.federated.simulation import Simulation
 from fleetml.errors import Unavailable
 from tests.components.federated.learners import BEGIN, Dies, Hangs, Pull, Raises, Sends, on, simulation, train
 
@@ -63,9 +68,27 @@ def test_a_region_that_misbehaves_is_left_out_by_name_and_the_others_count(bad: 
     assert result.arrays["w"].tobytes() == good.arrays["w"].tobytes()
 
 
-def test_a_region_that_weighs_nothing_or_everything_is_left_out() -> None:
-    result = train({"bad": Pull(4, examples=0), "east": Pull(4), "west": Pull(8)}, rounds=1)
-    assert dict(result.history[0].left_out) == {"bad": "sent the weight 0"}
+@pytest.mark.parametrize("examples", [0, 1e308])
+def test_a_region_that_weighs_nothing_or_everything_is_left_out(examples: float) -> None:
+    bad = Pull(4)
+    bad.examples = examples  # type: ignore[assignment]
+    result = train({"bad": bad, "east": Pull(4), "west": Pull(8)}, rounds=1)
+    assert dict(result.history[0].left_out) == {"bad": f"sent the weight {examples:g}"}
+
+
+def test_a_region_that_says_it_weighs_more_counts_no_more_where_all_weigh_alike() -> None:
+    def claims(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        answer = call_next(message, context)
+        if context.node_config[REGION] == "liar":
+            answer.content.metric_records[METRICS][WEIGHT] = 1e15
+        return answer
+
+    learners = {"east": Pull(0), "liar": Pull(8)}
+    app = client_app(lambda context: learners[str(context.node_config[REGION])], [claims])
+    with Simulation(app, sorted(learners)) as grid:
+        result = on(grid, Federation(rounds=1, weights="equal"))
+    np.testing.assert_allclose(result.arrays["w"], [2.0, 2.0])
+    assert result.history[0].error == 4
 
 
 def test_a_region_that_does_not_answer_in_time_is_late_and_the_others_count() -> None:

@@ -89,7 +89,7 @@ def _rounds(clients: Mapping[str, Any], initial: Any, **chosen: Any) -> Any:
     from components.federated.simulation import Simulation
 
     federation = Federation(rounds=ROUNDS, personal_epochs=0, **chosen)
-    protected = protection.of(federation, seeded=True)
+    protected = protection.Protection(federation, seeded=True)
     app = client_app(lambda context: clients[str(context.node_config[REGION])], protection.MODS)
     with Simulation(app, sorted(clients), 1) as grid:
         return rounds.train(grid, protected.strategy, federation, initial, channel=protected.channel)

@@ -13,7 +13,7 @@ import numpy as np
 
 from components.federated.learner import Arrays
 from components.federated.selection import Client
-from fleetml.atomic import aside
+from fleetml.atomic import durable
 from fleetml.errors import InvalidData
 
 
@@ -45,12 +45,13 @@ class State:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file that holds the latest state; None keeps nothing."""
+    """A file that holds the latest state; None keeps nothing. private: it also holds what was spent of an epsilon."""
 
     path: Path | None = None
+    private: bool = False
 
     def write(self, state: State) -> None:
-        """Write it aside, then rename. Raises OSError."""
+        """Write it so that a power cut leaves the state before or this one. Raises OSError."""
         if self.path is None:
             return
         told = {
@@ -62,7 +63,7 @@ class Checkpoint:
         arrays = {f"model/{name}": values for name, values in state.arrays.items()}
         for kind, kept in state.remembered.items():
             arrays |= {f"{kind}/{name}": values for name, values in kept.items()}
-        with aside(self.path) as temporary, temporary.open("wb") as file:
+        with durable(self.path) as file:
             np.savez(file, told=np.array(json.dumps(told)), **arrays)  # type: ignore[arg-type]
 
     def read(self) -> State | None:
@@ -73,9 +74,10 @@ class Checkpoint:
             with np.load(self.path, allow_pickle=False) as file:
                 return _state({name: file[name] for name in file.files})
         except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise InvalidData(
-                f"{self.path} is no checkpoint of federated rounds ({error}); delete it to begin anew"
-            ) from error
+            remedy = "delete it to begin anew"
+            if self.private:
+                remedy = "bring it back from a copy: without it what was spent of epsilon is unknown, and a run begun anew spends it again"
+            raise InvalidData(f"{self.path} is no checkpoint of federated rounds ({error}); {remedy}") from error
 
     def remove(self) -> None:
         """What is finished is the model; the next run begins anew."""

@@ -66,11 +66,14 @@ def federated(
     learnt = search.require_scored(windows.load(train.path), "train")
     judged = search.require_scored(windows.load(val.path), "val")
     began, network = time.monotonic(), network_of(learnt.meta, federation.seed)
-    kept = _checkpoint(checkpoint_dir, federation, (train, val, data), [clients, superlink])
-    protected = protection.of(federation, seeded=not superlink)
+    place = _checkpoint(checkpoint_dir, federation, (train, val, data), [clients, superlink])
+    kept, protected = (
+        Checkpoint(place, bool(federation.privacy)),
+        protection.Protection(federation, seeded=not superlink),
+    )
     with _real(superlink) if superlink else _split(learnt, judged, data, clients, workers, federation) as grid:
         before = arrays_of(network)
-        result = rounds.train(grid, protected.strategy, federation, before, Checkpoint(kept), protected.channel)
+        result = rounds.train(grid, protected.strategy, federation, before, kept, protected.channel)
     seconds = time.monotonic() - began
     put(network, result.arrays)
     spent = protected.figures(result.ledger)
@@ -78,8 +81,7 @@ def federated(
     central = _central(learnt, judged, federation) if compare_central and not superlink else math.nan
     page.write(report.path, federation, result, mase, central, protected)
     metrics.log(**_figures(result, mase, central, seconds), **spent)
-    if kept:
-        kept.unlink(missing_ok=True)  # what is finished is the model; the next run begins anew
+    kept.remove()
 
 
 def _real(superlink: str) -> AbstractContextManager[Grid]:

@@ -182,11 +182,6 @@ class Protection:
         return make_message(answer.metadata, RecordDict({ARRAYS: packed(updates.added(sent, change)), **records}))
 
 
-def of(federation: Federation, seeded: bool = False) -> Protection:
-    """Return what a federation asks for."""
-    return Protection(federation, seeded)
-
-
 def mechanism_of(federation: Federation, regions: int = 1) -> Mechanism | None:
     """Return the noise of a federation of as many regions, of 1: enough for any number; None without privacy. Raises InvalidParameter."""
     if not federation.privacy:

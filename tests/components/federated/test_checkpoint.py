@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +50,25 @@ def test_another_file_is_refused_with_the_remedy(tmp_path: Path, content: bytes)
     (tmp_path / "kept").write_bytes(content)
     with pytest.raises(InvalidData, match=r"kept is no checkpoint of federated rounds .*; delete it"):
         Checkpoint(tmp_path / "kept").read()
+
+
+def test_a_private_run_is_not_told_to_forget_what_it_spent(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"no zip")
+    with pytest.raises(
+        InvalidData, match=r"bring it back from a copy: without it what was spent of epsilon"
+    ) as refused:
+        Checkpoint(tmp_path / "kept", private=True).read()
+    assert "delete" not in str(refused.value)
+
+
+def test_it_is_on_the_disk_before_the_next_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File, name, folder, in this order: what a power cut leaves is whole."""
+    done, sync, rename = list[str](), os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("folder" if _is_folder(file) else "file"), sync(file)))
+    monkeypatch.setattr(Path, "replace", lambda self, to: (done.append("rename"), rename(self, to)))
+    Checkpoint(tmp_path / "kept").write(STATE)
+    assert done == ["file", "rename", "folder"]
+
+
+def _is_folder(file: int) -> bool:
+    return stat.S_ISDIR(os.fstat(file).st_mode)

@@ -49,7 +49,7 @@ def train(
     **chosen: Any,
 ) -> tuple[rounds.Result, protection.Protection]:
     federation = Federation(**{"rounds": 3, "personal_epochs": 0, **chosen})
-    protected = protection.of(federation, seeded=True)
+    protected = protection.Protection(federation, seeded=True)
     learners = {f"r{n}": Pull(it, (fails or {}).get(n, 0)) for n, it in enumerate(targets)}
     app = client_app(lambda context: learners[str(context.node_config[REGION])], protection.MODS)
     with Simulation(app, sorted(learners), 1) as grid:
@@ -102,7 +102,7 @@ class Restarted(Simulation):
 
 def restarted(*stages: str) -> rounds.Result:
     federation = Federation(rounds=2, personal_epochs=0, min_clients=3, secure=True)
-    protected = protection.of(federation, seeded=True)
+    protected = protection.Protection(federation, seeded=True)
     learners = {f"r{n}": Pull(n) for n in range(4)}
     app = client_app(lambda context: learners[str(context.node_config[REGION])], protection.MODS)
     with Restarted(app, sorted(learners), 1, stages=stages) as grid:
@@ -236,7 +236,10 @@ def test_few_regions_are_warned_and_the_page_says_what_passed(caplog: pytest.Log
     assert sum("longest update that clipping leaves" in each.message for each in caplog.records) == 1
     report.write(tmp_path / "page.html", Federation(), result, 1.0, 1.0, protected)
     assert protected.figures(result.ledger)["noise"] == "seeded"
-    assert protection.of(Federation(privacy="central", epsilon=8.0, weights="equal")).figures({})["noise"] == "unknown"
+    assert (
+        protection.Protection(Federation(privacy="central", epsilon=8.0, weights="equal")).figures({})["noise"]
+        == "unknown"
+    )
     page = (tmp_path / "page.html").read_text()
     assert "<td>epsilon spent</td><td>8.0</td>" in page
     assert "longest update that clipping leaves" in page

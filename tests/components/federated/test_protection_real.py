@@ -36,14 +36,14 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
 
 def train(real: Real, **chosen: Any) -> rounds.Result:
     federation = Federation(**{"rounds": 1, "min_clients": 3, "round_seconds": 60.0, "personal_epochs": 0, **chosen})
-    protected = protection.of(federation)
+    protected = protection.Protection(federation)
     with real.grid() as grid:
         return rounds.train(grid, protected.strategy, federation, START, channel=protected.channel)
 
 
 def openly(names: tuple[str, ...]) -> rounds.Result:
     federation = Federation(rounds=1, min_clients=3, personal_epochs=0)
-    protected = protection.of(federation)
+    protected = protection.Protection(federation)
     lines = {name: Line(name) for name in names}
     app = client_app(lambda context: lines[str(context.node_config[REGION])])
     with Simulation(app, names, 1) as grid:

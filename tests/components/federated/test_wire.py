@@ -58,7 +58,7 @@ class Captured:
 
     def __init__(self, **chosen: Any) -> None:
         federation = Federation(**{"rounds": 2, "personal_epochs": 0, **chosen})
-        protected = protection.of(federation, seeded=True)
+        protected = protection.Protection(federation, seeded=True)
         self.listing, self.messages = protected.listing, []
         self.windows = {f"r{index}": windows(index) for index in range(3)}
         learners = {name: Forecaster(part, part) for name, part in self.windows.items()}

@@ -12,7 +12,6 @@ from components.federated.channel import Channel
 from components.federated.learner import Arrays
 from components.federated.records import ARRAYS, METRICS, WEIGHT, arrays_of, metrics_of
 
-
 _HEAVIEST = 2.0**53
 """A number of examples: more cannot be told apart, and their sum would not be finite."""
 

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.federated import keys
+from components.federated.link import PORT
 from fleetml.errors import FleetMLError, InvalidData, InvalidParameter
 
 if TYPE_CHECKING:
     from fleetml.learn.windows import Windows
-
-PORT = 9092
 
 
 def main(argv: Sequence[str] | None = None) -> int:

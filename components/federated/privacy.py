@@ -103,11 +103,8 @@ class Ledger:
         return cls(regions)
 
 
-def mechanism(kind: str, epsilon: float, delta: float, clip: float, rounds: int, multiplier: float = 0.0) -> Mechanism:
-    """Return the mechanism with which `rounds` rounds of a region spend epsilon at `delta`, or one with the `multiplier` given.
-
-    Raises InvalidParameter, also where the rounds do not fit into the budget.
-    """
+def mechanism(kind: str, epsilon: float, delta: float, clip: float, rounds: int) -> Mechanism:
+    """Return the mechanism with which `rounds` rounds of a region spend epsilon at `delta`. Raises InvalidParameter."""
     if kind not in KINDS:
         raise InvalidParameter(f"privacy is one of {', '.join(KINDS)}, got {kind!r}; give one of them, or none")
     for name, value, most in (("epsilon", epsilon, math.inf), ("clip", clip, math.inf), ("delta", delta, 1.0)):
@@ -115,13 +112,7 @@ def mechanism(kind: str, epsilon: float, delta: float, clip: float, rounds: int,
             raise InvalidParameter(
                 f"privacy {kind} needs {name} between 0 and {most:g}, got {value}; give epsilon 8, delta 1e-5, clip 1 to begin with"
             )
-    needed = multiplier_for(epsilon, delta, rounds)
-    if multiplier and multiplier * _ROUNDING < needed:
-        raise InvalidParameter(
-            f"privacy: {rounds} rounds with noise multiplier {multiplier:g} spend epsilon {_epsilon(rounds / multiplier**2, delta):.3f}, "
-            f"more than {epsilon:g} at delta {delta:g}; give {needed:.3f} (0 chooses it), fewer rounds or a larger epsilon"
-        )
-    return Mechanism(kind, epsilon, delta, clip, multiplier or needed)
+    return Mechanism(kind, epsilon, delta, clip, multiplier_for(epsilon, delta, rounds))
 
 
 def multiplier_for(epsilon: float, delta: float, rounds: int) -> float:

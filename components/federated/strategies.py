@@ -33,21 +33,13 @@ def of(federation: Federation) -> Strategy:
 
 def remembered(strategy: Strategy) -> dict[str, Arrays]:
     """Return what a strategy keeps from round to round: the moments of the server's optimizer."""
-    inner = _innermost(strategy)
-    return {name: kept for name in _REMEMBERED if (kept := getattr(inner, name, None))}
+    return {name: kept for name in _REMEMBERED if (kept := getattr(strategy, name, None))}
 
 
 def remind(strategy: Strategy, kept: Mapping[str, Arrays]) -> None:
     """Give a strategy what it kept."""
     for name, arrays in kept.items():
-        setattr(_innermost(strategy), name, dict(arrays))
-
-
-def _innermost(strategy: Strategy) -> Strategy:
-    """Flower's privacy stands around a strategy."""
-    while inner := getattr(strategy, "strategy", None):
-        strategy = inner
-    return strategy
+        setattr(strategy, name, dict(arrays))
 
 
 def messages(

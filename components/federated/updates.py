@@ -77,13 +77,6 @@ def decode(parts: Mapping[str, NDArray[Any]], coding: Coding, like: Mapping[str,
     return found
 
 
-def size(like: Mapping[str, NDArray[Any]], coding: Coding) -> int:
-    """Return the bytes of the values, scales and places of one difference; exact, framing apart."""
-    kept = [coding.kept(value.size) for value in like.values()]
-    each = coding.bits // 8 + (4 if coding.share < 1 else 0)
-    return sum(kept) * each + (4 * len(kept) if coding.bits == 8 else 0)
-
-
 def difference(after: Mapping[str, NDArray[Any]], before: Mapping[str, NDArray[Any]]) -> Difference:
     """Return what changed, in float32."""
     return {name: (after[name].astype(np.float64) - value).astype(np.float32) for name, value in before.items()}

@@ -74,12 +74,6 @@ def test_a_ledger_that_cannot_be_read_is_not_an_empty_one(record: object) -> Non
         Ledger.of(record)
 
 
-def test_too_little_noise_for_the_budget_is_refused() -> None:
-    with pytest.raises(InvalidParameter, match=r"8 rounds with noise multiplier 1 spend epsilon 15\.4.*give 1\.698"):
-        privacy.mechanism("central", 8.0, 1e-5, 1.0, 8, multiplier=1.0)
-    assert privacy.mechanism("central", 8.0, 1e-5, 1.0, 8, multiplier=3.0).multiplier == 3
-
-
 @pytest.mark.parametrize(
     ("kind", "epsilon", "delta", "clip"),
     [

@@ -36,15 +36,9 @@ def test_what_is_lost_is_owed_to_the_next_difference(coding: Coding) -> None:
         np.testing.assert_allclose(sent[name] + owed[name], value, atol=1e-4)
 
 
-@pytest.mark.parametrize("coding", CODINGS, ids=str)
-def test_the_size_is_that_of_the_parts(coding: Coding) -> None:
-    parts, _ = updates.encode(change(), coding, {})
-    assert sum(part.nbytes for part in parts.values()) == updates.size(change(), coding)
-
-
 def test_fewer_bits_and_values_are_fewer_bytes() -> None:
-    sizes = [updates.size({"a": np.empty(1000)}, coding) for coding in CODINGS]
-    assert sizes == [4000, 800, 2000, 600, 1004, 504]
+    written = [updates.encode({"a": np.ones(1000, np.float32)}, coding, {})[0] for coding in CODINGS]
+    assert [sum(part.nbytes for part in parts.values()) for parts in written] == [4000, 800, 2000, 600, 1004, 504]
 
 
 def test_eight_bits_err_by_half_a_step() -> None:

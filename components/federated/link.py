@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -155,17 +155,23 @@ def _replace_at_once(state: LinkState) -> None:
     state.activate_node = activated  # type: ignore[method-assign]
 
 
-def admit(state: LinkState, regions: Mapping[str, bytes]) -> None:
-    """Make the link's nodes those of the regions: a key that is gone takes no part any more."""
+def admit(state: LinkState, regions: Mapping[str, bytes], spared: Collection[bytes] = ()) -> None:
+    """Make the link's nodes those of the regions: a key that is gone, and not `spared` for now, takes no part any more.
+
+    A region whose key is another is admitted once the one before is gone.
+    """
     from flwr.common.constant import HEARTBEAT_MIN_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
 
     known = {bytes(node.public_key): node for node in state.get_node_info() if node.status != "unregistered"}
+    kept = set()
     for public, node in known.items():
-        if public not in regions.values():
-            state.delete_node(NOOP_FLWR_AID, node.node_id)
-            log.warning("region %s was expelled", node.name)
+        if public in regions.values() or public in spared:
+            kept.add(node.name)
+            continue
+        state.delete_node(NOOP_FLWR_AID, node.node_id)
+        log.warning("region %s was expelled", node.name)
     for name, public in regions.items():
-        if public not in known:
+        if public not in known and name not in kept:
             try:
                 state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, public, HEARTBEAT_MIN_INTERVAL, name=name)
             except ValueError:
@@ -175,13 +181,21 @@ def admit(state: LinkState, regions: Mapping[str, bytes]) -> None:
 
 
 def _watch(folder: Path, state: LinkState, ended: threading.Event) -> None:
-    """Admit and expel regions as their keys come and go."""
-    seen: Mapping[str, bytes] = {}  # a key may have come since the link began
+    """Admit regions as their keys come; expel one, which is for good, when its key is missing in two looks: files are overwritten and
+    folders mounted anew in less. What goes wrong is told once, and tried again.
+    """
+    settled: Mapping[str, bytes] | None = None  # a key may have come since the link began
+    before: Mapping[str, bytes] = keys.public_keys(folder)
+    told = ""
     while not ended.wait(LOOK_SECONDS):
-        found = keys.public_keys(folder)
-        if found != seen:
-            admit(state, found)
-            seen = found
+        try:
+            found = keys.public_keys(folder)
+            if not found == before == settled:
+                admit(state, found, before.values())
+            settled, before = (found if found == before else None), found
+        except Exception as error:  # or no region would be expelled any more, and nobody know
+            if told != (told := str(error)):
+                log.exception("regions could not be admitted or expelled")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -174,13 +174,14 @@ def warning(mechanism: Mechanism, regions: float, weights: int) -> str:
 
 
 def figures(ledger: Ledger, mechanism: Mechanism) -> Mapping[str, float | str]:
-    """Return what the metrics, the report and the registry say of privacy."""
+    """Return what the metrics, the report and the registry say of privacy; the noise is that of the region that spent most."""
+    rounds, squares = max(ledger.regions.values(), key=lambda it: it[1], default=(1, mechanism.multiplier**-2))
     return {
         "privacy": mechanism.kind,
         "epsilon_spent": round(ledger.spent(mechanism.delta), 4),
         "epsilon_budget": mechanism.epsilon,
         "delta": mechanism.delta,
-        "noise_multiplier": round(mechanism.multiplier, 4),
+        "noise_multiplier": round(math.sqrt(rounds / squares), 4),  # of a run that went on with others, the mean
         "clip": mechanism.clip,
         "private_rounds": max((rounds for rounds, _ in ledger.regions.values()), default=0),
     }

@@ -214,6 +214,14 @@ def test_noise_is_for_the_turns_that_min_clients_gives_each_region() -> None:
     assert protected.figures(result.ledger)["epsilon_spent"] == 8
 
 
+def test_a_run_that_died_after_its_last_round_says_what_noise_it_made(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"rounds": 4, "privacy": "central", "epsilon": 8.0, "weights": "equal"}
+    options |= {"selection": "staleness", "fraction": 0.5}
+    (first, told), (again, after) = train(tmp_path / "kept", **options), train(tmp_path / "kept", **options)
+    assert after.figures(again.ledger) == told.figures(first.ledger)
+    assert told.figures(first.ledger)["noise_multiplier"] == round(privacy.multiplier_for(8.0, 1e-5, 2), 4)
+
+
 def test_regions_that_have_spent_all_stay_out_while_the_others_are_enough(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

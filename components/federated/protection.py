@@ -79,7 +79,7 @@ class Protection:
             spent.charged(names, mechanism)
         for name in sorted(set(names) - set(able) - self._spent):
             self._spent.add(name)
-            log.warning("privacy: region %s has spent its epsilon and takes part in no more rounds", name)
+            log.info("privacy: region %s has spent its epsilon and takes part in no more rounds", name)
         return able
 
     def _admit(self, names: Sequence[str], ledger: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -65,8 +65,7 @@ def train(
         roster.call()
         try:
             able = channel.able(sorted(roster.present), state.ledger)
-            there = {name: roster.present[name] for name in able}
-            names = selection.chosen(there, federation, state.number + 1)
+            names = selection.chosen(roster.present, federation, state.number + 1, able)
             ledger = channel.admit(names, state.ledger)
         except BudgetSpent as spent:
             if not state.number:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,16 +26,18 @@ def count(present: int, federation: Federation) -> int:
     return min(present, max(federation.min_clients, math.ceil(federation.fraction * present)))
 
 
-def chosen(present: Mapping[str, Client], federation: Federation, number: int) -> list[str]:
-    """Return the regions of a round, by name: all, or a fraction of those present but at least the minimum.
+def chosen(
+    present: Mapping[str, Client], federation: Federation, number: int, able: Collection[str] | None = None
+) -> list[str]:
+    """Return the regions of a round, by name: all, or a fraction of those present but at least the minimum; of those that are `able` (all).
 
     random: by chance; size: by chance, in proportion to their examples; speed: the quickest, of whom the untried are taken
     to be; staleness: those whose last round is longest ago, of whom those asked in fewer rounds, so that none gets a turn before all others
     had as many. Ties are broken by chance, and chance by (seed, round).
     """
-    names = sorted(present)
-    wanted = count(len(names), federation)
-    if wanted == len(names):
+    names = sorted(present if able is None else able)
+    wanted = count(len(present), federation)
+    if wanted >= len(names):
         return names
     draws = np.random.default_rng([federation.seed, number])
     if federation.selection == "size":

@@ -214,6 +214,21 @@ def test_noise_is_for_the_turns_that_min_clients_gives_each_region() -> None:
     assert protected.figures(result.ledger)["epsilon_spent"] == 8
 
 
+def test_the_last_turns_have_as_many_regions_as_all_others() -> None:
+    """Of ten, five a round: in the fourth the five of the third have had both of their turns."""
+    result, _ = train(
+        targets=tuple(range(10)),
+        rounds=4,
+        privacy="central",
+        epsilon=8.0,
+        weights="equal",
+        selection="staleness",
+        fraction=0.5,
+    )
+    assert [len(each.answered) for each in result.history] == [5, 5, 5, 5]
+    assert {spent[0] for spent in result.ledger.values()} == {2}
+
+
 def test_a_run_that_died_after_its_last_round_says_what_noise_it_made(tmp_path: Path) -> None:
     options: dict[str, Any] = {"rounds": 4, "privacy": "central", "epsilon": 8.0, "weights": "equal"}
     options |= {"selection": "staleness", "fraction": 0.5}
@@ -229,7 +244,7 @@ def test_regions_that_have_spent_all_stay_out_while_the_others_are_enough(
     options: dict[str, Any] = {"rounds": 5, "privacy": "central", "epsilon": 8.0, "weights": "equal", "min_clients": 3}
     squares = privacy.multiplier_for(8.0, 1e-5, 5) ** -2
     Checkpoint(tmp_path / "kept").write(State(0, BEFORE, ledger={"r0": [2, 2 * squares]}))
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         result, _ = train(tmp_path / "kept", **options)
     assert result.ended == "rounds"
     assert [len(each.answered) for each in result.history] == [4, 4, 4, 3, 3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from components.cost import samples, synthetic
 from fleetml import atomic
 from fleetml.component import Artifact
-from fleetml.cost.exporters.prometheus import Prometheus
+from fleetml.cost.exporters.prometheus import TOKEN, Prometheus
 from fleetml.cost.scenarios import PATTERN, Results, Scenario, parse
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.frozen import asdict, replace
@@ -29,11 +30,11 @@ _DERIVED = ("mbps", "streams", "refused")
 def measurements(source: str, prometheus: str, results: Artifact, metrics: Artifact) -> None:
     """Write the results files of the folder `source` ("": synthetic ones) into the folder `results`.
 
-    Where a file has no samples they are asked of the Prometheus at `prometheus` ("": of none); else the mean power and energy come from
+    Where a file has no samples they are asked of the Prometheus at `prometheus` ("": of none), with the token that the step's secret gives; else the mean power and energy come from
     the ``…_analysis.csv`` beside it. What is wrong is told in the log. Raises InvalidParameter for a source that is no folder, InvalidData
     where no scenario with power is left.
     """
-    asked = Prometheus.of(prometheus) if prometheus else None
+    asked = Prometheus.of(prometheus, token=os.environ.get(TOKEN, "")) if prometheus else None
     kept: list[Results] = []
     beside: dict[str, Analysis] = {}
     told: list[str] = []

@@ -1,6 +1,6 @@
 """cost_model: what measured workloads draw, and which of them deliver most for it."""
 
-from kfp import dsl
+from kfp import dsl, kubernetes
 
 from components.cost.component import export, fit_power, measurements, recommend
 
@@ -30,6 +30,12 @@ def cost_model(
     """
     taken = measurements(source=source, prometheus=prometheus)
     taken.set_caching_options(False).set_display_name("Measurements")
+    kubernetes.use_secret_as_env(
+        taken,
+        secret_name="prometheus",  # noqa: S106 - its name
+        secret_key_to_env={"token": "FLEETML_PROMETHEUS_TOKEN"},
+        optional=True,
+    )
     fitted = fit_power(
         results=taken.outputs["results"], power_kind=power_kind, latest_files=latest_files, seed=seed
     ).set_display_name("Power model")

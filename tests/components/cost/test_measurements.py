@@ -12,8 +12,11 @@ from components.cost.synthetic import documents, watts
 from fleetml.component import Artifact
 from fleetml.cost.scenarios import Results, Scenario, parse
 from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
+from fleetml.pipeline import load as load_pipeline
+from fleetml.pipeline.model import Constant
 from tests.cost.exporters.test_prometheus import Fake, fake  # noqa: F401 - a fixture
 
+ROOT = Path(__file__).parents[3]
 REAL = Path(__file__).parents[4] / "shared/data/transcode_power"
 
 
@@ -148,6 +151,28 @@ def test_samples_that_files_lack_are_asked_of_prometheus(tmp_path: Path, fake: F
     (found,), _ = taken(tmp_path, str(tmp_path / "in"), fake.url)
     assert [each.mean_watts for each in found.scenarios] == [24.0, 9.0]
     assert {asked["start"] for asked in fake.asked if "rapl" in asked["query"]} == {"1000.000"}
+
+
+def test_a_prometheus_that_wants_a_token_gets_that_of_the_step(
+    tmp_path: Path,
+    fake: Fake,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer, fake.answer = (
+        fake.answer,
+        lambda asked: answer(asked) if fake.tokens[-1] == "Bearer word" else (401, "who?"),
+    )
+    write(tmp_path / "in", "test_results_1.json", timed("bare", 1000), scenario("own", start_time=2000, end_time=2020))
+    assert [each.mean_watts for each in taken(tmp_path, str(tmp_path / "in"), fake.url)[0][0].scenarios] == [None, 9.0]
+    monkeypatch.setenv("FLEETML_PROMETHEUS_TOKEN", "word\n")
+    assert [each.mean_watts for each in taken(tmp_path, str(tmp_path / "in"), fake.url)[0][0].scenarios] == [24.0, 9.0]
+
+
+def test_the_step_asks_for_the_secret_prometheus_and_runs_without_one() -> None:
+    (asked,) = load_pipeline(ROOT / "dags/cost_model/pipeline.yaml").steps["measurements"].platform["secretAsEnv"]
+    assert asked["secretName"] == Constant("prometheus")
+    assert asked["keyToEnv"] == [{"secretKey": "token", "envVar": "FLEETML_PROMETHEUS_TOKEN"}]
+    assert asked["optional"] is True
 
 
 def test_of_files_measured_at_the_same_time_nothing_is_asked(

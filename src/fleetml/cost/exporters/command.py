@@ -14,7 +14,7 @@ from pathlib import Path
 from fleetml.access import Access
 from fleetml.cost.exporters.model import Model
 from fleetml.cost.exporters.prices import Current, variables
-from fleetml.cost.exporters.prometheus import Prometheus
+from fleetml.cost.exporters.prometheus import TOKEN, Prometheus
 from fleetml.cost.exporters.push import Pushing, Receiver
 from fleetml.cost.exporters.server import Endpoint
 from fleetml.cost.exporters.service import Exporters, Sources
@@ -23,7 +23,7 @@ from fleetml.errors import ConfigurationError
 
 PORTS = {"cost": 9504, "qoe": 9503, "results": 9502}
 OFF = -1
-PROMETHEUS_TOKEN, PUSH_TOKEN = "FLEETML_PROMETHEUS_TOKEN", "FLEETML_PUSH_TOKEN"
+PUSH_TOKEN = "FLEETML_PUSH_TOKEN"
 _PRICES = {
     "region": "REGION",
     "currency": "CURRENCY",
@@ -114,7 +114,7 @@ def serve(given: argparse.Namespace, environ: Mapping[str, str], home: Path, tok
 def _prometheus(given: argparse.Namespace, environ: Mapping[str, str]) -> Prometheus | None:
     if not given.prometheus:
         return None
-    return Prometheus.of(given.prometheus, given.power_query, given.cpu_query, environ.get(PROMETHEUS_TOKEN, ""))
+    return Prometheus.of(given.prometheus, given.power_query, given.cpu_query, environ.get(TOKEN, ""))
 
 
 def _endpoints(given: argparse.Namespace, exporters: Exporters) -> list[Endpoint]:

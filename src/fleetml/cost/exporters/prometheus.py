@@ -27,6 +27,8 @@ from fleetml.cost.scenarios import Scenario
 from fleetml.errors import InvalidData, Unavailable
 from fleetml.frozen import field, frozen, replace
 
+TOKEN = "FLEETML_PROMETHEUS_TOKEN"
+"""The variable that holds the token it wants."""
 SECONDS = 5.0
 STEP, POINTS = 5.0, 10_000
 """From sample to sample [s], and how many at most: Prometheus refuses more than 11,000."""

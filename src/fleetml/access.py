@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetml import direct
 from fleetml.errors import ConfigurationError, FleetMLError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Access:
 
     def exposed(self, host: str) -> str:
         """Return what to be warned of where `host` can be reached from other machines; "": nothing."""
-        if _loopback(host) or (self.tokens and self.certificate):
+        if direct.is_loopback(host) or (self.tokens and self.certificate):
             return ""
         if not self.tokens:
             return (
@@ -161,10 +161,3 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from fleetml import direct
 from fleetml.cost.regions import Region
 from fleetml.cost.series import GRAMS, HOUR, Series, series, told
 
@@ -150,18 +151,11 @@ def _time(text: str) -> float:
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """An API that is elsewhere now is not followed: the token is for this one."""
-
-    def redirect_request(self, *args: Any, **known: Any) -> None:
-        return None
-
-
 def _asked(address: str, headers: Mapping[str, str]) -> dict[str, Any]:
     """Return the object an API answers. The address may hold a token, so it is in no message."""
     request = urllib.request.Request(address, headers={"Accept": "application/json", **headers})  # noqa: S310 - a setting
     try:
-        with urllib.request.build_opener(_Stay).open(request, timeout=TIMEOUT) as answer:
+        with direct.opener(address).open(request, timeout=TIMEOUT) as answer:
             content = answer.read(_LARGEST + 1)
     except urllib.error.HTTPError as error:
         raise Refused(f"it answers HTTP {error.code}") from None

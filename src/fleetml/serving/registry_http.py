@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from fleetml import breakers
+from fleetml import breakers, direct
 from fleetml.breakers import Breaker
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.redaction import without_passwords
@@ -43,7 +43,7 @@ def _call(uri: str, method: str, path: str, values: Mapping[str, str]) -> dict[s
         f"{url}?{urllib.parse.urlencode(values)}" if body is None else url, body, _headers(), method=method
     )
     try:
-        with _opener(uri).open(request, timeout=SECONDS) as answer:
+        with direct.opener(uri).open(request, timeout=SECONDS) as answer:
             found = json.load(answer)
             if not isinstance(found, dict):
                 raise ValueError(f"it answers {str(found)[:100]}")
@@ -78,15 +78,3 @@ def _headers() -> dict[str, str]:
     elif token := os.environ.get("MLFLOW_TRACKING_TOKEN", ""):
         headers["Authorization"] = f"Bearer {token}"
     return headers
-
-
-def _opener(uri: str) -> urllib.request.OpenerDirector:
-    loopback = urllib.parse.urlsplit(uri).hostname in ("127.0.0.1", "localhost", "::1")
-    return urllib.request.build_opener(_Straight, *([urllib.request.ProxyHandler({})] if loopback else []))
-
-
-class _Straight(urllib.request.HTTPRedirectHandler):
-    """A redirect would make a question of a change, and take the credentials elsewhere: it is told as an answer instead."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fleetml import direct
 from fleetml.errors import ConfigurationError
 
 TRIES, SECONDS = 4, 10.0
@@ -18,13 +19,6 @@ log = logging.getLogger(__name__)
 
 class _NotTaken(Exception):
     """It may be taken when it is sent again; says why without the address."""
-
-
-class _Straight(urllib.request.HTTPRedirectHandler):
-    """A redirect would make a question of the message, and take the secret elsewhere."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
 
 
 def require(url: str) -> None:
@@ -68,11 +62,9 @@ def post(url: str, message: Mapping[str, Any], pause: Callable[[float], Any]) ->
 def _post(url: str, body: bytes) -> None:
     """Raises _NotTaken, and HTTPError for what is refused for good."""
     headers = {"Content-Type": "application/json", "User-Agent": "fleetml"}
-    loopback = urllib.parse.urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    proxies = [urllib.request.ProxyHandler({})] if loopback else []
     request = urllib.request.Request(url, body, headers)  # noqa: S310 - http or https, which `require` checks
     try:
-        urllib.request.build_opener(_Straight, *proxies).open(request, timeout=SECONDS).close()
+        direct.opener(url).open(request, timeout=SECONDS).close()
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in (408, 429) or error.code >= 500:

@@ -23,7 +23,7 @@ from fleetml.errors import ConfigurationError
 
 PORTS = {"cost": 9504, "qoe": 9503, "results": 9502}
 OFF = -1
-PUSH_TOKEN = "FLEETML_PUSH_TOKEN"
+PUSH_TOKEN = "FLEETML_PUSH_TOKEN"  # noqa: S105 - its name
 _PRICES = {
     "region": "REGION",
     "currency": "CURRENCY",

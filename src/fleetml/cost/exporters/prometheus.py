@@ -21,13 +21,14 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fleetml import direct
 from fleetml.cost import quantities
-from fleetml.cost.exporters.remote import bearer, opener, require_token, require_url
+from fleetml.cost.exporters.remote import bearer, require_token, require_url
 from fleetml.cost.scenarios import Scenario
 from fleetml.errors import InvalidData, Unavailable
 from fleetml.frozen import field, frozen, replace
 
-TOKEN = "FLEETML_PROMETHEUS_TOKEN"
+TOKEN = "FLEETML_PROMETHEUS_TOKEN"  # noqa: S105 - its name
 """The variable that holds the token it wants."""
 SECONDS = 5.0
 STEP, POINTS = 5.0, 10_000
@@ -137,7 +138,7 @@ class Prometheus:
         headers = bearer(self.token)
         request = urllib.request.Request(f"{self.url}/api/v1/query_range", asked.encode(), headers)  # noqa: S310
         try:
-            with opener(self.url).open(request, timeout=SECONDS) as answer:
+            with direct.opener(self.url).open(request, timeout=SECONDS) as answer:
                 return list(json.loads(_read(answer))["data"]["result"])
         except urllib.error.HTTPError as error:
             with error:

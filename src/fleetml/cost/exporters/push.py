@@ -15,8 +15,9 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 
+from fleetml import direct
 from fleetml.cost.exporters.pages import TEXT
-from fleetml.cost.exporters.remote import bearer, opener, require_token, require_url
+from fleetml.cost.exporters.remote import bearer, require_token, require_url
 from fleetml.errors import ConfigurationError
 from fleetml.frozen import field, frozen
 
@@ -52,7 +53,7 @@ class Receiver:
         headers = {"Content-Type": TEXT, "Content-Encoding": "gzip", **bearer(self.token)}
         request = urllib.request.Request(self.url, packed, headers, method=self.method)  # noqa: S310 - http(s) by `of`
         try:
-            opener(self.url).open(request, timeout=SECONDS).close()
+            direct.opener(self.url).open(request, timeout=SECONDS).close()
         except urllib.error.HTTPError as error:
             with error:
                 return f"HTTP {error.code} {error.read(300).decode(errors='replace').strip()}"

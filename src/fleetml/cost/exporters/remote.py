@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import urllib.parse
-import urllib.request
-from typing import Any
 
 from fleetml.errors import ConfigurationError
-
-
-class _Straight(urllib.request.HTTPRedirectHandler):
-    """A redirect would make a question of what is pushed, and take a token elsewhere."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
 
 
 def require_url(url: str, place: str) -> str:
@@ -29,12 +20,6 @@ def require_url(url: str, place: str) -> str:
             "mend it; a token stands in the environment"
         )
     return url
-
-
-def opener(url: str) -> urllib.request.OpenerDirector:
-    """Return what opens a URL; what is on this machine without a proxy."""
-    loopback = urllib.parse.urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    return urllib.request.build_opener(_Straight, *([urllib.request.ProxyHandler({})] if loopback else []))
 
 
 def require_token(token: str, place: str) -> str:

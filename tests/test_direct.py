@@ -67,3 +67,19 @@ def test_no_proxy_stands_before_this_machine(elsewhere: tuple[str, list[str]], m
 )
 def test_what_is_this_machine(host: str, here: bool) -> None:
     assert direct.is_loopback(host) is here
+
+
+def test_a_token_in_the_clear_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        direct.warn_of_clear("http://user:word@exposed.example:9090/path?key=word")
+    (line,) = caplog.messages
+    assert "a token travels in the clear to exposed.example:9090, which is beyond loopback" in line
+    assert "word" not in line
+
+
+@pytest.mark.parametrize(
+    "url", ["https://there.example", "http://127.0.0.1:9090", "http://[::1]:9090", "http://localhost"]
+)
+def test_of_what_nobody_else_can_read_nothing_is_warned(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    direct.warn_of_clear(url)
+    assert caplog.messages == []

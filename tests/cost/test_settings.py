@@ -50,6 +50,8 @@ def test_a_known_machine_has_its_own_watts() -> None:
             "FLEETML_COST_INSTANCE must be of a known family, 'm55.xlarge' is of 'm55'; did you mean 'm5'",
         ),
         ({"EIA_URL": "api.eia.gov"}, "FLEETML_COST_EIA_URL is an address"),
+        ({"EIA_URL": "http://[::1"}, "FLEETML_COST_EIA_URL is an address"),
+        ({"ELECTRICITY_MAPS_URL": "https://"}, "FLEETML_COST_ELECTRICITY_MAPS_URL is an address"),
         ({"PUE": "low"}, "FLEETML_COST_PUE is a number, got 'low'"),
         ({"WATTS": "3"}, "FLEETML_COST_WATTS"),
     ],

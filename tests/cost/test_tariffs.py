@@ -267,3 +267,11 @@ def test_a_home_that_cannot_be_written_hinders_nothing(make: Make, apis: Played,
     lines: list[str] = []
     assert at_once(make(lines=lines)).intensity_source == "table"
     assert "its answer cannot be kept" in lines[0]
+
+
+def test_an_api_that_gets_its_token_in_the_clear_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    known = CostSettings(region="us-east-1", electricity_maps="http://maps.example", eia="http://eia.example")
+    Tariffs(known, tmp_path)
+    assert caplog.messages == []
+    Tariffs(known, tmp_path, {"eia": "word"}.get)  # type: ignore[arg-type]
+    assert [line.split(",")[0] for line in caplog.messages] == ["a token travels in the clear to eia.example"]

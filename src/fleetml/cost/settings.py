@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fleetml.cost.estimate import Rates
 from fleetml.errors import ConfigurationError
@@ -75,7 +76,11 @@ class CostSettings:
 
 def _address(name: str, texts: Mapping[str, str]) -> str:
     address = texts[name].rstrip("/")
-    if address and not address.startswith(("https://", "http://")):
+    try:
+        sound = not address or (address.startswith(("https://", "http://")) and bool(urlsplit(address).hostname))
+    except ValueError:  # "http://["
+        sound = False
+    if not sound:
         raise ConfigurationError(f"{name} is an address such as https://…, got {address!r}; mend or unset it")
     return address
 

@@ -184,13 +184,16 @@ def _apis(settings: CostSettings, region: regions.Region | None, token: Token, f
     tokens = {name: known for name in ("electricity-maps", "eia") if (known := token(name))}
     if not tokens:
         return
+    from fleetml import direct
     from fleetml.cost import apis  # here, as who has no token needs no HTTP
 
     maps, eia = "Electricity Maps", "EIA"
     if "electricity-maps" in tokens:
+        direct.warn_of_clear(settings.electricity_maps)
         place, known = folder / f"electricity-maps-{region.name}.json", tokens["electricity-maps"]
         yield _Api(maps, "intensity", apis.electricity_maps, settings.electricity_maps, known, region, place)
     if "eia" in tokens and region.authority:
+        direct.warn_of_clear(settings.eia)
         place, known = folder / f"eia-intensity-{region.name}.json", tokens["eia"]
         yield _Api(eia, "intensity", apis.eia_intensity, settings.eia, known, region, place)
         yield _Api(eia, "price", apis.eia_price, settings.eia, known, region, folder / f"eia-price-{region.name}.json")

@@ -24,6 +24,19 @@ def test_a_line_end_after_a_token_is_not_of_it(take: Callable[[str], Prometheus 
     assert bearer(take("").token) == {}
 
 
+def test_a_token_that_others_could_read_is_warned_of_and_no_address_without_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Prometheus.of("http://prometheus.example:9090")
+    Prometheus.of("https://prometheus.example", token="word")
+    assert caplog.messages == []
+    Prometheus.of("http://prometheus.example:9090", token="word")
+    Receiver.of("http://push.example:9091/metrics/job/costs", "word")
+    assert [line.split(",")[0] for line in caplog.messages] == [
+        f"a token travels in the clear to {where}" for where in ("prometheus.example:9090", "push.example:9091")
+    ]
+
+
 @pytest.mark.parametrize("take", TAKERS)
 @pytest.mark.parametrize("token", ["hid\nden", "hid den", "hidden\u20ac", "hid\x00den"])
 def test_what_no_header_can_carry_is_refused_and_not_shown(

@@ -86,7 +86,7 @@ class Prometheus:
     def of(cls, url: str, power: str = "", cpu: str = "", token: str = "") -> Prometheus:
         """Return where to ask. Raises ConfigurationError for what is no http(s) URL or token."""
         address = require_url(url, "--prometheus").rstrip("/")
-        return cls(address, power or POWER, cpu or CPU, require_token(token, "--prometheus"))
+        return cls(address, power or POWER, cpu or CPU, require_token(token, "--prometheus", address))
 
     def lacks(self, scenario: Scenario) -> bool:
         """Say whether there is something to be asked of a scenario."""

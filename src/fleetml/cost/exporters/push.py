@@ -37,8 +37,8 @@ class Receiver:
     @classmethod
     def of(cls, url: str, token: str = "") -> Receiver:
         """Return the receiver at a URL. Raises ConfigurationError for one of another kind."""
-        token = require_token(token, "--push")
         path = urllib.parse.urlsplit(require_url(url, "--push")).path.rstrip("/")
+        token = require_token(token, "--push", url)
         if path.endswith(_IMPORT):
             return cls(url, "POST", token)
         if _GROUP in path:

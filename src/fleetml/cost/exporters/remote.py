@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 
+from fleetml import direct
 from fleetml.errors import ConfigurationError
 
 
@@ -22,14 +23,16 @@ def require_url(url: str, place: str) -> str:
     return url
 
 
-def require_token(token: str, place: str) -> str:
-    """Return a token without the spaces and line ends around it. Raises ConfigurationError, which never shows it.
+def require_token(token: str, place: str, url: str) -> str:
+    """Return a token without the spaces and line ends around it; warn where it can be read on its way to `url`.
 
-    http.client would refuse it at every request, and quote it.
+    Raises ConfigurationError, which never shows it: http.client would refuse it at every request, and quote it.
     """
     token = token.strip()
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigurationError(f"{place} wants a token of ASCII letters, digits and signs in one line; mend it")
+    if token:
+        direct.warn_of_clear(url)
     return token
 
 

@@ -109,6 +109,17 @@ def test_a_body_is_not_taken_for_the_next_request() -> None:
         assert sent(endpoint, smuggled).count(b"HTTP/1.1 ") == 1
 
 
+@pytest.mark.parametrize("length", [b"abc", b"-1", b"1e3", b"9" * 5000])
+def test_a_length_that_is_none_is_told_and_the_connection_closed(length: bytes) -> None:
+    ask = b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: " + length + b"\r\n\r\n"
+    with listening() as endpoint:
+        got = sent(endpoint, ask)
+    known = length.isdigit()
+    assert got.startswith(b"HTTP/1.1 200 OK\r\n" if known else b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"\r\nConnection: close\r\n" in got
+    assert (b"bad request: Content-Length" in got) is not known
+
+
 @pytest.mark.parametrize(
     "nonsense", [b"\x16\x03\x01 hello\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"A" * 70_000]
 )

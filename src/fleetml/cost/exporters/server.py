@@ -33,7 +33,9 @@ class _Answer(http.server.BaseHTTPRequestHandler):
     server: Endpoint
 
     def do_GET(self) -> None:
-        page = self._page()
+        length = self.headers.get("Content-Length", "").strip()
+        sound = not length or (length.isascii() and length.isdecimal())
+        page = self._page() if sound else _said(HTTPStatus.BAD_REQUEST, "Content-Length is a whole number from 0 up")
         packed = bool(page.packed) and accepts_gzip(self.headers.get("Accept-Encoding", ""))
         body = page.packed if packed else page.plain
         self.send_response(page.status)
@@ -45,7 +47,7 @@ class _Answer(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Encoding", "gzip")
         if page.status == HTTPStatus.UNAUTHORIZED:
             self.send_header("WWW-Authenticate", "Bearer")
-        if int(self.headers.get("Content-Length") or 0) or "Transfer-Encoding" in self.headers:
+        if length.strip("0") or "Transfer-Encoding" in self.headers:
             self.send_header("Connection", "close")  # a body that nobody reads would be taken for the next request
         self.end_headers()
         if self.command != "HEAD":

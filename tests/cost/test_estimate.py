@@ -95,6 +95,15 @@ def test_rates_are_named_and_not_negative() -> None:
             Rates.of({name: value})
 
 
+def test_energy_may_have_a_negative_price_and_nothing_else() -> None:
+    """As in a file of prices: who takes energy when there is too much of it is paid."""
+    assert Rates.of({"price_per_kwh": -0.05}).price_per_kwh == -0.05
+    assert Rates.of({"usd_per_kwh": -0.05}).price_per_kwh == -0.05
+    for name, value in (("price_per_kwh", float("-inf")), ("price_per_kwh", float("nan")), ("grams_per_kwh", -1.0)):
+        with pytest.raises(ConfigurationError, match=f"FLEETML_COST_{name.upper()}"):
+            Rates.of({name: value})
+
+
 def test_prices_of_another_currency_have_no_defaults() -> None:
     with pytest.raises(
         ConfigurationError,

@@ -5,6 +5,7 @@ A figure of `Rates` is overridden by the environment variable FLEETML_COST_<FIGU
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from fleetml.frozen import asdict, fields, frozen
 
 _JOULES_PER_KWH = 3.6e6
 _DOLLARS = {"usd_per_core_hour": "price_per_core_hour", "usd_per_kwh": "price_per_kwh"}
+_SIGNED = "price_per_kwh"  # where there is too much energy, whoever takes some is paid
 
 
 @frozen
@@ -44,15 +46,17 @@ class Rates:
     def of(cls, figures: Mapping[str, float], currency: str = "USD") -> Rates:
         """Return the rates with some figures replaced; ``usd_per_…`` is ``price_per_…`` in US dollars.
 
-        Raises ConfigurationError for an unknown or negative one, and for prices of another currency that are not given.
+        Raises ConfigurationError for an unknown one, one below 0 (but the price of energy), and for prices of another currency that
+        are not given.
         """
         known = [field.name for field in fields(cls)]
         taken: dict[str, float] = {}
         for name, value in figures.items():
             meant = _DOLLARS.get(name, name) if currency == "USD" else name
-            if meant not in known or not 0 <= value < float("inf"):
+            least = -math.inf if meant == _SIGNED else 0.0
+            if meant not in known or not (least <= value and math.isfinite(value)):
                 raise ConfigurationError(
-                    f"rates are numbers from 0 up named {', '.join(known)}, got FLEETML_COST_{name.upper()}={value}; "
+                    f"rates are numbers from 0 up ({_SIGNED}: below it, too) named {', '.join(known)}, got FLEETML_COST_{name.upper()}={value}; "
                     "mend or unset it"
                 )
             taken[meant] = value

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fleetml.access import Access
 from fleetml.cost.exporters.model import Model
-from fleetml.cost.exporters.prices import Current, variables
+from fleetml.cost.exporters.prices import PREFIX, Current, variables
 from fleetml.cost.exporters.prometheus import TOKEN, Prometheus
 from fleetml.cost.exporters.push import Pushing, Receiver
 from fleetml.cost.exporters.server import Endpoint
@@ -88,7 +88,7 @@ def serve(given: argparse.Namespace, environ: Mapping[str, str], home: Path, tok
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())
-    rates = Current(variables(environ, {name: getattr(given, option) for option, name in _PRICES.items()}), home, token)
+    rates = _rates(given, environ, home, token)
     model = Model(given.model.absolute()) if given.model else None
     sources = Sources(rates, model or (lambda: None), _prometheus(given, environ))
     exporters = Exporters(_folder(given.folder), sources, _wanted(given))
@@ -109,6 +109,19 @@ def serve(given: argparse.Namespace, environ: Mapping[str, str], home: Path, tok
 
         exporters.run(given.seconds, end, after)
     return 0
+
+
+def _rates(given: argparse.Namespace, environ: Mapping[str, str], home: Path, token: Callable[[str], str]) -> Current:
+    """Return the prices that hold. Raises ConfigurationError, which names the option where one was given, not its variable."""
+    options = {name: getattr(given, option) for option, name in _PRICES.items()}
+    try:
+        return Current(variables(environ, options), home, token)
+    except ConfigurationError as error:
+        said = str(error)
+        for option, name in _PRICES.items():
+            if options[name] is not None:
+                said = said.replace(f"{PREFIX}{name}", f"--{option.replace('_', '-')}")
+        raise ConfigurationError(said) from None
 
 
 def _prometheus(given: argparse.Namespace, environ: Mapping[str, str]) -> Prometheus | None:

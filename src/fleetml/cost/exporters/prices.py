@@ -20,8 +20,8 @@ from fleetml.cost.tariffs import Tariffs
 
 SECONDS = 300.0
 """How long what was told holds; prices are by the hour, and a file of them may change."""
-_PREFIX = "FLEETML_COST_"
-_GPU, _CPU = f"{_PREFIX}PRICE_PER_GPU_HOUR", f"{_PREFIX}PRICE_PER_CORE_HOUR"
+PREFIX = "FLEETML_COST_"
+_GPU, _CPU = f"{PREFIX}PRICE_PER_GPU_HOUR", f"{PREFIX}PRICE_PER_CORE_HOUR"
 
 
 class Current:
@@ -69,4 +69,4 @@ class Current:
 
 def variables(environ: Mapping[str, str], given: Mapping[str, str | None]) -> dict[str, str]:
     """Return the variables of `CostSettings`, those that were given before those of the environment."""
-    return {**environ, **{f"{_PREFIX}{name}": text for name, text in given.items() if text is not None}}
+    return {**environ, **{f"{PREFIX}{name}": text for name, text in given.items() if text is not None}}

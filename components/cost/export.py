@@ -30,7 +30,8 @@ def export(
 ) -> None:
     """Write `MODEL`, `PREDICTIONS` and `RECOMMENDATIONS` into the folder `exported`, and into `exports_dir` ("": nowhere else).
 
-    What comes of synthetic results stays in `exported`: exporters would tell it of real scenarios of the same names. A prediction is absent where the model lacks a feature of the scenario. Raises InvalidParameter for a folder that cannot be written.
+    What comes of synthetic results stays in `exported`: exporters would tell it of real scenarios of the same names.
+    A prediction is absent where the model lacks a feature of the scenario, its interval also beyond what was measured. Raises InvalidParameter for a folder that cannot be written.
     """
     text = power_model.path.read_text(encoding="utf-8")
     model = PowerModel.from_json(text, str(power_model.path))
@@ -53,10 +54,16 @@ def export(
 
 def _told(model: PowerModel, run_id: str, scenario: Scenario) -> dict[str, Any]:
     found = model.predict(features(scenario))
-    known = (found.watts, found.low, found.high, list(found.beyond)) if found else (None, None, None, [])
-    names = ("predicted_power_watts", "prediction_confidence_low", "prediction_confidence_high", "beyond")
-    about = {"run_id": run_id, "scenario": scenario.name, "mean_power_watts": scenario.mean_watts}
-    return about | dict(zip(names, known, strict=True))
+    within = found is not None and not found.beyond  # elsewhere the interval does not hold
+    return {
+        "run_id": run_id,
+        "scenario": scenario.name,
+        "mean_power_watts": scenario.mean_watts,
+        "predicted_power_watts": found.watts if found else None,
+        "prediction_confidence_low": found.low if found and within else None,
+        "prediction_confidence_high": found.high if found and within else None,
+        "beyond": list(found.beyond) if found else [],
+    }
 
 
 def _write(folder: Path, content: dict[str, str]) -> None:

@@ -152,6 +152,16 @@ def test_what_was_measured_is_exported_with_what_was_expected(made: Made, tmp_pa
     assert made.metrics.metadata == {**{"scenarios": 5, "predicted": 5, "beyond_what_was_measured": 0, "written": True}}
 
 
+def test_beyond_what_was_measured_no_interval_is_exported(made: Made, tmp_path: Path) -> None:
+    """As the exporter does: there the interval does not hold."""
+    rows = [scenario(f"{n} Streams @ 2500k", 5.0 + n) for n in (1, 2, 3, 4)]
+    bare = scenario("100 Streams @ 2500k", 1.0, power_watts=None, step_seconds=None)
+    found = exported(taken(made, files(tmp_path / "in", *rows, bare)), "")["scenarios"][-1]
+    assert found["beyond"]
+    assert found["predicted_power_watts"] > 50
+    assert found["prediction_confidence_low"] is found["prediction_confidence_high"] is None
+
+
 def test_synthetic_results_reach_no_exporter(made: Made, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         found = exported(taken(made), str(tmp_path / "out"))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from components.cost import samples, synthetic
 from fleetml import atomic
 from fleetml.component import Artifact
+from fleetml.cost import quantities
 from fleetml.cost.exporters.prometheus import TOKEN, Prometheus
 from fleetml.cost.scenarios import PATTERN, Results, Scenario, parse
 from fleetml.errors import InvalidData, InvalidParameter
@@ -107,9 +108,10 @@ def _analysis(path: Path) -> Analysis:
 
 def _is_number(text: Any) -> bool:
     try:
-        return 0 < float(text) < float("inf")
+        quantities.positive(float(text))
     except (TypeError, ValueError):
         return False
+    return True
 
 
 def _with(found: Results, analysis: Analysis) -> Results:

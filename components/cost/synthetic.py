@@ -7,6 +7,7 @@ power of n streams at b Mbit/s is 5 + (1.2 + 0.08 b) n watts, and flickers.
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -54,7 +55,7 @@ def _document(number: int, seed: int) -> dict[str, Any]:
     for place, scenario in enumerate(scenarios):  # one after the other, half a minute apart
         scenario["start_time"] = begin + place * 150
         scenario["end_time"] = scenario["start_time"] + scenario["duration"]
-    return {"test_date": f"2026-01-{number % 28 + 1:02d}T00:00:00+00:00", "scenarios": scenarios}
+    return {"test_date": datetime.fromtimestamp(begin, UTC).isoformat(), "scenarios": scenarios}
 
 
 def _scenario(source: random.Random, name: str, bitrate: str, power: float, cores: float) -> dict[str, Any]:

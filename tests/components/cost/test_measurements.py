@@ -46,6 +46,12 @@ def test_without_a_source_there_are_synthetic_results_of_the_power_they_tell(tmp
     assert documents("synthetic://?seed=8") != documents("synthetic://")
 
 
+def test_synthetic_files_are_measured_one_day_after_another() -> None:
+    found = [parse(json.dumps(each), name) for name, each in documents("synthetic://?files=40").items()]
+    assert [each.when for each in found] == [each.scenarios[0].start_time for each in found]
+    assert len({each.when for each in found}) == 40
+
+
 def test_what_is_written_reads_as_what_was_read(tmp_path: Path) -> None:
     for name, document in documents("").items():
         write(tmp_path / "in", name, *document["scenarios"], test_date=document["test_date"])
@@ -86,11 +92,12 @@ def test_power_comes_from_the_analysis_where_the_file_has_no_samples(tmp_path: P
         scenario("odd", **bare),
         wrong,
     )
-    analysis = "name,mean_power_w,total_energy_wh\nbare,12.5,0.4\nown,99,9\nodd,nan,\nwrong,7,1\n"
+    analysis = "name,mean_power_w,total_energy_wh\nbare,12.5,0.4\nown,99,9\nodd,1e300,nan\nwrong,7,1\n"
     (tmp_path / "in" / "test_results_1_analysis.csv").write_text(analysis)
     ((bare_one, own, odd, refused),) = ([*each.scenarios] for each in taken(tmp_path, str(tmp_path / "in"))[0])
     assert (bare_one.mean_watts, bare_one.total_energy_wh) == (12.5, 0.4)
     assert (own.mean_watts, own.mean_power_w, odd.mean_watts) == (9.0, None, None)
+    assert odd.refused == frozenset(), "what no scenario can have is not taken from an analysis"
     assert (refused.mean_watts, refused.refused) == (None, {"power_watts"})
 
 

@@ -269,3 +269,11 @@ def test_total_is_energy_and_compute_and_all_is_finite(one: Scenario) -> None:
 
 def test_every_metric_says_its_meaning() -> None:
     assert all(meaning for each in (COST, QOE, RESULTS) for meaning in each.values())
+
+
+@pytest.mark.parametrize(("streams", "told"), [(0, "0"), (None, "1"), (4, "4")])
+def test_the_label_streams_is_what_the_name_tells(streams: int | None, told: str) -> None:
+    found = Scenario(name="a", streams=streams, bitrate="5M", mbps=5.0)
+    labels = cost_labels(found, "USD")
+    assert labels is not None
+    assert (labels["streams"], results_labels(found, "run")["streams"]) == (told, told)

@@ -182,11 +182,24 @@ def test_a_duration_that_contradicts_the_times_is_told_and_absent() -> None:
     assert "duration 120 s contradicts end_time - start_time, 20 s" in remarks[0]
 
 
-@pytest.mark.parametrize(("end", "told"), [(1020.0, 0), (1028.0, 0), (1120.0, 1)])
+@pytest.mark.parametrize(("end", "told"), [(1020.0, 0), (1024.9, 0), (1025.0, 1), (1015.0, 1), (1120.0, 1)])
 def test_samples_that_cover_another_time_are_told(end: float, told: int) -> None:
     _, remarks = one(end_time=end, duration=None, cpu_usage_cores=None)
     assert len(remarks) == told
-    assert all("covers 20 s of 120 s" in remark for remark in remarks)
+    assert all(f"covers 20 s of {end - 1000:g} s" in remark for remark in remarks)
+
+
+@pytest.mark.parametrize(("samples", "told"), [(1, 1), (2, 1), (3, 0), (4, 1)])
+def test_coarse_samples_cover_all_of_a_scenario_or_are_told(samples: int, told: int) -> None:
+    """Sixty seconds of 120 are half of its energy, though only one sample is missing."""
+    watts = [10.0] * samples
+    _, remarks = one(end_time=1120.0, duration=None, cpu_usage_cores=None, power_watts=watts, step_seconds=60)
+    assert len(remarks) == told
+
+
+def test_of_many_samples_a_tenth_may_be_missing() -> None:
+    known = {"end_time": 1120.0, "duration": None, "cpu_usage_cores": None, "step_seconds": 1}
+    assert [len(one(power_watts=[10.0] * n, **known)[1]) for n in (108, 109, 121, 133, 134)] == [1, 0, 0, 0, 1]
 
 
 def test_of_samples_that_cover_a_part_no_energy_is_told() -> None:

@@ -85,3 +85,9 @@ def test_a_ladder_whose_quality_is_known_in_part_is_scored_without_it() -> None:
 def test_an_unknown_rule_is_refused_and_the_near_one_named() -> None:
     with pytest.raises(InvalidParameter, match="did you mean 'pixels_per_joule'"):
         score(ONE, "pixel_per_joule")
+
+
+def test_no_streams_deliver_nothing_and_a_name_without_a_number_is_of_one() -> None:
+    none, untold = (Scenario(name="a", streams=n, mbps=5.0, mean_power_w=10.0) for n in (0, None))
+    assert score(none, "throughput_per_watt") == 0.0
+    assert score(untold, "throughput_per_watt") == 0.5

@@ -160,7 +160,7 @@ def cost_labels(scenario: Scenario, currency: str, service: str = "cost-analysis
         return None
     return {
         "scenario": label(scenario.name),
-        "streams": str(scenario.streams or 1),
+        "streams": str(scenario.stream_count),
         "bitrate": scenario.bitrate,
         "encoder": scenario.encoder or scenario.encoder_type or "unknown",
         "currency": currency,
@@ -176,7 +176,7 @@ def results_labels(scenario: Scenario, run_id: str) -> dict[str, str]:
         "bitrate": scenario.bitrate or "",
         "resolution": scenario.resolution or "",
         "fps": "" if scenario.fps is None else f"{scenario.fps:g}",
-        "streams": str(scenario.streams or 1),
+        "streams": str(scenario.stream_count),
         "output_ladder": scenario.ladder or "unknown",
         "encoder_type": scenario.encoder_type or "unknown",
     }

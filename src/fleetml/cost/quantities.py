@@ -115,19 +115,19 @@ def frame_rate(value: Any) -> float | None:
     return positive(value)
 
 
-def samples(value: Any, least: float) -> tuple[float, ...]:
-    """Return a series of finite samples. Raises ValueError where one is not, or is `least` (0 allowed) or below.
+def samples(value: Any, zero: bool) -> tuple[float, ...]:
+    """Return a series of finite samples above 0, or from 0 up where `zero` says so. Raises ValueError where one of them is not.
 
     One bad sample refuses the series: an integral over a gap or a counter's wrap would be a wrong number.
     """
     if not isinstance(value, (list, tuple)):
         raise ValueError("is no list of samples")
-    return tuple(_sample(each, least, index) for index, each in enumerate(value))
+    return tuple(_sample(each, zero, index) for index, each in enumerate(value))
 
 
-def _sample(value: Any, least: float, index: int) -> float:
+def _sample(value: Any, zero: bool, index: int) -> float:
     try:
-        return positive(value) if least > 0 else from_zero(value)
+        return from_zero(value) if zero else positive(value)
     except ValueError as error:
         raise ValueError(f"holds sample {index} ({value!r}), which {error}") from None
 

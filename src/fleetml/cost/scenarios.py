@@ -92,16 +92,26 @@ class Scenario:
         return quantities.is_idle(self.name)
 
     @property
+    def stream_count(self) -> int:
+        """Streams at once; a name that tells no number of them is of one."""
+        return 1 if self.streams is None else self.streams
+
+    @property
     def mean_watts(self) -> float | None:
         """The mean power [W]: of the samples, else as measured elsewhere."""
         return math.fsum(self.power_watts) / len(self.power_watts) if self.power_watts else self.mean_power_w
 
     def covers(self, samples: Sequence[float]) -> bool:
-        """Return whether samples span the scenario's time, to a tenth or two samples; True where one of the two is not known."""
+        """Return whether samples span the scenario's time, to a tenth or to less than a sample; True where one of the two is not known.
+
+        A span that falls between two samples lacks less than one of them; who lacks a whole one measured a part alone.
+        """
         if self.step_seconds is None or self.duration is None:
             return True
-        off = abs((len(samples) - 1) * self.step_seconds - self.duration)
-        return off <= max(2 * self.step_seconds, self.duration / 10)
+        off = round(
+            abs((len(samples) - 1) * self.step_seconds - self.duration), 3
+        )  # of times of today the rest is noise
+        return off < self.step_seconds or off <= self.duration / 10
 
     @property
     def pixels_per_second(self) -> float | None:
@@ -269,9 +279,9 @@ class _Facts:
             avg_fps=self.get("avg_fps", quantities.from_zero),
             dropped_frames=dropped,
             total_frames=frames,
-            power_watts=self.get("power_watts", lambda it: quantities.samples(it, 1)) or (),
-            cpu_usage_cores=self.get("cpu_usage_cores", lambda it: quantities.samples(it, 0)) or (),
-            gpu_usage_cores=self.get("gpu_usage_cores", lambda it: quantities.samples(it, 0)) or (),
+            power_watts=self.get("power_watts", lambda it: quantities.samples(it, zero=False)) or (),
+            cpu_usage_cores=self.get("cpu_usage_cores", lambda it: quantities.samples(it, zero=True)) or (),
+            gpu_usage_cores=self.get("gpu_usage_cores", lambda it: quantities.samples(it, zero=True)) or (),
             step_seconds=self.get("step_seconds", quantities.positive),
             mean_power_w=self.get("mean_power_w", quantities.positive),
             total_energy_wh=self.get("total_energy_wh", quantities.positive),

@@ -55,7 +55,7 @@ def throughput_per_watt(scenario: Scenario, drawn: Drawn) -> float | None:
     """Return megabits a second per watt."""
     if scenario.is_baseline or not scenario.mbps:
         return None
-    return _ratio(scenario.mbps * (scenario.streams or 1), drawn.watts)
+    return _ratio(scenario.mbps * scenario.stream_count, drawn.watts)
 
 
 RULES: dict[str, Callable[[Scenario, Drawn], float | None]] = {

@@ -45,3 +45,8 @@ def test_what_is_not_known_is_none_and_streams_that_are_not_told_are_one() -> No
 def test_rows_are_of_scenarios_with_power_and_know_whether_streams_were_counted() -> None:
     found = rows([ONE, replace(ONE, mean_power_w=None), replace(ONE, streams=None), replace(ONE, name="idle")])
     assert [(row.watts, row.counted) for row in found] == [(20.0, True), (20.0, False), (20.0, False)]
+
+
+def test_no_streams_are_not_one() -> None:
+    assert features(Scenario(name="0 Streams @ 5000k", streams=0, mbps=5.0))["streams"] == 0.0
+    assert features(Scenario(name="10 Mbps Stream", streams=None, mbps=10.0))["streams"] == 1.0

@@ -114,22 +114,22 @@ class Prometheus:
             )
             return scenario
         found: dict[str, Any] = {"step_seconds": grid.step / 1000}
-        for name, query, least in zip(_SERIES, (self.power, self.cpu), (1, 0), strict=True):
+        for name, query, zero in zip(_SERIES, (self.power, self.cpu), (False, True), strict=True):
             if not _is_missing(scenario, name):
                 continue
             try:
-                found[name] = self._samples(query, grid, least)
+                found[name] = self._samples(query, grid, zero)
             except (InvalidData, ValueError) as error:
                 remarks.append(f"{scenario.name!r}: {name} from Prometheus: {error}; it and what needs it are absent")
         return replace(scenario, **found) if len(found) > 1 else scenario
 
-    def _samples(self, query: str, grid: _Grid, least: float) -> Sequence[float]:
+    def _samples(self, query: str, grid: _Grid, zero: bool) -> Sequence[float]:
         """Return what was asked before, or is asked now. Raises as `_ask` and `_whole` do."""
         key = (query, grid.start, grid.step, grid.steps)
         if key not in self._known:
             while len(self._known) >= KEPT:
                 del self._known[next(iter(self._known))]
-            self._known[key] = array("d", _whole(self._ask(query, grid), grid, least))
+            self._known[key] = array("d", _whole(self._ask(query, grid), grid, zero))
         return tuple(self._known[key])
 
     def _ask(self, query: str, grid: _Grid) -> list[Mapping[str, Any]]:
@@ -168,11 +168,11 @@ def _read(answer: http.client.HTTPResponse) -> bytes:
     return b"".join(parts)
 
 
-def _whole(series: list[Mapping[str, Any]], grid: _Grid, least: float) -> tuple[float, ...]:
+def _whole(series: list[Mapping[str, Any]], grid: _Grid, zero: bool) -> tuple[float, ...]:
     """Return the samples of one series without a gap. Raises InvalidData or ValueError."""
     if len(series) != 1:
         raise InvalidData(f"a query gives one series, got {len(series)}")
     values = series[0].get("values") or []
     if len(values) != grid.steps + 1:
         raise InvalidData(f"there is a sample every {grid.step / 1000:g} s, {grid.steps + 1} in all, got {len(values)}")
-    return quantities.samples([float(value) for _, value in values], least)
+    return quantities.samples([float(value) for _, value in values], zero)

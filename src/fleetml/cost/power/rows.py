@@ -35,7 +35,7 @@ def features(scenario: Scenario, hardware: str | None = None) -> dict[str, Value
         return dict.fromkeys(NUMBERS, 0.0) | words
     rate, fps = scenario.pixels_per_second, scenario.fps or (scenario.outputs[0].fps if scenario.outputs else None)
     return {
-        "streams": float(scenario.streams or 1),
+        "streams": float(scenario.stream_count),
         "mbps": scenario.mbps,
         "megapixels": rate / fps / 1e6 if rate and fps else None,
         "fps": fps,

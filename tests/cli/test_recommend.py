@@ -151,6 +151,18 @@ def test_scenarios_are_ranked_and_what_is_wrong_is_told(
     assert "did you mean 'pixels_per_joule'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("order", [("old", "new"), ("new", "old")])
+def test_of_one_name_the_latest_measured_counts_however_files_are_given(
+    fleetml: Command, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], order: tuple[str, str]
+) -> None:
+    hot, cool, _ = json.loads(results.read_text())["scenarios"]
+    for name, day, watts in (("old", "2026-02-01", 5.0), ("new", "2026-02-02", 10.0)):
+        document = {"test_date": day, "scenarios": [{**cool, "power_watts": [watts] * 30}, hot]}
+        (tmp_path / name).write_text(json.dumps(document))
+    assert fleetml("recommend", "best", *(tmp_path / name for name in order)) == 0
+    assert lines(capsys)[2].split() == ["1", "cool", "0.5", "Mbps/W"]
+
+
 def test_two_scenarios_are_compared(fleetml: Command, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fleetml("recommend", "compare", results, "--scenarios", "cool", "hot") == 0
     first, second = lines(capsys)

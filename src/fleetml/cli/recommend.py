@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         parser = what.add_parser(name, help=line)
         parser.add_argument(
-            "files", nargs="+", type=Path, metavar="FILE", help="results files; of one name the last counts"
+            "files", nargs="+", type=Path, metavar="FILE", help="results files; of one name the latest measured counts"
         )
         parser.add_argument("--rule", default="auto", help="how to score; default: auto")
         if name == "best":
@@ -99,14 +99,13 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _scenarios(files: list[Path]) -> list[Scenario]:
-    """Return the scenarios of results files; what is wrong with them is told. Raises InvalidData."""
+    """Return the scenarios of results files, of one name the latest measured; what is wrong with them is told. Raises InvalidData."""
     from fleetml.cli.output import complain
     from fleetml.cost.scenarios import read
 
-    known = {}
-    for path in files:
-        results = read(path)
+    found = [read(path) for path in files]
+    for results in found:
         for remark in results.remarks:
             complain(remark)
-        known.update({each.name: each for each in results.scenarios})
-    return list(known.values())
+    found.sort(key=lambda each: (each.when, each.run_id))
+    return list({each.name: each for results in found for each in results.scenarios}.values())

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from fleetml.cost import meters
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.images import Images
 from fleetml.runners import Command, ContainerRunner, Exit, Limits, cgroup, choice, container, docker
@@ -234,6 +238,61 @@ class Proxy:
             while data := source.recv(65536):
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
+
+
+class TestMeters:
+    """What processors counted while a container ran; no engine is asked."""
+
+    @pytest.fixture
+    def counter(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The energy counter of a made-up machine."""
+        package, stat = tmp_path / "powercap" / "intel-rapl:0", tmp_path / "stat"
+        package.mkdir(parents=True)
+        for name, content in (("name", "package-0"), ("max_energy_range_uj", "1000000000"), ("energy_uj", "7000000")):
+            (package / name).write_text(content)
+        stat.write_text("cpu 100 0 0 900 0 0 0 0 0 0\ncpu0 100 0 0 900 0 0 0 0 0 0\n")
+        real = meters.Meter
+        monkeypatch.setattr(meters, "Meter", lambda family: real(family, package.parent, stat, lambda: None))
+        return package / "energy_uj"
+
+    @staticmethod
+    def watch(stats: Callable[..., dict[str, Any]] | None = None) -> docker._Watch:
+        api = SimpleNamespace(stats=stats)
+        one = SimpleNamespace(id="x", attrs={"State": {"Pid": os.getpid()}}, client=SimpleNamespace(api=api))
+        return docker._Watch(one, None, 0.0)  # type: ignore[arg-type] - nobody reads here
+
+    def test_a_container_has_its_part_of_what_the_processors_counted(
+        self, counter: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        watch = self.watch()
+
+        def use() -> tuple[float, int]:  # 5 J, while the machine was busy for 4 s
+            counter.write_text("12000000")
+            (counter.parents[2] / "stat").write_text(f"cpu {100 + 4 * os.sysconf('SC_CLK_TCK')} 0 0 900 0 0 0 0 0 0\n")
+            watch._over.set()
+            return 2.0, 4096
+
+        monkeypatch.setattr(cgroup, "of", lambda pid: use if pid == os.getpid() else None)
+        watch._measure()
+        assert (watch.cpu_seconds, watch.peak) == (2.0, 4096)
+        assert watch.drawn() == {"machine_cpu_seconds": 4.0, "vcpus": 1, "joules": 2.5}
+
+    def test_of_a_container_elsewhere_this_machine_s_meters_tell_nothing(
+        self, counter: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stats(*_: Any, **__: Any) -> dict[str, Any]:
+            counter.write_text("12000000")
+            watch._over.set()
+            return {
+                "cpu_stats": {"cpu_usage": {"total_usage": 2_000_000_000}},
+                "memory_stats": {"usage": 5096, "stats": {"inactive_file": 1000}},
+            }
+
+        watch = self.watch(stats)
+        monkeypatch.setattr(cgroup, "of", lambda pid: None)
+        watch._measure()
+        assert (watch.cpu_seconds, watch.peak) == (2.0, 4096)
+        assert watch.drawn() == {}
 
 
 class TestControlGroups:

@@ -164,13 +164,16 @@ def test_a_prometheus_that_wants_a_token_gets_that_of_the_step(
     tmp_path: Path,
     fake: Fake,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO)
     answer, fake.answer = (
         fake.answer,
         lambda asked: answer(asked) if fake.tokens[-1] == "Bearer word" else (401, "who?"),
     )
     write(tmp_path / "in", "test_results_1.json", timed("bare", 1000), scenario("own", start_time=2000, end_time=2020))
     assert [each.mean_watts for each in taken(tmp_path, str(tmp_path / "in"), fake.url)[0][0].scenarios] == [None, 9.0]
+    assert 'HTTP 401 "who?"; give the token that it wants, FLEETML_PROMETHEUS_TOKEN, ' in caplog.text
     monkeypatch.setenv("FLEETML_PROMETHEUS_TOKEN", "word\n")
     assert [each.mean_watts for each in taken(tmp_path, str(tmp_path / "in"), fake.url)[0][0].scenarios] == [24.0, 9.0]
 

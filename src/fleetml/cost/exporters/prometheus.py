@@ -144,7 +144,8 @@ class Prometheus:
             with error:
                 said = f"HTTP {error.code} {error.read(300).decode(errors='replace')}".strip()
             if error.code < 500:
-                raise InvalidData(f"{self.url} refuses {query!r} with {said}") from None
+                wants = f"; give the token that it wants, {TOKEN}, to a pipeline by the secret 'prometheus'"
+                raise InvalidData(f"{self.url} refuses {query!r} with {said}{wants * (error.code == 401)}") from None
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
             said = str(error) or type(error).__name__
         raise Unavailable(

@@ -108,9 +108,8 @@ class Scenario:
         """
         if self.step_seconds is None or self.duration is None:
             return True
-        off = round(
-            abs((len(samples) - 1) * self.step_seconds - self.duration), 3
-        )  # of times of today the rest is noise
+        spanned = (len(samples) - 1) * self.step_seconds
+        off = round(abs(spanned - self.duration), 3)  # of differences of UNIX times the rest is noise
         return off < self.step_seconds or off <= self.duration / 10
 
     @property

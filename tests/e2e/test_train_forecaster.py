@@ -97,14 +97,14 @@ def metrics(attempt: Attempt) -> dict[str, Any]:
 
 
 def results(attempt: Attempt) -> dict[str, Any]:
-    """What a step found, without what was measured on this machine (time, memory) and where its registry is."""
+    """What a step found, without what was measured on this machine (time, memory, energy) and where its registry is."""
     return {
         name: value
         for name, value in metrics(attempt).items()
         if name != "mlflow"
         and "seconds" not in name
         and "ms" not in name.split("_")
-        and not name.startswith("memory_mb")
+        and not name.startswith(("memory_mb", "wh_"))
     }
 
 

@@ -45,7 +45,7 @@ BUDGET = {
     "hpo_seconds": 600,
     "latency_budget_ms": 1000.0,
 }
-PLACES = {"registry", "serving_dir", "serving_address", "feature_store", "store", "address", "run_id"}
+PLACES = {"registry", "results", "serving_dir", "serving_address", "feature_store", "store", "address", "run_id"}
 IMAGES = """[images."fleetml/ml"]
 venv = ".venv"
 locks = []

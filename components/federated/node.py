@@ -48,7 +48,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from components.federated import keys
 from components.federated.envelope import opened, sealed
-from components.federated.superlink import PULL_SECONDS, named, pause, retries
+from components.federated.transport import PULL_SECONDS, named, pause, retries
 
 log = logging.getLogger(__name__)
 

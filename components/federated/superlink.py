@@ -39,15 +39,15 @@ from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
 from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, inflate_object_from_contents, pull_objects
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
-from flwr.supercore.protobuf.client import ProtobufCall, ProtobufClientInterceptor, ProtobufRequestContext
-from flwr.supercore.retry import RetryInvoker, exponential
+from flwr.supercore.protobuf.client import ProtobufClientInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import HttpGrid
 
 from components.federated.envelope import opened, sealed
 from components.federated.records import ABOUT
-from fleetml.errors import ConfigurationError, FleetMLError, Unavailable
+from components.federated.transport import PULL_SECONDS, REFUSED, Bearer, named, pause, retries
+from fleetml.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
@@ -56,72 +56,6 @@ VARIABLES = {"driver": "FLEETML_FEDERATION_DRIVER", "authority": "FLEETML_FEDERA
 PATIENCE = 120.0
 """Seconds for which a link may be away, being started again, before who asks it gives up."""
 HEARTBEAT_SECONDS = 10.0
-PULL_SECONDS = 30.0
-"""How long an answer may be on its way once the link knows of it: its sender may have died over it."""
-_AWAY = (502, 503, 504)
-_REFUSED = (401, 403)
-_NOT_ADMITTED = 412
-
-
-def pause(since: float, share: float = 0.1) -> float:
-    """Return the seconds to the next question where nothing was heard since `since`: a share of it, so that rounds wait little
-    and the link is asked seldom; at least 0.05, at most 3."""
-    return min(max((time.monotonic() - since) * share, 0.05), 3.0)
-
-
-def retries(patience: float | None, ended: threading.Event | None = None) -> RetryInvoker:
-    """Return what asks again while the link is away, until `ended` (None: for ever), and passes on what it says.
-
-    A certificate that does not hold is no absence.
-    """
-    stop = ended or threading.Event()
-
-    def wait(seconds: float) -> None:
-        stop.wait(seconds)
-
-    return RetryInvoker(
-        wait_gen_factory=lambda: exponential(base_delay=0.1, max_delay=2),
-        recoverable_exceptions=(httpx.TransportError, httpx.HTTPStatusError),
-        max_tries=None,
-        max_time=patience,
-        should_giveup=lambda error: stop.is_set() or _final(error),
-        wait_function=wait,
-        jitter=None,
-    )
-
-
-def _final(error: Exception) -> bool:
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code not in _AWAY
-    return "certificate" in str(error).lower()  # other faults of TLS come and go with a link that is being started
-
-
-def named(error: Exception, address: str) -> FleetMLError:
-    """Return an error of the transport as one that a user can do something about."""
-    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in (*_REFUSED, _NOT_ADMITTED):
-        return ConfigurationError(
-            f"the link at {address} takes who proves who he is, it refused ({error.response.status_code}); give the secret in its "
-            "driver.secret, for a region the key whose .pub lies in its folder regions"
-        )
-    if isinstance(error, httpx.HTTPStatusError):
-        return Unavailable(f"the link at {address} answered {error.response.status_code}: {error.response.text[:200]}")
-    if "certificate" in str(error).lower():
-        return ConfigurationError(
-            f"the link at {address} must show a certificate of the authority that is trusted here ({error}); give the "
-            "authority.pem of its folder, and a name or address that `fleetml federation keys` was told"
-        )
-    return Unavailable(f"the link at {address} must answer, it does not ({error}); start it: fleetml federation link")
-
-
-class Bearer:
-    """Shows the driver's secret to the link."""
-
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
-
-    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
-        context.request.headers["authorization"] = f"Bearer {self._secret}"
-        return call_next(context)
 
 
 class SuperLinkGrid(HttpGrid):
@@ -261,7 +195,7 @@ class SuperLinkGrid(HttpGrid):
 
     def _renew(self, error: httpx.HTTPError) -> None:
         """Begin another run where the link has lost ours. Raises what `named` says of anything else."""
-        if not (isinstance(error, httpx.HTTPStatusError) and error.response.status_code in _REFUSED):
+        if not (isinstance(error, httpx.HTTPStatusError) and error.response.status_code in REFUSED):
             raise named(error, self._place) from error
         log.warning("the link at %s has lost the run, another is begun", self._place)
         self._disconnect()

@@ -5,7 +5,7 @@ Data: benchmarks.federated_data. Equal passes: R rounds of one local pass beside
 error: MASE (heart: 1 - accuracy) on each region's test, the mean over regions by their training examples and over regions alike; the
 test decides nothing. overhead: CPU seconds and wall time of a whole process, imports and data included, over those of the central
 training of the same learner with as many passes; bitbrains, ten regions, the defaults of `Federation` but personalisation, by one worker
-(wall) and by two. Wall times are of cores that others used too.
+and by two, without and with secure aggregation.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,18 @@ _OPTIONS: Mapping[str, Mapping[str, float]] = {
     "fedprox": {"proximal_mu": 0.01},
     "trimmed_mean": {"trim": 0.25, "min_clients": 4},  # heart has four regions
 }
-GOALS = {"overhead: CPU seconds over central": 10.0, "overhead: wall over central, one worker": 10.0}
+OVERHEAD: Mapping[str, Mapping[str, Any]] = {
+    "1": {"workers": 1},
+    "2": {"workers": 2},
+    "1 secure": {"workers": 1, "secure": True},
+    "2 secure": {"workers": 2, "secure": True},
+}
+GOALS = {
+    "overhead: CPU seconds over central, one worker": 10.0,
+    "overhead: wall over central, one worker": 10.0,
+    "overhead: CPU seconds over central, one worker, secure": 20.0,
+    "overhead: wall over central, one worker, secure": 20.0,
+}
 
 
 def error(data: str, strategy: str, seed: int) -> dict[str, float]:
@@ -61,7 +73,7 @@ def error(data: str, strategy: str, seed: int) -> dict[str, float]:
     return {**told, "bytes of a round": float(last.sent_bytes + last.received_bytes)}
 
 
-def spent(how: str, workers: int, regions: int = 10) -> dict[str, float]:
+def spent(how: str, workers: int = 1, regions: int = 10, secure: bool = False) -> dict[str, float]:
     """Return what this process and its children used, all in all, for central or federated training."""
     from benchmarks.federated_data import bitbrains
     from components.federated.learner import Task
@@ -75,7 +87,7 @@ def spent(how: str, workers: int, regions: int = 10) -> dict[str, float]:
             arrays, _ = every.fit(arrays, Task(epochs=1, number=number, rounds=rounds))
         every.judge(arrays)
     else:
-        result = _rounds(clients, initial, workers=workers, rounds=rounds, personal_epochs=0)
+        result = _rounds(clients, initial, workers=workers, rounds=rounds, personal_epochs=0, secure=secure)
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     told = {
         "cpu": round(sum(it.ru_utime + it.ru_stime for it in usage), 2),
@@ -99,7 +111,7 @@ def _rounds(clients, initial, workers=1, **chosen):  # type: ignore[no-untyped-d
 
 
 def _wanted() -> list[Cell]:
-    overhead = [Cell(NAME, "overhead", how, 0, seed, 120.0) for seed in SEEDS for how in ("central", "1", "2")]
+    overhead = [Cell(NAME, "overhead", how, 0, seed, 120.0) for seed in SEEDS for how in ("central", *OVERHEAD)]
     many = [Cell(NAME, "clients", "100", 0, 0, 200.0)]
     errors = [Cell(NAME, it, data, 0, seed, 200.0) for it in STRATEGIES for seed in SEEDS for data in ROUNDS]
     # What is not repeated with other seeds in the time there is are the strategies on the larger data
@@ -108,7 +120,7 @@ def _wanted() -> list[Cell]:
 
 def _computed(cell: Cell) -> dict[str, float]:
     if cell.system == "overhead":
-        return spent("central" if cell.data == "central" else "federated", int(cell.data) if cell.data.isdigit() else 1)
+        return spent("central") if cell.data == "central" else spent("federated", **OVERHEAD[cell.data])
     if cell.system == "clients":
         return spent("federated", 2, int(cell.data))
     return error(cell.data, cell.system, cell.seed)
@@ -144,10 +156,10 @@ def _overhead(done: Mapping[Cell, Mapping[str, float]]) -> Iterator[Figure]:
 
     central = {what: median("central", what) for what in ("cpu", "wall")}
     yield "overhead: CPU seconds of central training", central["cpu"], "s"
-    yield "overhead: CPU seconds over central", 100 * (median("1", "cpu") / central["cpu"] - 1), "%"
-    yield "overhead: CPU seconds over central, two workers", 100 * (median("2", "cpu") / central["cpu"] - 1), "%"
-    yield "overhead: wall over central, one worker", 100 * (median("1", "wall") / central["wall"] - 1), "%"
-    yield "overhead: wall over central, two workers", 100 * (median("2", "wall") / central["wall"] - 1), "%"
+    for how, chosen in OVERHEAD.items():
+        named = f"{'two workers' if chosen['workers'] == 2 else 'one worker'}{', secure' * bool(chosen.get('secure'))}"
+        for what, name in (("cpu", "CPU seconds"), ("wall", "wall")):
+            yield f"overhead: {name} over central, {named}", 100 * (median(how, what) / central[what] - 1), "%"
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ _OPTIONS: Mapping[str, Mapping[str, float]] = {
 OVERHEAD: Mapping[str, Mapping[str, Any]] = {
     "1": {"workers": 1},
     "2": {"workers": 2},
-    "1 secure": {"workers": 1, "secure": True},
-    "2 secure": {"workers": 2, "secure": True},
+    "1 secure": {"workers": 1, "secure": True, "min_clients": 3},
+    "2 secure": {"workers": 2, "secure": True, "min_clients": 3},
 }
 GOALS = {
     "overhead: CPU seconds over central, one worker": 10.0,
@@ -73,7 +73,7 @@ def error(data: str, strategy: str, seed: int) -> dict[str, float]:
     return {**told, "bytes of a round": float(last.sent_bytes + last.received_bytes)}
 
 
-def spent(how: str, workers: int = 1, regions: int = 10, secure: bool = False) -> dict[str, float]:
+def spent(how: str, workers: int = 1, regions: int = 10, **chosen: Any) -> dict[str, float]:
     """Return what this process and its children used, all in all, for central or federated training."""
     from benchmarks.federated_data import bitbrains
     from components.federated.learner import Task
@@ -87,7 +87,7 @@ def spent(how: str, workers: int = 1, regions: int = 10, secure: bool = False) -
             arrays, _ = every.fit(arrays, Task(epochs=1, number=number, rounds=rounds))
         every.judge(arrays)
     else:
-        result = _rounds(clients, initial, workers=workers, rounds=rounds, personal_epochs=0, secure=secure)
+        result = _rounds(clients, initial, workers=workers, rounds=rounds, personal_epochs=0, **chosen)
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     told = {
         "cpu": round(sum(it.ru_utime + it.ru_stime for it in usage), 2),

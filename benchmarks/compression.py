@@ -45,7 +45,7 @@ RATIO, LOSS = 10.0, 0.01
 TUNING = 30.0  # seconds a tuning may take
 SEARCH = {"tcn": 420.0, "anomaly": 180.0, "mlp": 180.0, "lightgbm": 120.0}  # seconds
 SHARE = 1 / 12  # of the time of a search that one tuning may take, as of the step
-LANES = 3
+LANES = 2
 TECHNIQUES = {
     "static": (quantise.static, 1.0),
     "dynamic": (quantise.dynamic, 1.0),

@@ -6,26 +6,22 @@ import errno
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fleetml import artifact_store, artifacts, cache, lineage, results_lock, secrets, tracing
-from fleetml.cost.estimate import Cost, Tariff, estimate, read, total
-from fleetml.errors import FleetMLError, InvalidParameter, OverBudget, StepFailed, Unavailable
+from fleetml.errors import FleetMLError, StepFailed, Unavailable
 from fleetml.events import Listener, StepEnded, StepLine, StepStarted, ignore
 from fleetml.frozen import asdict, field, mutable, replace
 from fleetml.images import Image
 from fleetml.pauses import Pausing, finish
 from fleetml.pipeline import Inputs, Step
-from fleetml.pipeline.model import Importer
-from fleetml.pipeline.placeholders import fill
 from fleetml.records import Attempt, Run
 from fleetml.redaction import SHORTEST, Redactor
-from fleetml.runners import ContainerRunner, Exit, Runner, Usage
+from fleetml.runners import ContainerRunner, Exit, Runner
+from fleetml.step import importer
 from fleetml.step.failure import Failure, ended_words, of_process, shown_inputs
 from fleetml.step.outcome import RunContext, StepOutcome
-
-if TYPE_CHECKING:
-    from fleetml.cost.tariffs import Tariffs
+from fleetml.step.spending import Spending
 
 _HERE = ("none", "memory", "disk")  # kinds of caches that ask no server
 
@@ -66,7 +62,8 @@ def stages(
             outcome = yield from attempt.run()
             ended = attempt.record(outcome)
             records.write(ended)
-            attempt.warn(outcome)
+            if not outcome.cached:
+                attempt.spending.warn()
     except OSError as error:
         raise Unavailable(
             f"a run's records must be writable, {records.folder} is not: {error.strerror or error}; "
@@ -98,14 +95,18 @@ class _Attempt:
     result: str = ""  # the folder under results/, while it is being made too: so the collector leaves that alone
     exit: Exit = field(default_factory=lambda: Exit(0))
     redactor: Redactor = field(default_factory=Redactor)
-    tariffs: Tariffs | None = None
+    spending: Spending = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spending = Spending(self.context, self.records, self.started, self._say)
 
     def run(self) -> Pausing[StepOutcome]:
         """Return the outcome; whatever goes wrong is a failed one."""
         try:
             if self.step.importer:
                 yield
-                return self._import(self.step.importer)
+                made = importer.imported(self.step.importer, self.step, self.inputs, self.context)
+                return self._ended("succeeded", artifacts=made)
             with self.share.let_go():  # an environment may have to be made first
                 image = self.context.images.resolve(self.step.container.image)
             self.key = cache.key(self.step, self.inputs, image)
@@ -115,7 +116,7 @@ class _Attempt:
                 outcome = self._ended("succeeded", cached=True, parameters=found.parameters, artifacts=found.artifacts)
             else:
                 yield
-                self._require_budget()
+                self.spending.require_budget()
                 outcome = self._execute(image)
         except FleetMLError as error:
             outcome = self._failed(type(error).__name__, str(error), user_error=True)
@@ -128,23 +129,6 @@ class _Attempt:
             with self.log.open("a", encoding="utf-8") as stream:
                 stream.write(self.redactor.text(traceback.format_exc()))
         return outcome
-
-    def _require_budget(self) -> None:
-        """Raise OverBudget where the run, or its pipeline's month, may cost no more. What is reused costs nothing."""
-        if self.context.budget is None:
-            return
-        if over := self.context.budget.exceeded(*spent(self.records), only_stops=True):
-            raise OverBudget(
-                f"a step is run within its pipeline's budget, {' and '.join(over)}; raise the budget in its triggers.yaml, or "
-                f"go on without: {self.context.resume} --no-budget"
-            )
-
-    def warn(self, outcome: StepOutcome) -> None:
-        """Say in the step's log and to who listens that the budget is used up."""
-        if self.context.budget is None or outcome.cached:
-            return
-        for over in self.context.budget.exceeded(*spent(self.records)):
-            self._say(f"over budget: {over}")
 
     def _find(self) -> Pausing[tuple[str, cache.Result] | None]:
         """Return what was computed before, if it may be reused."""
@@ -170,7 +154,7 @@ class _Attempt:
             names = self.context.names(self.step.name)
             command = command_of(self.step, here.inputs, names, image, folder.aside, self.records)
             command = replace(command, secrets=self._secrets())
-            self.tariffs = self._tariffs()
+            self.spending.ask()
             self.records.write(self.running())
             self.notify(StepStarted(self.step.name, self.number, self.log))
             with self.log.open("a", encoding="utf-8", buffering=1) as stream:
@@ -190,27 +174,6 @@ class _Attempt:
             return self._keep(folder)
         finally:
             folder.discard()
-
-    def _import(self, importer: Importer) -> StepOutcome:
-        """Return the artifact that is brought in. Raises InvalidParameter for one that is not there."""
-        if importer.parameter and importer.parameter not in self.inputs.parameters:
-            return self._ended("succeeded")  # an optional artifact of the pipeline that the run was not given
-        uri = str(self.inputs.parameters.get(importer.parameter, importer.uri))
-        path = artifacts.local_path(uri)
-        if path is None and ("://" not in uri or uri.startswith("file:")):
-            raise InvalidParameter(f"an importer's URI is a URL or an absolute path, got '{uri}'; give one")
-        if path is not None and not path.exists():
-            raise InvalidParameter(f"an importer brings in what is there, {path} is not; correct the URI")
-        ((name, definition),) = self.step.output_artifacts.items()
-        store = artifact_store.of(self.context.settings)
-        entry = {
-            "name": name,
-            "type": definition.type,
-            "uri": uri,
-            "digest": artifacts.digest(path) if path else store.digest(uri) if store else "",  # "": nobody knows it
-            "metadata": fill(dict(importer.metadata), self.inputs.parameters, self.context.names(self.step.name)),
-        }
-        return self._ended("succeeded", artifacts={name: [entry]})
 
     def _require_inputs(self, rule: str) -> None:
         """Raise StepFailed for an input that was changed: a result of it would be kept as one of what it was."""
@@ -281,33 +244,8 @@ class _Attempt:
         return replace(self._ended("failed"), failure=failure)
 
     def _ended(self, state: Any, **known: Any) -> StepOutcome:
-        seconds, cost = time.monotonic() - self.began, asdict(self._cost())
+        seconds, cost = time.monotonic() - self.began, asdict(self.spending.cost(self.exit.usage))
         return StepOutcome(state, usage=self.exit.usage, cost=cost, seconds=seconds, attempt=self.number, **known)
-
-    def _cost(self) -> Cost:
-        """Return what the step cost, so far; what was reused costs nothing."""
-        usage, settings = self.exit.usage, self.context.settings.cost
-        if usage == Usage():
-            return Cost()
-        tariff = Tariff(settings.region, settings.currency, None, None, "", "")
-        if self.tariffs is not None:
-            tariff = self.tariffs.over(self.started, max(self.started, time.time()))
-        return estimate(usage, settings.rates, tariff)
-
-    def _tariffs(self) -> Tariffs | None:
-        """Return what tells price and carbon intensity; whoever has to be asked for them is asked while the step runs."""
-        from fleetml.cost.tariffs import Tariffs
-
-        def token(name: str) -> str:
-            return self.context.secrets(name, ["token"]).get("token", "")
-
-        try:
-            tariffs = Tariffs(self.context.settings.cost, self.context.settings.home, token, self._say)
-            tariffs.ask()
-        except Exception as error:  # a run does not fail for want of a price
-            self._say(f"neither price nor carbon intensity is known: {error}")
-            return None
-        return tariffs
 
     def running(self) -> Attempt:
         """The record while the command runs; what stays of it when the engine dies."""
@@ -342,13 +280,6 @@ class _Attempt:
             figures=outcome.figures,
             result=self.result if outcome.state == "succeeded" else "",
         )
-
-
-def spent(records: Run) -> tuple[Cost, Cost]:
-    """Return what a run cost so far, and all of its pipeline's in the month when it began."""
-    document = records.read()
-    parts = [attempt.cost for step in document["steps"] for attempt in records.attempts(step) if attempt.cost]
-    return read(total(parts)), read(total([*parts, document.get("month") or {}]))
 
 
 def _system_error(error: OSError) -> str:

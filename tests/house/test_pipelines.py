@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from fleetml import triggers
 from fleetml.pipeline import load
 from fleetml.pipeline.model import PipelineInput, Template
+from fleetml.settings import Settings
 
 DAGS = Path(__file__).parents[2] / "dags"
 REGISTER = "components.register.register:register"
@@ -42,3 +44,13 @@ def test_what_a_search_can_do_is_a_parameter_of_its_pipeline(name: str, step: st
     given = plan.steps[step].parameters
     fixed = {each for each, source in given.items() if not isinstance(source, PipelineInput)}
     assert fixed <= {"workspace", "champion_version"}  # a folder, which keeps results from the cache; what a step found
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(each.parent for each in DAGS.glob("*/pipeline.yaml")), ids=lambda each: each.name
+)
+def test_whoever_gives_no_registry_and_no_folder_gets_those_of_the_settings(folder: Path) -> None:
+    plan, settings = load(folder / "pipeline.yaml"), Settings.from_environment({"FLEETML_PROJECT": str(DAGS.parent)})
+    known = triggers.load(folder / triggers.FILE, settings).defaults
+    for name in {"registry", "serving_dir"} & set(plan.inputs):
+        assert known[name] == settings.defaults()[f"FLEETML_{name.upper()}"]

@@ -26,7 +26,7 @@ from fleetml.cost.power import batch
 from fleetml.cost.power.fit import Array, design, fit, r2
 from fleetml.cost.power.model import Prediction
 from fleetml.cost.power.rows import Row, rows
-from fleetml.cost.scenarios import read
+from fleetml.cost.results_files import read
 from fleetml.frozen import replace
 
 DATA = Path(__file__).parents[2] / "shared/data"

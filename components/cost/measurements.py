@@ -16,7 +16,8 @@ from fleetml import atomic
 from fleetml.component import Artifact
 from fleetml.cost import quantities
 from fleetml.cost.exporters.prometheus import TOKEN, Prometheus
-from fleetml.cost.scenarios import PATTERN, Results, Scenario, parse
+from fleetml.cost.results_files import PATTERN, parse
+from fleetml.cost.scenarios import Results, Scenario
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.frozen import asdict, replace
 

@@ -101,7 +101,7 @@ def _compare(args: argparse.Namespace) -> int:
 def _scenarios(files: list[Path]) -> list[Scenario]:
     """Return the scenarios of results files, of one name the latest measured; what is wrong with them is told. Raises InvalidData."""
     from fleetml.cli.output import complain
-    from fleetml.cost.scenarios import read
+    from fleetml.cost.results_files import read
 
     found = [read(path) for path in files]
     for results in found:

@@ -10,7 +10,8 @@ import pytest
 from components.cost.measurements import latest, load, measurements
 from components.cost.synthetic import documents, watts
 from fleetml.component import Artifact
-from fleetml.cost.scenarios import Results, Scenario, parse
+from fleetml.cost.results_files import parse
+from fleetml.cost.scenarios import Results, Scenario
 from fleetml.errors import ConfigurationError, InvalidData, InvalidParameter
 from fleetml.pipeline import load as load_pipeline
 from fleetml.pipeline.model import Constant

@@ -15,7 +15,7 @@ from fleetml.cost.power.fit import KINDS, choose, fit
 from fleetml.cost.power.model import PowerModel
 from fleetml.cost.power.rows import Row, features, rows
 from fleetml.cost.power.terms import Term
-from fleetml.cost.scenarios import read
+from fleetml.cost.results_files import read
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.frozen import replace
 

@@ -18,7 +18,7 @@ from fleetml.cost.exporters.prometheus import TOKEN, Prometheus
 from fleetml.cost.exporters.push import Pushing, Receiver
 from fleetml.cost.exporters.server import Endpoint
 from fleetml.cost.exporters.service import Exporters, Sources
-from fleetml.cost.scenarios import PATTERN
+from fleetml.cost.results_files import PATTERN
 from fleetml.errors import ConfigurationError
 
 PORTS = {"cost": 9504, "qoe": 9503, "results": 9502}

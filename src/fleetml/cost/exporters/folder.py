@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from fleetml import atomic
-from fleetml.cost.scenarios import PATTERN, Results, parse
+from fleetml.cost.results_files import PATTERN, parse
+from fleetml.cost.scenarios import Results
 from fleetml.errors import InvalidData
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ import pytest
 
 from fleetml.errors import Unavailable
 from fleetml.images import Image
-from fleetml.runners import ContainerRunner, docker
+from fleetml.runners import ContainerRunner, docker_engine
 from fleetml.runners.docker import DockerRunner
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +59,7 @@ class _OneImage:
 def containers() -> Iterator[Containers]:
     """Import the image, and remove it in the end. Skips the test where no engine answers."""
     try:
-        client = docker.connect()
+        client = docker_engine.connect()
     except Unavailable as error:
         pytest.skip(f"no Docker engine: {error}")
     name = f"fleetml-test-{uuid.uuid4().hex[:12]}"

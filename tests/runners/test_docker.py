@@ -18,8 +18,9 @@ import pytest
 from fleetml.cost import meters
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.images import Images
-from fleetml.runners import Command, ContainerRunner, Exit, Limits, cgroup, choice, container, docker
-from fleetml.runners.docker import OWNER, DockerRunner
+from fleetml.runners import Command, ContainerRunner, Exit, Limits, cgroup, choice, container, docker, docker_engine
+from fleetml.runners.docker import DockerRunner
+from fleetml.runners.docker_engine import OWNER
 from fleetml.settings import Settings
 from tests.containers import Containers
 
@@ -33,7 +34,7 @@ def run(containers: Containers, *argv: str, runner: DockerRunner | None = None, 
 def ours() -> list[str]:
     """The ids of the containers that this process has."""
     owner = container.owner()
-    found = docker.connect().containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
+    found = docker_engine.connect().containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
     return [container.id for container in found if container.labels[OWNER] == owner]
 
 
@@ -80,7 +81,7 @@ def test_the_network_is_the_host_s(containers: Containers) -> None:
 
 
 def test_arguments_go_to_the_image_s_own_entry_point(containers: Containers) -> None:
-    client = docker.connect()
+    client = docker_engine.connect()
     tag = f"{containers.reference}-entry"
     base = client.containers.create(containers.reference, command=["true"])
     try:
@@ -99,7 +100,7 @@ def test_an_image_is_pinned_by_its_content(containers: Containers, project: Sett
     runner = containers.runner()
     assert isinstance(runner, ContainerRunner)
     image = Images(project.project, runner.pin).resolve(containers.reference)
-    assert image.environment_digest() == docker.connect().images.get(containers.reference).id
+    assert image.environment_digest() == docker_engine.connect().images.get(containers.reference).id
     assert runner.pin("r.example/x@sha256:ab", False) == "sha256:ab"  # no engine need be asked
 
 
@@ -137,41 +138,13 @@ def test_a_container_tells_whose_it_is(containers: Containers) -> None:
     seen: list[dict] = []
 
     def look(line: str) -> None:
-        seen.extend(docker.connect().api.inspect_container(found) for found in ours())
+        seen.extend(docker_engine.connect().api.inspect_container(found) for found in ours())
 
     containers.runner().run(Command(("echo", "up"), containers.image), look, threading.Event())
     (found,) = seen
     assert found["Config"]["Labels"]["fleetml.image"] == "fleetml/ml"
     assert found["Config"]["Healthcheck"] == {"Test": ["NONE"]}
     assert found["HostConfig"]["LogConfig"]["Type"] == "none"
-
-
-def test_what_a_process_that_is_no_more_left_running_is_removed(containers: Containers) -> None:
-    client = docker.connect()
-    host, pid, start = container.owner().split()
-    gone = {f"{host} {2**22 + 1} {start}", f"{host} {pid} earlier/1"}
-    alive = {f"other {pid} {start}", container.owner()}
-    for owner in gone | alive:
-        client.containers.create(containers.reference, entrypoint=["true"], labels={OWNER: owner})
-    try:
-        docker._sweep(client)
-        found = client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
-        assert {each.labels[OWNER] for each in found} & (gone | alive) == alive
-    finally:
-        for each in client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
-            if each.labels[OWNER] in gone | alive:
-                each.remove()
-
-
-def test_no_engine_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, project: Settings) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    runner = choice.choose(replace(project, runner="docker"))
-    for call in (
-        lambda: choice.images(project, runner).resolve("fleetml/ml"),
-        lambda: runner.run(Command(("true",), Images(project.project).resolve("fleetml/ml")), print, threading.Event()),
-    ):
-        with pytest.raises(Unavailable, match=r"none\.sock.*start one, set DOCKER_HOST, or take --runner subprocess"):
-            call()
 
 
 def test_a_connection_that_is_silent_for_long_is_no_end(
@@ -185,14 +158,14 @@ def test_a_connection_that_is_silent_for_long_is_no_end(
 def test_an_engine_that_goes_away_is_told(
     containers: Containers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    real, image, runner = docker.connect(), containers.image, containers.runner()
+    real, image, runner = docker_engine.connect(), containers.image, containers.runner()
     with Proxy(tmp_path / "engine.sock", _socket()) as proxy:
         monkeypatch.setenv("DOCKER_HOST", f"unix://{proxy.path}")
         command = Command(("sh", "-c", "echo up; sleep 600"), image)
         with pytest.raises(Unavailable, match="Docker engine"):
             runner.run(command, lambda line: proxy.cut(), threading.Event())
     for each in real.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
-        if each.labels[OWNER] == docker.owner():
+        if each.labels[OWNER] == container.owner():
             each.remove(force=True)
 
 

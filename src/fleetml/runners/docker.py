@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import signal
 import threading
@@ -17,16 +16,13 @@ from fleetml.cost import meters
 from fleetml.errors import ConfigurationError, Unavailable
 from fleetml.frozen import frozen
 from fleetml.runners import Command, Ended, Exit, Limits, Usage, accelerators, cgroup
-from fleetml.runners.container import no_program, orphaned, owner, status_of, variables
+from fleetml.runners.container import no_program, owner, status_of, variables
+from fleetml.runners.docker_engine import OWNER, Engine, answers, connection, image_of, kill, remove, said, start
 from fleetml.runners.output import Reader, lines_of
 
 if TYPE_CHECKING:
-    from docker.client import DockerClient
-    from docker.errors import APIError
     from docker.models.containers import Container
-    from docker.models.images import Image
 
-OWNER = "fleetml.owner"  # label of every container of ours: "host pid start", the process that waits for it
 _IMAGE = "fleetml.image"  # label: the name in the IR
 # What a container gets of our own environment: the rest is its image's affair, or may hold secrets.
 _PASSED = ("TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -34,9 +30,7 @@ _LOOK = 0.05  # s between looks at cancel and limits; the end of the container i
 _PATIENCE = (
     60.0  # s for a container that was killed to be gone, and until the engine is asked again about one that goes on
 )
-_CONNECTIONS = 64  # kept open; a step holds two
 _INIT_SAYS = "[FATAL tini"  # its last line where it cannot start the command
-_NO_PROGRAM = ("executable file not found", "no such file or directory", "permission denied", "exec format error")
 
 
 @frozen
@@ -60,16 +54,16 @@ class DockerRunner:
         """See `fleetml.images.Pin`; what is not on this machine is pulled, unless the reference tells its digest."""
         if "@sha256:" in reference:
             return reference.rpartition("@")[2]
-        with _engine_s_answers():
-            return str(_image(_engine(), reference, local).id)
+        with answers():
+            return str(image_of(connection(), reference, local).id)
 
     def run(self, command: Command, on_line: Callable[[str], None], cancel: threading.Event) -> Exit:
         """See `fleetml.runners.Runner`."""
         started = time.monotonic()
-        with _engine_s_answers(), self._container(_engine(), command) as container:
+        with answers(), self._container(connection(), command) as container:
             stream = container.attach(stdout=True, stderr=True, stream=True, demux=True)
             reader = Reader(lines_of(stream), on_line)
-            _start(container, command)
+            start(container, command)
             container.reload()
             watch = _Watch(container, reader, self.grace)
             ended = watch.until_over(command.limits, cancel)
@@ -86,15 +80,15 @@ class DockerRunner:
         return Exit(status_of(state["ExitCode"]), usage, ended)
 
     @contextlib.contextmanager
-    def _container(self, engine: _Engine, command: Command) -> Iterator[Container]:
+    def _container(self, engine: Engine, command: Command) -> Iterator[Container]:
         """Create the command's container; whatever happens, it is gone afterwards."""
         container = self._create(engine, command)
         try:
             yield container
         finally:
-            _remove(container)
+            remove(container)
 
-    def _create(self, engine: _Engine, command: Command) -> Container:
+    def _create(self, engine: Engine, command: Command) -> Container:
         from docker.errors import APIError, ImageNotFound
 
         options = self._options(engine, command)
@@ -105,17 +99,17 @@ class DockerRunner:
         try:
             return engine.client.containers.create(image, **options)
         except ImageNotFound:
-            found = _image(engine, reference, local="@" not in reference)
+            found = image_of(engine, reference, local="@" not in reference)
             return engine.client.containers.create(found.id, **options)
         except APIError as error:
             if error.is_client_error():
                 raise ConfigurationError(
-                    f"the Docker engine refuses a container of '{command.image.name}': {_said(error)}; "
+                    f"the Docker engine refuses a container of '{command.image.name}': {said(error)}; "
                     "correct the step's limits, command or environment"
                 ) from error
             raise
 
-    def _options(self, engine: _Engine, command: Command) -> dict[str, Any]:
+    def _options(self, engine: Engine, command: Command) -> dict[str, Any]:
         from docker.types import DeviceRequest, LogConfig
 
         gpus = accelerators.require(command.resources, "the step")
@@ -211,7 +205,7 @@ class _Watch:
 
     def _stop(self, why: Ended) -> Ended:
         for number, patience in ((signal.SIGTERM, self.grace), (signal.SIGKILL, _PATIENCE)):
-            _kill(self.container, number)
+            kill(self.container, number)
             if self._over.wait(patience):
                 break
         return why
@@ -240,108 +234,3 @@ class _Watch:
         memory, kinds = stats["memory_stats"], stats["memory_stats"].get("stats", {})
         cache = kinds.get("total_inactive_file", kinds.get("inactive_file", 0))  # cgroup v1, v2
         return stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, memory.get("usage", 0) - cache
-
-
-@frozen
-class _Engine:
-    """A connection, and the cores there are."""
-
-    client: DockerClient
-    cores: int
-
-
-def connect() -> DockerClient:
-    """Return the connection to the engine that DOCKER_HOST names, or the one of this machine. Raises Unavailable."""
-    return _engine().client
-
-
-def _engine() -> _Engine:
-    return _connected(os.getpid(), os.environ.get("DOCKER_HOST", ""))
-
-
-@functools.lru_cache(maxsize=2)
-def _connected(pid: int, host: str) -> _Engine:
-    """Connect once per process (a fork must not share sockets), and remove what dead processes left."""
-    from docker.client import DockerClient
-    from docker.errors import DockerException
-
-    try:
-        client = DockerClient.from_env(max_pool_size=_CONNECTIONS)
-        info = client.info()
-    except DockerException as error:
-        raise Unavailable(
-            f"the docker runner needs a Docker engine, none answers at {host or 'its default socket'}: {error}; "
-            "start one, set DOCKER_HOST, or take --runner subprocess"
-        ) from error
-    _sweep(client)
-    return _Engine(client, info["NCPU"])
-
-
-def _sweep(client: DockerClient) -> None:
-    """Remove the containers of processes on this machine that are no more."""
-    for container in client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
-        if orphaned(container.labels[OWNER]):
-            _remove(container)
-
-
-def _image(engine: _Engine, reference: str, local: bool) -> Image:
-    """Return an image, pulled if need be. Raises ConfigurationError where it is not to be had."""
-    from docker.errors import APIError, ImageNotFound
-
-    with contextlib.suppress(ImageNotFound):
-        return engine.client.images.get(reference)
-    if local:
-        raise ConfigurationError(
-            f"image '{reference}' is not on this machine, and stands in images/images.toml without registry and digest; "
-            "build it with `make images`, or push it and add both"
-        )
-    try:
-        return engine.client.images.pull(reference)
-    except APIError as error:
-        raise ConfigurationError(
-            f"image '{reference}' is not on this machine and cannot be pulled: {_said(error)}; correct the name, or load it"
-        ) from error
-
-
-def _start(container: Container, command: Command) -> None:
-    from docker.errors import APIError
-
-    try:
-        container.start()
-    except APIError as error:
-        said = _said(error)
-        if any(words in said.lower() for words in _NO_PROGRAM):
-            raise no_program(command, said) from error
-        raise Unavailable(
-            f"the Docker engine starts no further container: {said}; free resources and resume"
-        ) from error
-
-
-def _kill(container: Container, number: signal.Signals) -> None:
-    from docker.errors import APIError
-
-    with contextlib.suppress(APIError):  # it is over
-        container.kill(number.name)
-
-
-def _remove(container: Container) -> None:
-    from docker.errors import APIError
-
-    with contextlib.suppress(APIError):  # somebody else removes it
-        container.remove(force=True, v=True)
-
-
-def _said(error: APIError) -> str:
-    return str(error.explanation or error).strip()
-
-
-@contextlib.contextmanager
-def _engine_s_answers() -> Iterator[None]:
-    """Whatever else the engine or the way to it says is one error of ours."""
-    import requests
-    from docker.errors import DockerException
-
-    try:
-        yield
-    except (DockerException, requests.RequestException) as error:
-        raise Unavailable(f"the Docker engine fails: {error}; see its log, and resume") from error

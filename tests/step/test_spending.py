@@ -1,4 +1,4 @@
-"""What a step costs."""
+"""What a step costs, and whether the budget of its pipeline lets it begin."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fleetml import breakers
+from fleetml.cost.budget import Budget, Limits
 from fleetml.cost.settings import CostSettings
 from fleetml.frozen import replace
 from fleetml.images import Images
@@ -18,7 +19,7 @@ from fleetml.pipeline import Inputs
 from fleetml.records import Run
 from fleetml.runners.subprocess import SubprocessRunner
 from fleetml.settings import Settings
-from fleetml.step import RunContext, run
+from fleetml.step import RunContext, StepOutcome, run
 from tests.cost.apis_server import ELECTRICITY_MAPS, intensities, playing
 from tests.step.conftest import GOOD, step
 
@@ -56,3 +57,26 @@ def test_what_a_step_cost_is_priced_where_it_ran(
         in log
     )
     assert "sesame-token" not in log
+
+
+def test_of_two_runs_at_once_the_second_is_refused_what_the_first_has_used(
+    project: Settings, stage: Callable[[str], str]
+) -> None:
+    """The first goes on meanwhile: it has ended a step, and not yet itself."""
+    entry, budget = f"{stage(GOOD)}:work", Budget("USD", month=Limits(kwh=1e-12, stop=True))
+
+    def attempt(run_id: str) -> StepOutcome:
+        Run(project.home, run_id).start({"pipeline": "p", "steps": ["group/work"]})
+        images, now = Images(project.project), time.time()
+        context = RunContext(
+            run_id, "p", project, images, now, caching=False, resume="fleetml resume two", budget=budget
+        )
+        return run(step(entry), Inputs({"n": 3}, {}), context, SubprocessRunner())
+
+    assert attempt("one").state == "succeeded"
+    assert Run(project.home, "one").read()["state"] == "running"
+    refused = attempt("two").failure
+    assert refused is not None
+    assert refused.type == "OverBudget"
+    assert "the runs of this month have used" in refused.message
+    assert "fleetml resume two --no-budget" in refused.message

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from fleetml.cost.budget import Budget
-from fleetml.cost.estimate import Cost, read, total
+from fleetml.cost.estimate import Cost, read
 from fleetml.engines.totals import Totals, changing
 from fleetml.errors import FleetMLError
 from fleetml.records import Attempt, Run
+from fleetml.records.spent import spent
 
 METRICS = "metrics"
 """Folder of the home."""
@@ -49,7 +50,7 @@ def _ended(
     totals.ended({**about, "state": state}, ended)
     if state != "died":
         totals.observe("fleetml_run_duration_seconds", about, max(0.0, ended - _begun(document)))
-    _budget(totals, document)
+    _budget(totals, run, document)
     told = document.get("told") or 0.0
     fresh = [a for attempts in known.values() for a in attempts if a.finished > told and a.state != "running"]
     for attempt in fresh:
@@ -82,11 +83,10 @@ def _cost(totals: Totals, about: Mapping[str, str], cost: Cost) -> None:
             totals.count(name, labels, amount)
 
 
-def _budget(totals: Totals, document: Mapping[str, Any]) -> None:
-    """Tell which part of its pipeline's budgets is used; the record's cost is that of the whole run."""
+def _budget(totals: Totals, run: Run, document: Mapping[str, Any]) -> None:
+    """Tell which part of its pipeline's budgets is used."""
     if budget := Budget.recorded(document.get("budget")):
-        run, before = document.get("cost") or {}, document.get("month") or {}
-        for period, quantity, share, _ in budget.spent(read(run), read(total([run, before]))):
+        for period, quantity, share, _ in budget.spent(*spent(run, budget)):
             totals.spent({"pipeline": str(document["pipeline"]), "period": period, "quantity": quantity}, share)
 
 

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fleetml.cost.estimate import Cost, Tariff, estimate, read, total
+from fleetml.cost.estimate import Cost, Tariff, estimate
 from fleetml.errors import OverBudget
 from fleetml.frozen import mutable
 from fleetml.records import Run
+from fleetml.records.spent import spent
 from fleetml.runners import Usage
 from fleetml.step.outcome import RunContext
 
@@ -56,7 +57,7 @@ class Spending:
         """Raise OverBudget where the run, or its pipeline's month, may cost no more. What is reused costs nothing."""
         if self.context.budget is None:
             return
-        if over := self.context.budget.exceeded(*spent(self.records), only_stops=True):
+        if over := self.context.budget.exceeded(*spent(self.records, self.context.budget), only_stops=True):
             raise OverBudget(
                 f"a step is run within its pipeline's budget, {' and '.join(over)}; raise the budget in its triggers.yaml, or "
                 f"go on without: {self.context.resume} --no-budget"
@@ -66,12 +67,5 @@ class Spending:
         """Say that the budget is used up."""
         if self.context.budget is None:
             return
-        for over in self.context.budget.exceeded(*spent(self.records)):
+        for over in self.context.budget.exceeded(*spent(self.records, self.context.budget)):
             self.say(f"over budget: {over}")
-
-
-def spent(records: Run) -> tuple[Cost, Cost]:
-    """Return what a run cost so far, and all of its pipeline's in the month when it began."""
-    document = records.read()
-    parts = [attempt.cost for step in document["steps"] for attempt in records.attempts(step) if attempt.cost]
-    return read(total(parts)), read(total([*parts, document.get("month") or {}]))

@@ -93,8 +93,10 @@ def gate(
     graphs, refusal = _graphs(document, test, models, champion_version), ""
     if champion_version and document.get("kind") in judges.OWN_NAMES and not other_inputs:
         judged, refusal = takeover.alike(judged, graphs, test, models["champion_model"])
-    winner = best(judged, Budget(latency_budget_ms, size_budget_mb, memory_budget_mb, energy_budget_wh), by)
+    budget = Budget(latency_budget_ms, size_budget_mb, memory_budget_mb, energy_budget_wh)
+    winner = best(judged, budget, by)
     promote, reason = decide(judged, winner, champion_version, by)
+    reason += left_out(judged, winner, budget, by)
     if champion_version and "champion_model" in models and "kind" not in document and not shorter_horizon:
         before = horizon.of(models["champion_model"].path)
         if told := _shorter(before, horizon.Horizon(document["horizon"], document["step_seconds"])):
@@ -156,6 +158,16 @@ def best(judged: Mapping[str, Mapping[str, Any]], budget: Budget, by: Measure = 
             f"a model must {budget}, none does: {said}; raise latency_budget_ms, size_budget_mb, memory_budget_mb or energy_budget_wh"
         )
     return min(inside, key=lambda name: (by.loss(inside[name]), inside[name]["size_bytes"]))
+
+
+def left_out(judged: Mapping[str, Mapping[str, Any]], winner: str, budget: Budget, by: Measure = Measure()) -> str:
+    """Return which new candidate is better than the winner and by what it is outside the budget; "": none is."""
+    least = by.loss(judged[winner])
+    better = {name: entry for name, entry in judged.items() if name != CHAMPION and by.loss(entry) < least}
+    if not better:
+        return ""
+    name = min(better, key=lambda each: by.loss(better[each]))
+    return f"; {name} is better ({by.title} {better[name][by.key]:.4f}), but takes {_taken(better[name])}, and a model must {budget}"
 
 
 def _taken(entry: Mapping[str, Any]) -> str:

@@ -1,3 +1,5 @@
+import json
+
 from fleetml.report import summary
 
 LABELS = {"validate": "Validate"}
@@ -21,9 +23,22 @@ def test_the_champion_stands_beside_the_naive_forecasts(make_run):
 
 def test_a_naive_champion_is_called_one(make_run):
     told = _lines(make_run(winner="seasonal_naive"))
-    assert "seasonal_naive), a naive forecast: no trained model was better; new" in told["champion"]
+    assert (
+        "seasonal_naive), a naive forecast: hpo is better (MASE 0.82), but takes more than the gate admits (p99 0.084 ms, 48.2 kB); new"
+        in told["champion"]
+    )
     assert "seasonal naive" not in told
     assert told["last value"].endswith("22.1 % lower")
+
+
+def test_a_naive_champion_that_nothing_beats_is_called_so(make_run):
+    run = make_run(winner="seasonal_naive")
+    place = run.folder.parents[1] / "results/scores.json"
+    scores = json.loads(place.read_text())
+    for name in ("automl", "nas", "hpo", "compressed"):
+        scores["candidates"][name]["mase"] = 1.2
+    place.write_text(json.dumps(scores))
+    assert ", a naive forecast: no trained model was better; new" in _lines(run)["champion"]
 
 
 def test_a_champion_that_stays_is_compared_on_the_same_windows(make_run):

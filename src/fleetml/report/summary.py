@@ -37,8 +37,18 @@ def _verdict(verdict: Verdict) -> Iterator[Line]:
 def headline(verdict: Verdict, champion: Candidate) -> str:
     """Return one line that names version, family and how it came to be champion; a baseline is called one."""
     how = "new" if verdict.promoted else verdict.reason or "stays"
-    kind = ", a naive forecast: no trained model was better" if champion.family in BASELINES else ""
-    return f"{verdict.target} version {verdict.version}, {champion.name} ({champion.family}){kind}; {how}"
+    return f"{verdict.target} version {verdict.version}, {champion.name} ({champion.family}){_naive(verdict, champion)}; {how}"
+
+
+def _naive(verdict: Verdict, champion: Candidate) -> str:
+    """Say of a baseline why it is champion: what was trained is worse, or takes more than the gate admits; "" of another."""
+    if champion.family not in BASELINES:
+        return ""
+    better = verdict.better(champion)
+    if not better:
+        return ", a naive forecast: no trained model was better"
+    taken = f"p99 {text.figure(better[0].p99_ms)} ms, {text.size(better[0].size_bytes)}"
+    return f", a naive forecast: {better[0].name} is better (MASE {text.figure(better[0].mase)}), but takes more than the gate admits ({taken})"
 
 
 def reused(attempts: Mapping[str, Attempt], labels: Mapping[str, str]) -> str:

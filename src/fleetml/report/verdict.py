@@ -48,6 +48,14 @@ class Verdict:
     def get(self, name: str) -> Candidate | None:
         return next((candidate for candidate in self.candidates if candidate.name == name), None)
 
+    def better(self, champion: Candidate) -> list[Candidate]:
+        """Return the new candidates with a smaller error than the champion, the best first: the gate let none of them pass."""
+        return [
+            candidate
+            for candidate in self.candidates
+            if candidate.name != CHAMPION and candidate.mase is not None and candidate.mase < (champion.mase or 0.0)
+        ]
+
     def gain(self, baseline: str) -> float | None:
         """Share of the baseline's MASE that the champion saves, None when one of them has none."""
         champion, other = self.champion, self.get(baseline)

@@ -177,6 +177,16 @@ def test_nothing_within_the_budget_is_an_error_with_the_figures(tmp_path: Path) 
     assert not stage.artifact("model").path.exists()
 
 
+def test_who_is_better_than_the_winner_and_outside_the_budget_is_named(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    document = stage.evaluate()
+    document["candidates"]["seasonal_naive"]["latency_ms_p99"] = 4000.0
+    stage.scores.path.write_text(json.dumps(document))
+    reason = stage.gate()[0]["reason"]
+    assert "seasonal_naive is better (MASE 0.0000), but takes 4000.00 ms" in reason
+    assert "must answer within 1000.0 ms (p99)" in reason
+
+
 def test_the_memory_of_each_candidate_is_told_and_kept_to(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     document = stage.evaluate()

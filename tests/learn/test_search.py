@@ -91,6 +91,31 @@ def test_no_clock_ends_the_training_of_a_counted_search():
     assert [each.state for each in result.outcomes] == ["trained"] * 3
 
 
+def test_a_graph_over_the_limit_of_bytes_is_recorded_and_does_not_win():
+    class Large(Trainer):
+        def train(self, family, hyperparameters, deadline, report):
+            found = super().train(family, hyperparameters, deadline, report)
+            return dataclasses.replace(found, size_bytes=99, validation_mase=0.0) if family == "bad" else found
+
+    result = run(Large(), trials=2, max_bytes=50)
+    assert [each.state for each in result.outcomes] == ["trained", "infeasible"]
+    assert result.outcomes[1].reason == "99 bytes exceed the limit of 50"
+    assert result.incumbent().family == "good"
+
+
+def test_what_trials_kept_comes_best_first(windows):
+    from fleetml.learn.tabular_trainer import TabularTrainer
+
+    trainer = TabularTrainer(windows(300), windows(60, seed=1), 0)
+    result = search.search(
+        trainer, {name: trainer.families[name] for name in ("xgboost", "linear")}, 2, 60.0, 0, memory_mb=0
+    )
+    errors = [(number, each.family, each.validation_mase) for number, each in search.kept(result)]
+    told = [(each.trial, each.family, each.validation_mase) for each in result.outcomes]
+    assert errors == sorted(told, key=lambda each: each[2])
+    assert all(graphs.describe(each.graph).family == each.family for _, each in search.kept(result))
+
+
 def test_trials_without_a_better_one_end_the_search():
     class Alike(Trainer):
         def train(self, *args):

@@ -46,7 +46,7 @@ def test_values_that_are_neighbours_in_float32_stay_apart_in_the_graph(family):
     np.testing.assert_allclose(session.run(None, {"rows": rows})[0][:, 0], said, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["lightgbm", "xgboost", "random_forest"])
+@pytest.mark.parametrize("family", ["lightgbm", "xgboost", "random_forest", "extra_trees"])
 def test_a_passed_deadline_leaves_a_smaller_ensemble_that_works(family, table):
     whole, cut = fitted(family, table), fitted(family, table, deadline=time.monotonic())
     sizes = [len(tabular.convert(family, model, 6).SerializeToString()) for model in (whole, cut)]

@@ -32,6 +32,17 @@ def test_rows_hold_what_numpy_computes(meta, windows):
     assert rows[:, 0, -1].tolist() == [0, 0, 1, 0, 0, 0]
 
 
+def test_some_rows_are_those_of_all_whichever_part_they_were_computed_in(windows, monkeypatch):
+    some = windows(7)
+    whole = tabular_rows.rows(some, seasonal=True)
+    monkeypatch.setattr(tabular_rows, "_CHUNK", 3)
+    wanted = np.array([0, 5, 11, 12, 27])
+    found = tabular_rows.some_rows(some, True, wanted)
+    np.testing.assert_allclose(found.rows, whole.rows[wanted], atol=1e-6)  # the order of sums is that of a part
+    np.testing.assert_allclose(found.base, whole.base, rtol=1e-6)
+    np.testing.assert_allclose(found.spread, whole.spread, rtol=1e-6)
+
+
 def test_the_seasonal_base_is_the_smoothed_season_before(meta, windows):
     some = windows(6)
     found = tabular_rows.rows(some, seasonal=True)

@@ -11,6 +11,7 @@ from fleetml.errors import FleetMLError
 
 if TYPE_CHECKING:
     from fleetml.learn.search import Candidate
+    from fleetml.learn.study.loop import StudyResult
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +37,12 @@ class Outcome:
 
 @dataclass
 class Result:
-    """What a search found: the best candidate and every trial."""
+    """What a search found: the best candidate, every trial, and the study they are of: with it go the graphs that they kept."""
 
     best: "Candidate | None" = None
     outcomes: list[Outcome] = field(default_factory=list)
     seconds: float = 0.0
+    study: "StudyResult | None" = None
 
     def incumbent(self) -> "Candidate":
         """Return the best candidate; raises SearchFailed, naming the first cause, when every trial failed."""

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -84,6 +84,7 @@ def search(
     counted: bool = False,
     max_operations: int = 0,
     memory_mb: int | None = None,
+    max_bytes: float = math.inf,
 ) -> Result:
     """Try the default of each family, then what the sampler proposes; stop after `trials` or `timeout_seconds`.
 
@@ -93,7 +94,7 @@ def search(
     goes on where it was left. `page`: where the study's report is written (HTML). `patience`: trials without a better one that end
     it, 0: none. `counted`: no clock decides, so with one worker the same seed and trials give the same result; latency is told and
     not limited, `max_operations` (FLOPs of one forecast, 0: none) is the limit in its place, and `timeout_seconds` ends the search
-    between trials only. `memory_mb`: what one trial may take, 0: no limit; then trials are in a process of their own, and one that crashes,
+    between trials only. `max_bytes`: the most that a graph may have. `memory_mb`: what one trial may take, 0: no limit; then trials are in a process of their own, and one that crashes,
     hangs or takes more does not end the search. None: in this process. Raises InvalidParameter for an unknown sampler or pruner.
     """
     from fleetml.learn.study import limits, loop, report
@@ -114,12 +115,12 @@ def search(
     )
     if counted:
         trainer.limit = math.inf
-    objective = _Objective(trainer, families, settings, counted, max_operations)
+    objective = _Objective(trainer, families, settings, counted, max_operations, max_bytes)
     space = of_ranges(families)
     study = loop.run(objective, space, settings, search_space.starts(families))
     if page is not None:
         report.write(page, f"Search over {', '.join(families)}: validation MASE", study, space, settings)
-    return Result(objective.best(study), [_outcome(each) for each in study.outcomes], study.seconds)
+    return Result(objective.best(study), [_outcome(each) for each in study.outcomes], study.seconds, study)
 
 
 class _Objective:
@@ -132,9 +133,10 @@ class _Objective:
         settings: "StudySettings",
         counted: bool,
         max_operations: int,
+        max_bytes: float,
     ) -> None:
         self.trainer, self.families, self.settings = trainer, families, settings
-        self.counted, self.max_operations = counted, max_operations
+        self.counted, self.max_operations, self.max_bytes = counted, max_operations, max_bytes
         self._best: tuple[int, Candidate] | None = None
 
     def __call__(self, trial: "Trial") -> float:
@@ -158,6 +160,10 @@ class _Objective:
             trial.constrain("latency_ms", candidate.latency_ms - self.trainer.limit)
         if self.max_operations:
             self._count(trial, candidate)
+        if math.isfinite(self.max_bytes):
+            trial.constrain("size_bytes", candidate.size_bytes / self.max_bytes - 1)
+            if candidate.size_bytes > self.max_bytes:
+                trial.note("reason", f"{candidate.size_bytes} bytes exceed the limit of {self.max_bytes:.0f}")
         trial.note("latency_ms", candidate.latency_ms)
         trial.note("size_bytes", candidate.size_bytes)
         if self.settings.isolated or self.settings.storage:
@@ -230,6 +236,16 @@ def turn(trial: "Trial", turns: int, workers: int) -> float:
     now, handover = time.monotonic(), HANDOVER * (workers > 1)
     own, all_of_it = (max(end - handover - now, 1.0) for end in (trial.deadline, trial.study_end))
     return now + min(own, all_of_it / max(1, math.ceil((turns - trial.number) / workers)))
+
+
+def kept(result: Result) -> Iterator[tuple[int, Candidate]]:
+    """Yield the trials that kept their graph, by number, the best first, the feasible alone; a graph is read when it is asked for."""
+    study = result.study
+    if study is None:
+        return
+    feasible = [each for each in study.outcomes if each.values and not each.violation and each.number in study.kept]
+    for told in sorted(feasible, key=lambda each: (each.value, each.number)):
+        yield told.number, _kept(told, study.kept[told.number])
 
 
 def _kept(best: "trials.Outcome", path: Path) -> Candidate:

@@ -41,6 +41,12 @@ FAMILIES: dict[str, Space] = {
         "min_rows": Range(10, 200, 30, log=True),
         "features": Range(0.1, 0.6, 0.3),
     },
+    "extra_trees": {
+        "trees": Range(10, 60, 30),
+        "depth": Range(6, 14, 11),
+        "min_rows": Range(5, 200, 20, log=True),
+        "features": Range(0.2, 1.0, 0.6),
+    },
     "sklearn_mlp": {
         "width": Range(16, 128, 48, log=True),
         "depth": Range(1, 2, 1),
@@ -171,12 +177,24 @@ def _epochs(model: Any, table: Table, deadline: float) -> Any:
 def _random_forest(table: Table, chosen: Hyperparameters, seed: int, deadline: float) -> Any:
     from sklearn.ensemble import RandomForestRegressor
 
+    return _forest(RandomForestRegressor, table, chosen, seed, deadline)
+
+
+def _extra_trees(table: Table, chosen: Hyperparameters, seed: int, deadline: float) -> Any:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    return _forest(ExtraTreesRegressor, table, chosen, seed, deadline)
+
+
+def _forest(kind: Any, table: Table, chosen: Hyperparameters, seed: int, deadline: float) -> Any:
+    """Return a forest of scikit-learn, each tree grown on half of the rows, a few trees at a time."""
     trees = int(chosen["trees"])
-    model = RandomForestRegressor(
+    model = kind(
         n_estimators=min(_BLOCK, trees),
         max_depth=int(chosen["depth"]),
         min_samples_leaf=int(chosen["min_rows"]),
         max_features=chosen["features"],
+        bootstrap=True,
         max_samples=0.5,
         warm_start=True,
         random_state=seed,
@@ -194,6 +212,7 @@ _FITS: Mapping[str, Fit] = {
     "xgboost": _xgboost,
     "linear": _linear,
     "random_forest": _random_forest,
+    "extra_trees": _extra_trees,
     "sklearn_mlp": _mlp,
 }
 

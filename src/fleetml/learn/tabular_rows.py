@@ -11,6 +11,7 @@ copy a daily curve badly (synthetic fleet: MASE .79 around the level, .65 around
 to copy (Bitbrains: .59 and .63).
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,19 +56,40 @@ class Rows:
 
 
 def rows(windows: Windows, seasonal: bool) -> Rows:
-    """Return the rows of windows, computed by the graph that serving runs; `seasonal` chooses the base."""
-    runner = session(graph(windows.meta, seasonal).SerializeToString())
-    parts = []
-    for at in range(0, len(windows), _CHUNK):
-        some = windows[at : at + _CHUNK]
-        parts.append(runner.run(_OUTPUTS[:3], {"history": some.history, "covariates": some.covariates}))
+    """Return the rows of windows, computed by the graph that serving runs; `seasonal` chooses the base.
+
+    They take 200 bytes and more each: of many windows or a long horizon ask for `some_rows`.
+    """
+    parts = list(_run(windows, seasonal, _OUTPUTS[:3]))
     return Rows(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def some_rows(windows: Windows, seasonal: bool, wanted: npt.NDArray[np.intp]) -> Rows:
+    """Return the rows at places `wanted` [R], which rise, with base and spread of all windows: the others are never held at once."""
+    kept, bases, spreads = [], [], []
+    first = 0
+    for made, base, spread in _run(windows, seasonal, _OUTPUTS[:3]):
+        begin, end = np.searchsorted(wanted, (first, first + len(made)))
+        kept.append(made[wanted[begin:end] - first])
+        bases.append(base)
+        spreads.append(spread)
+        first += len(made)
+    return Rows(np.concatenate(kept), np.concatenate(bases), np.concatenate(spreads))
 
 
 def is_seasonal(windows: Windows) -> bool:
     """Return whether the season before forecasts these windows better than the level does."""
-    errors = [metrics.mase(windows, rows(windows, seasonal).base) for seasonal in (False, True)]
-    return errors[1] < errors[0]
+    bases = [np.concatenate([base for (base,) in _run(windows, seasonal, ("base",))]) for seasonal in (False, True)]
+    level, season = (metrics.mase(windows, base) for base in bases)
+    return season < level
+
+
+def _run(windows: Windows, seasonal: bool, outputs: Sequence[str]) -> Iterator[list[Floats]]:
+    """Yield these outputs of the graph, some windows at a time."""
+    runner = session(graph(windows.meta, seasonal).SerializeToString())
+    for at in range(0, len(windows), _CHUNK):
+        some = windows[at : at + _CHUNK]
+        yield runner.run(list(outputs), {"history": some.history, "covariates": some.covariates})
 
 
 def graph(meta: Meta, seasonal: bool) -> onnx.ModelProto:

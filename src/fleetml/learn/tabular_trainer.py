@@ -13,13 +13,18 @@ from fleetml.learn.windows import Windows
 
 MAX_ROWS = 48_000
 _MAX_WINDOWS = 8_000
+_PROVEN_ROWS = 2 * MAX_ROWS
 _WEIGHT_QUANTILE = 0.99
 # The share of a trial's time that fitting may take; the rest is for conversion and judgement.
 _FITTING = 0.7
 
 
 class TabularTrainer:
-    """A `search.Trainer` over linear, random forest, XGBoost, LightGBM and MLP on the rows of `tabular_rows`."""
+    """A `search.Trainer` over linear, random forest, extra trees, XGBoost, LightGBM and MLP on the rows of `tabular_rows`.
+
+    What it holds and does grows with the windows, and not with their horizon: MAX_ROWS rows are learnt from, and on as many windows as make
+    twice that many rows a graph is proven to say what its Python model does.
+    """
 
     families: Mapping[str, Space] = tabular.FAMILIES
 
@@ -29,7 +34,9 @@ class TabularTrainer:
         random = np.random.default_rng(seed)
         some = _sample(search.require_scored(train, "train"), random)
         self.seasonal = tabular_rows.is_seasonal(some)
-        self.val_rows = tabular_rows.rows(self.val, self.seasonal)
+        step = -(-len(self.val) * self.meta.horizon // _PROVEN_ROWS)
+        self.proven = self.val[::step]
+        self.proven_rows = tabular_rows.rows(self.proven, self.seasonal)
         self.table = _table(some, self.seasonal, random)
 
     def train(self, family: str, hyperparameters: Hyperparameters, deadline: float, report: Report) -> Candidate:
@@ -37,8 +44,8 @@ class TabularTrainer:
         now = time.monotonic()
         estimator = tabular.fit(family, self.table, hyperparameters, self.seed, now + _FITTING * (deadline - now))
         graph = export.from_estimator(estimator, self.meta, self.seasonal, family, hyperparameters)
-        said = tabular.predict(estimator, self.val_rows.rows)
-        export.check_equal(graph, self.val, self.val_rows.restore(said, self.val.history))
+        said = tabular.predict(estimator, self.proven_rows.rows)
+        export.check_equal(graph, self.proven, self.proven_rows.restore(said, self.proven.history))
         return search.judge(graph, self.val, self.limit)
 
 
@@ -51,10 +58,10 @@ def _sample(windows: Windows, random: np.random.Generator) -> Windows:
 
 def _table(windows: Windows, seasonal: bool, random: np.random.Generator) -> tabular.Table:
     """Return at most MAX_ROWS rows of the windows, drawn at random among those with a target."""
-    found = tabular_rows.rows(windows, seasonal)
-    target = found.transform(windows.target)
-    weight = np.repeat(tabular_rows.weights(found, windows.scale, _WEIGHT_QUANTILE), windows.meta.horizon)
-    known = np.flatnonzero(~np.isnan(target))
+    known = np.flatnonzero(~np.isnan(windows.target))
     if len(known) > MAX_ROWS:
         known = np.sort(random.choice(known, MAX_ROWS, replace=False))
-    return tabular.Table(found.rows[known], target[known], weight[known].astype(np.float32))
+    found = tabular_rows.some_rows(windows, seasonal, known)
+    target = found.transform(windows.target)[known]
+    weight = tabular_rows.weights(found, windows.scale, _WEIGHT_QUANTILE)[known // windows.meta.horizon]
+    return tabular.Table(found.rows, target, weight.astype(np.float32))

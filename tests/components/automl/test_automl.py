@@ -16,7 +16,7 @@ from fleetml.learn.search_space import defaults
 def step(tmp_path, windows):
     """Return a function that runs automl on small windows, and returns its outputs by name."""
 
-    def run(trials=5, timeout_seconds=60, seed=0, **more):
+    def run(trials=6, timeout_seconds=60, seed=0, **more):
         made = {
             name: Artifact(name, str(tmp_path / name)) for name in ("train", "val", "model", "leaderboard", "metrics")
         }
@@ -38,7 +38,7 @@ def test_every_family_is_tried_with_its_defaults_and_the_best_graph_wins(step):
     found = graphs.describe(graphs.load(made["model"].path))
     assert found.family == rows[0]["family"] == made["model"].metadata["family"]
     assert made["model"].metadata["validation_mase"] == rows[0]["validation_mase"]
-    assert made["metrics"].metadata["trials"] == 5
+    assert made["metrics"].metadata["trials"] == 6
 
 
 def test_a_family_that_fails_is_recorded_and_the_others_go_on(step, monkeypatch):
@@ -54,9 +54,9 @@ def test_a_family_that_fails_is_recorded_and_the_others_go_on(step, monkeypatch)
 
 def test_when_all_fail_the_leaderboard_is_left_and_the_first_cause_named(step, monkeypatch, tmp_path):
     monkeypatch.setattr(tabular, "_FITS", {})
-    with pytest.raises(SearchFailed, match="5 trials and none; the first \\(lightgbm"):
+    with pytest.raises(SearchFailed, match="6 trials and none; the first \\(lightgbm"):
         step()
-    assert pq.read_table(tmp_path / "leaderboard").num_rows == 5
+    assert pq.read_table(tmp_path / "leaderboard").num_rows == 6
     assert not (tmp_path / "model").exists()
 
 

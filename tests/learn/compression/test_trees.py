@@ -11,7 +11,7 @@ from fleetml.learn.compression.search import Target
 from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.tabular_trainer import TabularTrainer
 
-FAMILIES = ("random_forest", "xgboost", "lightgbm")
+FAMILIES = ("random_forest", "extra_trees", "xgboost", "lightgbm")
 
 
 @pytest.fixture(scope="session")

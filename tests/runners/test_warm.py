@@ -162,6 +162,13 @@ def test_a_step_without_an_output_ends_well(warm: WarmRunner, image: Image) -> N
     assert run(warm, image, "python", "-c", "import sys; sys.stdout = None")[0].succeeded
 
 
+def test_a_library_that_passes_for_a_module_ends_well(warm: WarmRunner, image: Image) -> None:
+    """As those of cffi do, to which nothing can refer weakly."""
+    code = "class Lib:\n    __slots__ = ()\n    __class__ = property(lambda self: type(sys))\nimport sys; sys.modules['made.lib'] = Lib()\n"
+    exit, lines = run(warm, image, "python", "-c", code)
+    assert exit.succeeded, lines
+
+
 def test_random_numbers_are_a_step_s_own(python: Lines) -> None:
     code = "import random, numpy.random as n; print(random.random()); print(n.random())"
     python(code)

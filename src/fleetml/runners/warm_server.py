@@ -392,7 +392,8 @@ def _take_apart(known: Set[int]) -> None:
     """Forget the modules that are not `known`, then clear those that live on: the last first, private names first, as Python does."""
     names = [name for name, module in sys.modules.items() if id(module) not in known]
     forgotten = (sys.modules.pop(name) for name in names)
-    left = [weakref.ref(module) for module in forgotten if isinstance(module, types.ModuleType)]
+    # By their type: libraries of cffi say that they are modules, and nothing can refer to them weakly
+    left = [weakref.ref(module) for module in forgotten if issubclass(type(module), types.ModuleType)]
     del forgotten
     gc.collect()
     for module in filter(None, (reference() for reference in reversed(left))):

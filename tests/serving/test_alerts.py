@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from fleetml import atomic
+from fleetml.engines import record, totals
 from fleetml.errors import ConfigurationError
+from fleetml.records import Run
 from fleetml.serving import alerts, webhook
 from fleetml.settings import Settings
-from fleetml.stack import rollout
+from fleetml.stack import processes, rollout
 from fleetml.stack.processes import wait_until
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 CALM = {"score": 0.1, "features": {}, "missing": [], "accuracy": 0.9}
 DRIFTED = {**CALM, "score": 0.7, "features": {"cpu_usage": 0.6}}
-MODELS = Path(__file__).parents[2] / "docker/prometheus/models.rules.yml"
 
 
 class Receiver:
@@ -74,17 +74,25 @@ def verdict(root: Path, model: str, at: datetime, **found: Any) -> None:
     atomic.write_json(root / "monitor" / f"{model}.json", {**CALM, **found, "time": at.timestamp()})
 
 
+def budget(pipeline: str, period: str, quantity: str, share: float) -> str:
+    return f'fleetml_budget_spent_ratio{{pipeline="{pipeline}",period="{period}",quantity="{quantity}"}} {share}'
+
+
+def exposition(*series: str) -> str:
+    return "\n".join(("# TYPE fleetml_budget_spent_ratio gauge", *series, ""))
+
+
 def told(root: Path, at: datetime, arrives: bool = True) -> list[tuple[str, str, str]]:
-    """Look once; return status, name and model of what was told."""
+    """Look once; return status, name, and model or pipeline of what was told."""
     messages: list[dict[str, Any]] = []
 
     def send(message: dict[str, Any]) -> bool:
         messages.append(message)
         return arrives
 
-    alerts.look(root, at, send)
-    each = [alert for message in messages for alert in message["alerts"]]
-    return [(alert["status"], alert["labels"]["alertname"], alert["labels"]["model"]) for alert in each]
+    alerts.look(root, root / "runs.prom", at, send)
+    each = [(alert["status"], alert["labels"]) for message in messages for alert in message["alerts"]]
+    return [(status, of["alertname"], of.get("model") or of["pipeline"]) for status, of in each]
 
 
 def test_drift_is_told_once_it_lasts_and_when_it_is_over(tmp_path: Path) -> None:
@@ -119,6 +127,35 @@ def test_bad_accuracy_missing_features_and_silence_are_told(tmp_path: Path) -> N
     assert told(tmp_path, NOW + 3.1 * HOUR) == silent
 
 
+def test_a_budget_is_told_as_runs_use_it_and_when_a_new_month_begins(tmp_path: Path) -> None:
+    nearly, over = ("BudgetNearlySpent", "p"), ("BudgetExceeded", "p")
+
+    def used(share: float) -> None:
+        atomic.write_text(tmp_path / "runs.prom", exposition(budget("p", "month", "money", share)))
+
+    assert told(tmp_path, NOW) == [], "no run yet"
+    used(0.7)
+    assert told(tmp_path, NOW) == []
+    used(0.8)
+    assert told(tmp_path, NOW) == [("firing", *nearly)]
+    used(1.2)
+    assert told(tmp_path, NOW + HOUR) == [("firing", *over), ("resolved", *nearly)]
+    assert told(tmp_path, NOW + 2 * HOUR) == []
+    assert told(tmp_path, NOW + 5 * HOUR) == [("firing", *over)], "every four hours again"
+    used(0.1)
+    assert told(tmp_path, NOW + 6 * HOUR) == [("resolved", *over)]
+
+
+def test_each_limit_of_a_budget_is_an_alert_of_its_own(tmp_path: Path) -> None:
+    messages: list[dict[str, Any]] = []
+    series = (budget("p", "run", "kwh", 1.5), budget("p", "month", "kwh", 1), budget("q", "run", "money", 0.9))
+    (tmp_path / "runs.prom").write_text(exposition(*series))
+    alerts.look(tmp_path, tmp_path / "runs.prom", NOW, lambda message: not messages.append(message))
+    of = {"alertname": "BudgetExceeded", "pipeline": "p", "quantity": "kwh", "severity": "critical"}
+    assert [alert["labels"] for alert in messages[0]["alerts"]] == [of | {"period": each} for each in ("run", "month")]
+    assert len({alert["fingerprint"] for alert in messages[0]["alerts"]}) == 2
+
+
 def test_what_did_not_arrive_is_told_again(tmp_path: Path) -> None:
     verdict(tmp_path, "bandwidth", NOW - 4 * HOUR)
     assert told(tmp_path, NOW, arrives=False) == told(tmp_path, NOW) != []
@@ -130,7 +167,7 @@ def test_what_did_not_arrive_is_told_again(tmp_path: Path) -> None:
 def test_the_message_is_alertmanagers(tmp_path: Path) -> None:
     messages: list[dict[str, Any]] = []
     verdict(tmp_path, "bandwidth", NOW - 4 * HOUR)
-    alerts.look(tmp_path, NOW, lambda message: not messages.append(message))
+    alerts.look(tmp_path, None, NOW, lambda message: not messages.append(message))
     (message,) = messages
     assert (message["version"], message["status"], message["receiver"]) == ("4", "firing", "fleetml")
     assert message["commonLabels"] == {"alertname": "ModelNotMonitored", "model": "bandwidth", "severity": "warning"}
@@ -139,24 +176,6 @@ def test_the_message_is_alertmanagers(tmp_path: Path) -> None:
     assert (Path(__file__).parents[2] / alert["annotations"]["runbook"]).is_file()
     assert datetime.fromisoformat(alert["startsAt"]) == NOW
     assert re.fullmatch("[0-9a-f]{16}", alert["fingerprint"])
-
-
-def test_prometheus_has_the_same_alerts() -> None:
-    (group,) = yaml.safe_load(MODELS.read_text())["groups"]
-    units = {"h": HOUR, "m": HOUR / 60}
-    rules = {rule["alert"]: rule for rule in group["rules"]}
-    assert list(rules) == [rule.name for rule in alerts.RULES]
-    for rule in alerts.RULES:
-        theirs = rules[rule.name]
-        lasting = theirs.get("for", "0h")
-        assert (rule.severity, rule.lasting) == (theirs["labels"]["severity"], int(lasting[:-1]) * units[lasting[-1]])
-    thresholds = [rules[rule.name]["expr"].rpartition(" ")[2] for rule in alerts.RULES]
-    assert thresholds == ["0.3", "0", "0.8", "3600"]
-    edge = {"score": 0.3, "features": {}, "missing": [], "accuracy": 0.8}
-    beyond = {"score": 0.31, "features": {}, "missing": ["x"], "accuracy": 0.79}
-    assert not any(rule.holds(edge, 3 * 3600) for rule in alerts.RULES)
-    assert not any(rule.holds({**edge, "score": None, "accuracy": None}, 3 * 3600) for rule in alerts.RULES)
-    assert all(rule.holds(beyond, 3 * 3600 + 1) for rule in alerts.RULES)
 
 
 @pytest.mark.parametrize("first", [500, 503, 429, None])
@@ -193,18 +212,37 @@ def test_a_webhook_that_is_not_there_is_told_without_its_address(caplog: pytest.
     assert "s3cr3t" not in caplog.text
 
 
+def stack_settings(project: Path, url: str) -> Settings:
+    """The settings of a project that has what the controller needs to be started."""
+    (project / "images").mkdir()
+    (project / "images/images.toml").touch()
+    (project / ".venv/ml/bin").mkdir(parents=True)
+    (project / ".venv/ml/bin/python").touch()
+    return Settings.from_environment({"FLEETML_PROJECT": str(project), "FLEETML_ALERT_WEBHOOK": url})
+
+
 @pytest.mark.parametrize(
     "url", ["s3cr3t", "ftp://host/s3cr3t", "http:///s3cr3t", "http://host/s3 cr3t", "http://h:x/s3cr3t"]
 )
 def test_what_is_no_webhook_is_refused_before_the_stack_starts(url: str, tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images/images.toml").touch()
-    (tmp_path / ".venv/ml/bin").mkdir(parents=True)
-    (tmp_path / ".venv/ml/bin/python").touch()
-    settings = Settings.from_environment({"FLEETML_PROJECT": str(tmp_path), "FLEETML_ALERT_WEBHOOK": url})
+    settings = stack_settings(tmp_path, url)
     with pytest.raises(ConfigurationError, match="FLEETML_ALERT_WEBHOOK is the URL") as refused:
         rollout.start(settings, 1)
     assert "cr3t" not in str(refused.value) + repr(settings)
+
+
+def test_the_stack_s_controller_is_told_where_runs_tell_their_budgets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(processes, "spawn", lambda command, **_: commands.append(command))
+    settings = stack_settings(tmp_path, "http://host/s3cr3t")
+    rollout.start(settings, 1)
+    figures = Path(commands[0][commands[0].index("--figures") + 1])
+    run = Run(settings.home, "r")
+    record.begin(run, {"pipeline": "p", "engine": "local", "steps": []})
+    record.end(run, "succeeded")
+    assert "fleetml_runs_total" in figures.read_text()
 
 
 @pytest.fixture
@@ -214,6 +252,7 @@ def controller(tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[str
 
     def start(url: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "fleetml.serving.rollout", "--dir", str(tmp_path)]
+        command += ["--figures", str(tmp_path / "runs.prom")]
         with (tmp_path / "log").open("w") as log:
             known = {**os.environ, "FLEETML_ALERT_WEBHOOK": url}
             running.append(subprocess.Popen(command, env=known, stdout=log, stderr=log, text=True))
@@ -228,10 +267,17 @@ def controller(tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[str
 def test_the_controller_tells_the_webhook(
     receiver: Receiver, controller: Callable[[str], "subprocess.Popen[str]"], tmp_path: Path
 ) -> None:
+    """Of models and of budgets, the figures of which a run wrote."""
     verdict(tmp_path, "bandwidth", datetime.fromtimestamp(time.time() - 4 * 3600, UTC))
+    with totals.changing(tmp_path) as known:
+        known.spent({"pipeline": "train-forecaster", "period": "run", "quantity": "kwh"}, 1.5)
     process = controller(receiver.url)
     assert wait_until(lambda: bool(receiver.got), 120, 0.1), (tmp_path / "log").read_text()
-    assert receiver.got[0]["alerts"][0]["labels"]["alertname"] == "ModelNotMonitored"
+    names = [alert["labels"]["alertname"] for alert in receiver.got[0]["alerts"]]
+    assert names == ["ModelNotMonitored", "BudgetExceeded"]
+    assert (
+        receiver.got[0]["alerts"][1]["annotations"]["summary"] == "train-forecaster has used 150% of its kwh of a run"
+    )
     assert wait_until((tmp_path / "alerts.json").exists, 60, 0.1)
     process.terminate()
     assert process.wait(60) == 0

@@ -1,93 +1,56 @@
-"""Alerts on what the monitor found, for a stack without Prometheus and Alertmanager: told to one webhook.
+"""Alerts of `alert_rules`, for a stack without Prometheus and Alertmanager: told to one webhook.
 
-The same alerts as ``docker/prometheus/models.rules.yml`` (a test keeps them alike), in the format of Alertmanager's webhook, so that
-what receives those receives these. What was told is in ``alerts.json`` of the serving folder.
+They are in the format of Alertmanager's webhook, so that what receives those receives these. What was told is in ``alerts.json`` of
+the serving folder.
 """
 
 import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from fleetml import atomic
-from fleetml.serving import webhook
-from fleetml.serving.deployment import VERDICTS
+from fleetml.serving import alert_rules, webhook
 
 STATE = "alerts.json"
 REPEAT = timedelta(hours=4)
 """How often an alert that goes on is told again."""
 
-Verdict = Mapping[str, Any]
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """An alert: whether a verdict is one, for how long before it is told, and what is said of it."""
-
-    name: str
-    severity: str
-    lasting: timedelta
-    holds: Callable[[Verdict, float], bool]
-    summary: Callable[[str, Verdict, float], str]
-
-
-RULES = (
-    Rule(
-        "ModelDataDrift",
-        "warning",
-        timedelta(hours=2),
-        lambda found, age: found["score"] is not None and found["score"] > 0.3,
-        lambda model, found, age: (
-            f"The traffic of {model} is not that of its training (score {found['score']:.2f}): "
-            f"{', '.join([*found['features'], *found['missing']])}"
-        ),
-    ),
-    Rule(
-        "ModelFeatureMissing",
-        "warning",
-        timedelta(minutes=30),
-        lambda found, age: len(found["missing"]) > 0,
-        lambda model, found, age: (
-            f"Features that {model} was trained with are missing in its traffic: {', '.join(found['missing'])}"
-        ),
-    ),
-    Rule(
-        "ModelAccuracyLow",
-        "critical",
-        timedelta(hours=2),
-        lambda found, age: found["accuracy"] is not None and found["accuracy"] < 0.8,
-        lambda model, found, age: f"The accuracy of {model} over 7 days is {found['accuracy']:.1%}",
-    ),
-    Rule(
-        "ModelNotMonitored",
-        "warning",
-        timedelta(0),
-        lambda found, age: age > 3 * 3600,
-        lambda model, found, age: f"Nobody has looked at {model} for {age / 3600:.1f} h",
-    ),
-)
 
 
 @dataclass
 class Alert:
-    """One alert of one model: since when it holds, and when it was told last; times are ISO 8601, "": never."""
+    """One alert: since when it holds, and when it was told last; times are ISO 8601, "": never.
+
+    `about` are the labels that tell it from others of its name; it is told once it held for `lasting` [s].
+    """
 
     name: str
-    model: str
+    about: dict[str, str]
     severity: str
     summary: str
+    lasting: float
     since: str
     told: str = ""
 
+    @property
+    def key(self) -> str:
+        return "/".join((self.name, *self.about.values()))
+
+    def due(self, now: datetime) -> bool:
+        """Say whether it is to be told, for the first time or again."""
+        if self.told:
+            return now - datetime.fromisoformat(self.told) >= REPEAT
+        return now - datetime.fromisoformat(self.since) >= timedelta(seconds=self.lasting)
+
     def payload(self, ended: str = "") -> dict[str, Any]:
         """Return it as Alertmanager tells of it; `ended`: when it was over."""
-        labels = {"alertname": self.name, "model": self.model, "severity": self.severity}
+        labels = {"alertname": self.name, **self.about, "severity": self.severity}
         return {
             "status": "resolved" if ended else "firing",
             "labels": labels,
@@ -99,14 +62,15 @@ class Alert:
         }
 
 
-def look(root: Path, now: datetime, send: Callable[[dict[str, Any]], bool]) -> None:
+def look(root: Path, figures: Path | None, now: datetime, send: Callable[[dict[str, Any]], bool]) -> None:
     """Tell `send` what holds for long enough, what goes on and was told `REPEAT` ago, and what is over; remember what it took.
 
-    `send` says whether the message arrived; what did not is told again with the next look.
+    `root` is the serving folder, `figures` the file of all runs' figures. `send` says whether the message arrived; what did not is
+    told again with the next look.
     """
     before = _read(root)
-    holding = {alert.name + "/" + alert.model: alert for alert in _holding(root, now, before)}
-    firing = [alert for alert in holding.values() if _due(alert, now)]
+    holding = {alert.key: alert for alert in _holding(root, figures, now, before)}
+    firing = [alert for alert in holding.values() if alert.due(now)]
     over = [alert for key, alert in before.items() if key not in holding and alert.told]
     if firing or over:
         ended = now.isoformat()
@@ -115,7 +79,7 @@ def look(root: Path, now: datetime, send: Callable[[dict[str, Any]], bool]) -> N
             for alert in firing:
                 alert.told = ended
         else:
-            holding |= {alert.name + "/" + alert.model: alert for alert in over}
+            holding |= {alert.key: alert for alert in over}
     if before or holding:
         atomic.write_json(root / STATE, {key: asdict(alert) for key, alert in holding.items()})
 
@@ -141,33 +105,23 @@ def message(alerts: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def follow(root: Path, url: str, wait: Callable[[float], bool], seconds: float = 60.0) -> None:
+def follow(root: Path, figures: Path | None, url: str, wait: Callable[[float], bool], seconds: float = 60.0) -> None:
     """Look every `seconds` until `wait`, which pauses, says that it is over."""
     while True:
         try:
-            look(root, datetime.now(UTC), lambda told: webhook.post(url, told, wait))
+            look(root, figures, datetime.now(UTC), lambda told: webhook.post(url, told, wait))
         except Exception:  # a damaged file, a full disk: the next look may see better
             log.exception("alerts cannot be judged now")
         if wait(seconds):
             return
 
 
-def _holding(root: Path, now: datetime, before: Mapping[str, Alert]) -> Iterator[Alert]:
-    for path in sorted((root / VERDICTS).glob("*.json")):
-        found, model = json.loads(path.read_text(encoding="utf-8")), path.stem
-        age = now.timestamp() - found["time"]
-        for rule in RULES:
-            if rule.holds(found, age):
-                known = before.get(f"{rule.name}/{model}")
-                since, told = (known.since, known.told) if known else (now.isoformat(), "")
-                yield Alert(rule.name, model, rule.severity, rule.summary(model, found, age), since, told)
-
-
-def _due(alert: Alert, now: datetime) -> bool:
-    if alert.told:
-        return now - datetime.fromisoformat(alert.told) >= REPEAT
-    (rule,) = [rule for rule in RULES if rule.name == alert.name]
-    return now - datetime.fromisoformat(alert.since) >= rule.lasting
+def _holding(root: Path, figures: Path | None, now: datetime, before: Mapping[str, Alert]) -> Iterator[Alert]:
+    for found in alert_rules.holding(root, figures, now.timestamp()):
+        about, lasting = dict(found.about), found.lasting.total_seconds()
+        alert = Alert(found.name, about, found.severity, found.summary, lasting, now.isoformat())
+        known = before.get(alert.key)
+        yield replace(alert, since=known.since, told=known.told) if known else alert
 
 
 def _read(root: Path) -> dict[str, Alert]:

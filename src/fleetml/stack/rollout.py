@@ -21,6 +21,7 @@ def start(settings: Settings, port: int) -> Service:
         raise ConfigurationError(f"the stack needs {python}, which is not there; run `make setup`")
     command = [str(python), "-m", "fleetml.serving.rollout", "--dir", str(settings.serving_dir)]
     command += ["--registry", settings.registry, "--host", ports.HOST, "--port", str(port)]
+    command += ["--figures", str(settings.home / "metrics" / "runs.prom")]
     own = {name: value for name in PASSED if (value := os.environ.get(name)) is not None}
     if settings.alert_webhook:
         webhook.require(settings.alert_webhook)

@@ -1,6 +1,6 @@
 """Run the controller: ``python -m fleetml.serving.rollout --dir DIR --registry URI [--seconds 15] [--port 9109]``.
 
-Where the environment holds FLEETML_ALERT_WEBHOOK, it tells that URL of what the monitor found, too.
+Where the environment holds FLEETML_ALERT_WEBHOOK, it tells that URL of what the monitor found, too, and with --figures of budgets.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     given = vars(_parser().parse_args(argv))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     place = Place(given.pop("dir").absolute(), given.pop("registry"), WHO)
-    seconds, host, port = (given.pop(name) for name in ("seconds", "host", "port"))
+    seconds, host, port, figures = (given.pop(name) for name in ("seconds", "host", "port", "figures"))
     policy = Policy(**given)
     circuits.follow()
     if place.registry.startswith("http"):
@@ -51,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
         except FleetMLError as error:
             log.error("%s", error)
             return error.exit_code
-        threading.Thread(target=alerts.follow, args=(place.root, url, end.wait), daemon=True, name="alerts").start()
+        told = (place.root, figures, url, end.wait)
+        threading.Thread(target=alerts.follow, args=told, daemon=True, name="alerts").start()
     while not end.is_set():
         try:
             controller.look(place, policy)
@@ -71,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--registry", default="", help="MLflow URI whose aliases follow (default: none)")
     parser.add_argument("--host", default="127.0.0.1", help="where the metrics are told (default: loopback only)")
     parser.add_argument("--port", type=int, default=0, help="of the metrics for Prometheus; 0 (the default): nowhere")
+    parser.add_argument(
+        "--figures", type=Path, metavar="FILE", help="the runs.prom of a home, whose budgets are told as alerts, too"
+    )
     parser.add_argument("--seconds", type=float, default=15.0, help="from look to look (default: %(default)s)")
     defaults = Policy()
     parser.add_argument("--steps", type=_shares, default=defaults.steps, help="of a canary (default: 0.05,0.25,0.5)")

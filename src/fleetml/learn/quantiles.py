@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LEVELS = tuple(round(0.1 * place, 1) for place in range(1, 10))
 
@@ -17,6 +18,8 @@ def quantile(ordered: Tensor, reached: Tensor, level: float, softness: float) ->
     biweight density around `level`, `softness` wide: an L-statistic. It changes smoothly where the quantile itself jumps, order
     among equals does not matter, and what lies further out has no say at all.
     """
+    import torch
+
     upto = _density((reached - level) / softness)
     nothing = _density(torch.full_like(reached[..., :1], -level / softness))
     before = torch.cat([nothing, upto[..., :-1]], dim=-1)
@@ -31,6 +34,8 @@ def _density(place: Tensor) -> Tensor:
 
 def rising(found: Sequence[Tensor], levels: Sequence[float], forecast: Tensor) -> Tensor:
     """Return quantiles [..., Q] that rise, are never negative, and are the forecast at .5."""
+    import torch
+
     made: list[Tensor] = []
     for level, value in zip(levels, found, strict=True):
         kept = torch.minimum(value, forecast) if level < 0.5 else torch.maximum(value, forecast)

@@ -29,7 +29,7 @@ def render(scores: Mapping[str, Any], steps: Mapping[str, Values]) -> str:
         f"<h1>{html.escape(scores['target'])}: {len(ranked)} candidates</h1>"
         f"<p>{scores['windows']} held-out windows of {scores['vms']} VMs, {scores['horizon']} steps of "
         f"{scores['step_seconds']} s each. MASE: mean absolute error over that of seasonal naive on the training span.</p>"
-        f"<table><tr><th>candidate<th>family<th>MASE<th>MAE<th>p99 ms<th>kB<th>memory MB</tr>{rows}</table>"
+        f"<table><tr><th>candidate<th>family<th>MASE<th>MAE<th>p99 ms<th>kB<th>memory MB<th>Wh per 1000</tr>{rows}</table>"
         f"{_svg(bars)}{_svg(_by_step(steps, scores['step_seconds']))}{_svg(_spread(ranked))}"
     )
 
@@ -61,7 +61,8 @@ def table(scores: Mapping[str, Any]) -> str:
 def _row(name: str, entry: Mapping[str, Any]) -> str:
     return (
         f"<tr><td>{html.escape(name)}<td>{html.escape(entry['family'])}<td>{entry['mase']:.4f}<td>{entry['mae']:.4g}"
-        f"<td>{entry['latency_ms_p99']:.3f}<td>{entry['size_bytes'] / 1000:.1f}<td>{entry['memory_mb']:.1f}</tr>"
+        f"<td>{entry['latency_ms_p99']:.3f}<td>{entry['size_bytes'] / 1000:.1f}<td>{entry['memory_mb']:.1f}"
+        f"<td>{entry['wh_per_1000']:.3g}</tr>"
     )
 
 

@@ -206,10 +206,13 @@ def test_the_memory_of_each_candidate_is_told_and_kept_to(tmp_path: Path) -> Non
         stage.gate(memory_budget_mb=30.0)
 
 
-def test_the_energy_of_a_thousand_predictions_is_kept_to(tmp_path: Path) -> None:
+def test_the_energy_of_a_thousand_predictions_is_shown_and_kept_to(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     document = stage.evaluate()
+    page = stage.report.path.read_text()
+    assert page.count("<th>Wh per 1000") == 1
     for found in document["candidates"].values():
+        assert f"<td>{found['memory_mb']:.1f}<td>{found['wh_per_1000']:.3g}</tr>" in page
         found["wh_per_1000"] = 0.5
     document["candidates"]["nas"]["wh_per_1000"] = 0.02
     stage.scores.path.write_text(json.dumps(document))

@@ -113,7 +113,9 @@ def _walked(problem: Any, test: pl.DataFrame) -> dict[str, Any]:
 
     steps, made, began = [], [], time.process_time()
     for point in walk():
-        chosen = portfolio.hyperparameters("lightgbm", point, len(problem.target), problem.size_limit_mb)
+        chosen = portfolio.hyperparameters(
+            "lightgbm", point, len(problem.target), problem.size_limit_mb, problem.about.objective
+        )
         made.append(trials.evaluate(problem, "lightgbm", chosen, lambda number, loss: None, math.inf))
         steps.append((round(time.process_time() - began, 2), made[-1].curve[-1]))
     return {"steps": steps, "test": {str(at): _alone(problem, made[at], test) for at in improvements(steps)}}
@@ -149,7 +151,8 @@ def _searched(problem: Any, goal: float, test: pl.DataFrame) -> dict[str, Any]:
                 together.append((round(spent + choice, 2), last[1].loss if last else None))
 
     settings = StudySettings(trials=POINTS, seed=problem.seed)
-    found = loop.run(timed, of_ranges(portfolio.SPACES), settings, portfolio.starts(portfolio.SPACES))
+    families = portfolio.spaces(problem.about.objective)
+    found = loop.run(timed, of_ranges(families), settings, portfolio.starts(families, problem.about.objective))
     tests = {str(at): _alone(problem, trials.read(found.kept[at]), test) for at in improvements(steps)}
     return {"steps": steps, "test": tests, "together": together, "together_test": _as_one(problem, *last, test)}
 
@@ -187,8 +190,8 @@ def _as_one(problem: Any, members: Mapping[int, Any], chosen: Any, test: pl.Data
 
 
 def _said(problem: Any, made: Any, test: pl.DataFrame, *, bag: bool) -> Any:
-    """Return what a configuration says [N, C]: fitted to all rows, or (`bag`) as the mean of the folds' models where AutoML bags."""
-    from components.automl import portfolio, trials
+    """Return what a configuration says [N, C]: fitted to all rows, or (`bag`) as together with the folds' models where AutoML bags."""
+    from components.automl import finish, portfolio, trials
     from fleetml.learn.tables import fit
     from fleetml.learn.tables.members import HEAD_OF
     from fleetml.learn.tables.trained import ALL
@@ -196,11 +199,14 @@ def _said(problem: Any, made: Any, test: pl.DataFrame, *, bag: bool) -> Any:
     head, said = HEAD_OF[made.algorithm], []
     rows = problem.heads.apply(head, test)
     bagged = bag and made.algorithm in (*portfolio.BOOSTED, *portfolio.NETWORKS)
-    for fold in range(made.count) if bagged else [ALL]:
+    folds = [*range(made.count)] if bagged else [ALL]
+    if bagged and not problem.classifies and made.algorithm in portfolio.BOOSTED:
+        folds.append(ALL)
+    for fold in folds:
         columns = problem.heads.trained[head].columns(fold)
-        model = made.model(fold) if bagged else trials.refitted(problem, made)
+        model = trials.refitted(problem, made) if fold == ALL else made.model(fold)
         said.append(fit.outputs(model, rows if columns is None else rows[:, columns], problem.classifies))
-    return np.mean(said, axis=0)
+    return np.average(said, axis=0, weights=finish.shares(folds))
 
 
 def _judged(problem: Any, said: Any, test: pl.DataFrame) -> float:

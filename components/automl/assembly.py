@@ -64,7 +64,9 @@ def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -
     numbers, chosen = choose(problem, found, limits.chosen)
     wanted = {number: found[number] for number in numbers}
     weights = dict(zip(numbers, _shares(chosen.combination, len(numbers)), strict=True))
-    parts, ways = finish.plan(wanted, weights, limits, ordered=problem.validation.ordered)
+    parts, ways = finish.plan(
+        wanted, weights, limits, ordered=problem.validation.ordered, classifies=problem.classifies
+    )
     spare = finish.spare(found)
     wanted |= {spare.trial: found[spare.trial]}
     made = finish.members(problem, wanted, [spare, *(part for part in parts if part != spare)], limits)
@@ -174,7 +176,7 @@ def constant(problem: Problem, reason: str, limits: Limits, dropped: Mapping[int
 
 def _python(problem: Problem, bags: Mapping[int, tuple[Member, ...]], chosen: Chosen) -> Ensemble:
     members = tuple(one for bag in bags.values() for one in bag)
-    by = finish.spread(chosen.combination, [len(bag) for bag in bags.values()])
+    by = finish.spread(chosen.combination, [finish.shares([one.fold for one in bag]) for bag in bags.values()])
     algorithms = {one.algorithm for one in members}
     about = replace(
         problem.about,

@@ -132,7 +132,7 @@ def search(given: Problem, trials: int, end: float, limits: Limits) -> StudyResu
     """Return the study of the families' spaces until `end` [monotonic s], the portfolio first; the pruning is `race`'s."""
     families = {
         name: space
-        for name, space in portfolio.SPACES.items()
+        for name, space in portfolio.spaces(given.about.objective).items()
         if len(given.frame) >= FEW_ROWS or name in portfolio.SIMPLE
     }
     seconds = max(LEAST_SECONDS, end - time.monotonic())
@@ -146,7 +146,7 @@ def search(given: Problem, trials: int, end: float, limits: Limits) -> StudyResu
         trial_seconds=max(LEAST_SECONDS, TRIAL_SHARE * seconds),
         memory_mb=limits.memory_mb,
     )
-    return loop.run(objective(given), of_ranges(families), settings, portfolio.starts(families))
+    return loop.run(objective(given), of_ranges(families), settings, portfolio.starts(families, given.about.objective))
 
 
 def board(given: Problem, outcomes: Sequence[Outcome], found: Found, began: float) -> list[dict[str, Any]]:

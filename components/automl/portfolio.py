@@ -1,4 +1,4 @@
-"""What AutoML searches, and the good configurations it begins with (portfolio.json)."""
+"""What AutoML searches, and the good configurations it begins with (portfolio.json), of classes and of values."""
 
 import json
 import math
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fleetml.learn.algorithms import CLASSIFICATION
 from fleetml.learn.search_space import Range, Space
 
 _BOOSTING = {
@@ -49,15 +50,23 @@ SIMPLE = ("linear",)  # what few rows bear
 BOOSTED, NETWORKS, FORESTS = ("lightgbm", "xgboost"), ("mlp", "net"), ("random_forest", "extra_trees")
 MOST_ROUNDS, FOREST_TREES = 1500, 100
 MOST_EPOCHS, LEAST_BATCHES, MOST_BATCH = 60, 30, 512
+DEEP, LEAST_TREES = Range(4, 24, 16), 25  # of forests of values
 # Of the size limit, what one forest may take; of a graph, what a leaf takes at most: two nodes, and leaves hold 1.6 times their least
 FOREST_ROOM, LEAF_MB = 0.6, 82e-6 / 1.6
 FILE = Path(__file__).with_name("portfolio.json")
 
 
-def starts(families: Mapping[str, Space]) -> list[dict[str, Any]]:
+def spaces(objective: str) -> dict[str, Space]:
+    """Return the space of each family: forests of values may ask more, as a value is told by finer leaves than a class."""
+    if objective == CLASSIFICATION:
+        return dict(SPACES)
+    return {name: {**space, "max_depth": DEEP} if name in FORESTS else space for name, space in SPACES.items()}
+
+
+def starts(families: Mapping[str, Space], objective: str) -> list[dict[str, Any]]:
     """Return the portfolio's configurations of these families as points of their space, the most promising first."""
     found = []
-    for entry in json.loads(FILE.read_text()):
+    for entry in json.loads(FILE.read_text())[objective]:
         family = entry["family"]
         if family in families:
             values = {name: entry.get(name, field.default) for name, field in families[family].items()}
@@ -65,10 +74,13 @@ def starts(families: Mapping[str, Space]) -> list[dict[str, Any]]:
     return found
 
 
-def hyperparameters(family: str, point: Mapping[str, Any], rows: int, size_limit_mb: float) -> dict[str, Any]:
+def hyperparameters(
+    family: str, point: Mapping[str, Any], rows: int, size_limit_mb: float, objective: str
+) -> dict[str, Any]:
     """Return a point of a family's space as what `fleetml.learn.tables.fit` takes for so many rows.
 
-    What is fitted in steps stops early; a network's batches grow with the rows, and a forest's leaves as its graph must stay small.
+    What is fitted in steps stops early; a network's batches grow with the rows. As its graph must stay small, a forest of many rows has
+    larger leaves; one of values has fewer trees first, `LEAST_TREES` at least.
     """
     chosen = dict(point)
     if family in BOOSTED:
@@ -80,6 +92,9 @@ def hyperparameters(family: str, point: Mapping[str, Any], rows: int, size_limit
             chosen["hidden_layers"] = [int(chosen.pop("width"))] * int(chosen.pop("depth"))
         return chosen
     if family in FORESTS:
-        least = math.ceil(rows * FOREST_TREES * LEAF_MB / (FOREST_ROOM * size_limit_mb))
-        return {**chosen, "n_estimators": FOREST_TREES, "min_samples_leaf": max(int(chosen["min_samples_leaf"]), least)}
+        tree = rows * LEAF_MB / (FOREST_ROOM * size_limit_mb)  # of the room, with a leaf for each row
+        leaf, count = int(chosen["min_samples_leaf"]), FOREST_TREES
+        if objective != CLASSIFICATION:
+            count = min(count, max(LEAST_TREES, int(leaf / tree)))
+        return {**chosen, "n_estimators": count, "min_samples_leaf": max(leaf, math.ceil(tree * count))}
     return chosen

@@ -87,7 +87,8 @@ def objective(problem: Problem) -> Callable[[Trial], float]:
 
     def run(trial: Trial) -> float:
         family, point = in_family(trial.params)
-        chosen = portfolio.hyperparameters(family, point, len(problem.target), problem.size_limit_mb)
+        size, objective = problem.size_limit_mb, problem.about.objective
+        chosen = portfolio.hyperparameters(family, point, len(problem.target), size, objective)
 
         entered: list[race.First] = []
 

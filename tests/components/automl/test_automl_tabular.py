@@ -51,6 +51,22 @@ def test_values_are_learnt_and_answered_in_their_unit(run: Run) -> None:
     assert held(made)["rmse"] < 0.5 * card["constant"]
 
 
+def test_boosted_trees_that_tell_values_answer_with_one_fitted_to_all_rows(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    spread = finish.spread
+    monkeypatch.setattr(portfolio, "SPACES", {"lightgbm": portfolio.SPACES["lightgbm"]})
+    monkeypatch.setattr(finish, "spread", lambda by, parts: counted.append(parts) or spread(by, parts))
+    made = run(rows().drop("label"), "spend", "regression", trials=1)
+    card = made["model"].metadata["card"]
+    ((*folds, whole),) = counted[-1]
+    assert (len(folds) + 1, whole) == (card["members"], pytest.approx(1 / 3))
+    assert folds == pytest.approx([2 / 3 / len(folds)] * len(folds))
+    assert finish.BOTH in pl.read_parquet(made["leaderboard"].path)["finished_as"].to_list()
+    assert card["proven_on_rows"] >= 192 + 200
+
+
 def test_the_same_seed_and_trials_give_the_same_bytes(run: Run) -> None:
     first = run(rows().drop("spend"), "label", "classification", seed=3)["model"].path.read_bytes()
     assert run(rows().drop("spend"), "label", "classification", seed=3)["model"].path.read_bytes() == first
@@ -150,14 +166,29 @@ def test_data_that_cannot_be_learnt_are_told(run: Run) -> None:
         )
 
 
-def test_every_start_is_a_point_of_its_family() -> None:
-    every = portfolio.starts(portfolio.SPACES)
+@pytest.mark.parametrize("objective", ["classification", "regression"])
+def test_every_start_is_a_point_of_its_family(objective: str) -> None:
+    families = portfolio.spaces(objective)
+    every = portfolio.starts(families, objective)
     assert len(every) == 18
     for start in every:
         family = start["family"]
-        ranges: dict[str, Range] = dict(portfolio.SPACES[family])
+        ranges: dict[str, Range] = dict(families[family])
         assert {name.removeprefix(f"{family}.") for name in start if name != "family"} == set(ranges)
         assert all(field.low <= start[f"{family}.{name}"] <= field.high for name, field in ranges.items())
         point = {name: start[f"{family}.{name}"] for name in ranges}
-        chosen = portfolio.hyperparameters(family, point, 1000, 20.0)
+        chosen = portfolio.hyperparameters(family, point, 1000, 20.0, objective)
         assert chosen if family == "net" else fit.checked(family, chosen)
+
+
+@pytest.mark.parametrize(("objective", "trees", "leaf"), [("classification", 100, 9), ("regression", 25, 3)])
+def test_a_forest_of_many_rows_has_room_by_larger_leaves_one_of_values_by_fewer_trees_first(
+    objective: str, trees: int, leaf: int
+) -> None:
+    point = {"max_depth": 16, "min_samples_leaf": 1, "max_features": 1.0}
+    found = portfolio.hyperparameters("extra_trees", point, 20_000, 20.0, objective)
+    assert (found["n_estimators"], found["min_samples_leaf"]) == (trees, leaf)
+    coarse = portfolio.hyperparameters("extra_trees", {**point, "min_samples_leaf": 20}, 20_000, 20.0, objective)
+    assert (coarse["n_estimators"], coarse["min_samples_leaf"]) == (100, 20)
+    few = portfolio.hyperparameters("extra_trees", point, 500, 20.0, objective)
+    assert (few["n_estimators"], few["min_samples_leaf"]) == (100, 1)

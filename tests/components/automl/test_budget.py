@@ -49,7 +49,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
     def search(given: Any, trials: int, end: float, limits: Any) -> Any:
         settings = StudySettings(trials=trials, sampler="random", workers=1, trial_seconds=600, memory_mb=4096)
-        found = loop.run(objective(given), of_ranges(portfolio.SPACES), settings, portfolio.starts(portfolio.SPACES))
+        families = portfolio.spaces(given.about.objective)
+        starts = portfolio.starts(families, given.about.objective)
+        found = loop.run(objective(given), of_ranges(families), settings, starts)
         clock.spend(end + LATE)
         return found
 

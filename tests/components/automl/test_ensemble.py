@@ -87,9 +87,9 @@ def test_a_stacked_layer_of_two_classes_says_the_probability_of_both():
 
 def test_a_bag_shares_the_weight_of_its_trial(truth):
     one, other = answers(truth, 1.0, 1.0, 0), answers(truth, 1.0, 1.0, 1)
-    assert spread(Weights((0.75, 0.25)), [3, 1]).values == pytest.approx((0.25, 0.25, 0.25, 0.25))
+    assert spread(Weights((0.75, 0.25)), [[1 / 3] * 3, [1.0]]).values == pytest.approx((0.25, 0.25, 0.25, 0.25))
     layer = ensemble.stack([one, other], truth)
-    bagged = spread(layer, [2, 1])
+    bagged = spread(layer, [[0.5, 0.5], [1.0]])
     assert isinstance(bagged, Stacking)
     given = [each.astype(np.float32) for each in (one, one, other)]
     assert bagged.combine(given) == pytest.approx(ensemble.combined([one, other], layer), abs=1e-5)

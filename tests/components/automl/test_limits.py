@@ -62,7 +62,7 @@ def test_forests_that_would_take_all_the_room_are_fitted_with_fewer_trees_so_tha
     def plan(*found: Evaluated) -> tuple[list[finish.Part], dict[int, str]]:
         limits = finish.Limits(10.0, 20.0, time.monotonic() + 600, 2, 1000)
         weights = {at: 1 / (at + 1) for at in range(len(found))}
-        return finish.plan(dict(enumerate(found)), weights, limits, ordered=False)
+        return finish.plan(dict(enumerate(found)), weights, limits, ordered=False, classifies=True)
 
     parts, ways = plan(made("extra_trees", 9.0), made("random_forest", 9.0), made("lightgbm", 1.0), made("mlp", 0.1))
     share = (15 - 1.1) / 18
@@ -104,10 +104,28 @@ def test_what_is_ordered_in_time_is_fitted_to_all_rows_or_is_the_latest_model(or
 
     found = {0: made("lightgbm"), 1: made("mlp")}
     limits = finish.Limits(10.0, 20.0, time.monotonic() + 600, 1, 1000)
-    parts, ways = finish.plan(found, {0: 0.6, 1: 0.4}, limits, ordered=ordered)
+    parts, ways = finish.plan(found, {0: 0.6, 1: 0.4}, limits, ordered=ordered, classifies=True)
     assert list(ways.values()) == ([finish.REFIT, finish.ONE] if ordered else [finish.BAG] * 2)
     assert (parts == [finish.Part(0, -1), finish.Part(1, 2)]) is ordered
     assert finish.spare(found).model == 2
+
+
+@pytest.mark.parametrize(("megabytes", "way"), [(0.1, finish.BOTH), (4.5, finish.BAG), (14.0, finish.REFIT)])
+def test_boosted_trees_that_tell_values_are_a_bag_and_fitted_to_all_rows_where_there_is_room(
+    megabytes: float, way: str
+) -> None:
+    size = megabytes / trials.GRAPH_SHARE
+    found = {0: Evaluated("lightgbm", {}, np.zeros((1, 1)), (None,) * 3, 3.0, (1.0,) * 3, size, 3)}
+    limits = finish.Limits(10.0, 20.0, time.monotonic() + 600, 1, 1000)
+    parts, ways = finish.plan(found, {0: 1.0}, limits, ordered=False, classifies=False)
+    assert ways == {0: way}
+    folds = [part.model for part in parts]
+    assert folds == {finish.BOTH: [0, 1, 2, -1], finish.BAG: [0, 1, 2], finish.REFIT: [-1]}[way]
+    counted = finish.shares(folds)
+    assert sum(counted) == pytest.approx(1)
+    assert counted[-1] == pytest.approx({finish.BOTH: 1 / 3, finish.BAG: 1 / 3, finish.REFIT: 1}[way])
+    if way == finish.BOTH:
+        assert counted[:3] == pytest.approx([2 / 9] * 3)
 
 
 def test_a_limit_of_memory_leaves_members_out_until_the_graph_keeps_it_or_names_it(run: Run) -> None:

@@ -32,9 +32,9 @@ def test_a_model_that_stops_by_its_held_rows_is_not_judged_by_that(
     noise: Problem, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(portfolio, "MOST_EPOCHS", 6)
-    start = next(each for each in portfolio.starts(portfolio.SPACES) if each["family"] == family)
+    start = next(each for each in portfolio.starts(portfolio.SPACES, "classification") if each["family"] == family)
     point = {name.partition(".")[2]: value for name, value in start.items() if name != "family"}
-    chosen = portfolio.hyperparameters(family, point, 150, 20.0)
+    chosen = portfolio.hyperparameters(family, point, 150, 20.0, "classification")
     made = trials.evaluate(noise, family, chosen, lambda number, loss: None, math.inf)
     own = [
         noise.loss(noise.target[fold.held], fit.outputs(model, noise.rows(family, number, fold.held), True))
@@ -95,7 +95,7 @@ def test_the_split_of_a_search_tells_what_belongs_together(noise: Problem, monke
     told: list[Any] = []
     real = stopping.kept_back
     monkeypatch.setattr(stopping, "kept_back", lambda *given: told.append(real(*given)) or told[-1])
-    chosen = portfolio.hyperparameters("lightgbm", {}, 150, 20.0)
+    chosen = portfolio.hyperparameters("lightgbm", {}, 150, 20.0, "classification")
     trials.evaluate(replace(noise, validation=alone), "lightgbm", chosen, lambda number, loss: None, math.inf)
     ((train, stop),) = told
     assert len(seen[0].validation_rows) == len(stop) > 0
@@ -106,7 +106,7 @@ def test_one_fold_alone_does_not_see_its_held_rows(noise: Problem, monkeypatch: 
     alone = replace(noise, validation=replace(noise.validation, folds=noise.validation.folds[:1]))
     seen: list[Any] = []
     monkeypatch.setattr(fit, "_FITS", {**fit._FITS, "lightgbm": lambda task, chosen: seen.append(task) or _constant()})
-    chosen = portfolio.hyperparameters("lightgbm", {}, 150, 20.0)
+    chosen = portfolio.hyperparameters("lightgbm", {}, 150, 20.0, "classification")
     monkeypatch.setattr(trials, "_rounds", lambda model: 1)
     trials.evaluate(alone, "lightgbm", chosen, lambda number, loss: None, math.inf)
     (task,) = seen

@@ -36,7 +36,7 @@ NODE_MS, OPERATION_MS, COMPARISON_MS = 0.002, 5e-7, 1.5e-5
 class Member:
     """One estimator as a graph rows [R, F] → said [R, C] (probabilities) or [R, 1] (standardised values).
 
-    `head` names the rows it is given, `columns` which of their columns (None: all). `said_oof` [N, C] is what it, or its likes on other folds, said of training rows they
+    `fold`: of which validation fold's rows it was fitted to those it learns from, `ALL`: to all. `head` names the rows it is given, `columns` which of their columns (None: all). `said_oof` [N, C] is what it, or its likes on other folds, said of training rows they
     were not fitted to. `p50_ms` is the median of one row on one thread, the body alone; `bytes` its size.
     """
 
@@ -50,6 +50,7 @@ class Member:
     bytes: int
     said_oof: Floats | None = field(default=None, repr=False)
     columns: Places | None = field(default=None, repr=False)
+    fold: int = ALL
 
     def said(self, rows: Floats) -> Floats:
         """Return what the Python model says of rows of its head."""
@@ -106,6 +107,7 @@ def member(
         bytes=len(content),
         said_oof=said_oof,
         columns=columns,
+        fold=fold,
     )
 
 

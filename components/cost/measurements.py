@@ -36,6 +36,12 @@ def measurements(source: str, prometheus: str, results: Artifact, metrics: Artif
     the ``…_analysis.csv`` beside it. What is wrong is told in the log. Raises InvalidParameter for a source that is no folder, InvalidData
     where no scenario with power is left.
     """
+    if not source:
+        log.warning(
+            "no source is given, so the results are synthetic, invented and not measured; put your %s into the folder measurements "
+            "of the home, or give -p source=/their/folder",
+            PATTERN,
+        )
     asked = Prometheus.of(prometheus, token=os.environ.get(TOKEN, "")) if prometheus else None
     kept: list[Results] = []
     beside: dict[str, Analysis] = {}

@@ -38,7 +38,7 @@ def recommend(
     for ladder, entry in zip(ladders, found, strict=True):
         entry["lead"] = _lead(scenarios, ladder)
     atomic.write_json(recommendations.path, {"ladders": found})
-    atomic.write_text(report.path, _page(found))
+    atomic.write_text(report.path, _page(found, bool(results.metadata.get("synthetic"))))
     first = max(ladders, key=lambda each: len(each.scored))
     metrics.log(ladders=len(found), best=first.scored[0][0].name, best_score=first.scored[0][1], unit=found[0]["unit"])
 
@@ -52,8 +52,10 @@ def _lead(scenarios: list[Scenario], ladder: Ladder) -> dict[str, Any] | None:
     return {"difference": found.difference, "low": found.low, "high": found.high, "differs": found.differs}
 
 
-def _page(found: list[dict[str, Any]]) -> str:
+def _page(found: list[dict[str, Any]], synthetic: bool) -> str:
     parts = [f"<!doctype html><meta charset=utf-8><title>Recommendations</title><style>{_STYLE}</style>"]
+    if synthetic:
+        parts.append("<p><b>Of synthetic results: invented, not measured.</b></p>")
     for entry in found:
         rows = "".join(
             f"<tr><td>{each['rank']}<td>{html.escape(each['scenario'])}<td>{each['score']:.4g}"

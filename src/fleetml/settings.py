@@ -178,9 +178,13 @@ class Settings:
         }
 
     def defaults(self) -> dict[str, str]:
-        """Return what ``${NAME}`` means in a triggers.yaml: the variables, and what the runs are about."""
-        about = {f"FLEETML_{name.upper()}": str(getattr(self.subject, name)) for name in ABOUT}
-        return {**self.variables(), **about}
+        """Return what ``${NAME}`` means in a triggers.yaml: the variables, what the runs are about, where measurements are.
+
+        Those are in the home's folder ``measurements``, which may be a link; "" where there is none.
+        """
+        about, measured = {name: str(getattr(self.subject, name)) for name in ABOUT}, self.home / "measurements"
+        about["measurements"] = str(measured) if measured.is_dir() else ""
+        return {**self.variables(), **{f"FLEETML_{name.upper()}": value for name, value in about.items()}}
 
 
 def _project(environ: Mapping[str, str], cwd: Path, rootless: bool) -> Path:

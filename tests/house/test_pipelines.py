@@ -54,3 +54,16 @@ def test_whoever_gives_no_registry_and_no_folder_gets_those_of_the_settings(fold
     known = triggers.load(folder / triggers.FILE, settings).defaults
     for name in {"registry", "serving_dir"} & set(plan.inputs):
         assert known[name] == settings.defaults()[f"FLEETML_{name.upper()}"]
+
+
+def test_the_daily_cost_model_is_of_the_home_s_measurements_once_there_are_some(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"FLEETML_PROJECT": str(DAGS.parent), "FLEETML_HOME": str(tmp_path / "home")})
+
+    def source() -> str:
+        return str(triggers.load(DAGS / "cost_model" / triggers.FILE, settings).defaults["source"])
+
+    assert source() == ""
+    (tmp_path / "elsewhere").mkdir()
+    settings.home.mkdir(exist_ok=True)
+    (settings.home / "measurements").symlink_to(tmp_path / "elsewhere")
+    assert source() == str(settings.home / "measurements")

@@ -176,3 +176,10 @@ def test_a_folder_that_cannot_be_written_is_refused(made: Made, tmp_path: Path) 
     (tmp_path / "file").touch()
     with pytest.raises(InvalidParameter, match="exports_dir is a folder that can be written"):
         exported(made, str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_a_page_of_synthetic_results_says_so(made: Made, tmp_path: Path, synthetic: bool) -> None:
+    source = "" if synthetic else files(tmp_path / "in", scenario("a", 5), scenario("b", 6))
+    recommend(taken(made, source).results, "auto", 0, made.recommendations, made.report, made.metrics)
+    assert ("synthetic results: invented, not measured" in made.report.path.read_text()) == synthetic

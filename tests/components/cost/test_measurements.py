@@ -37,8 +37,11 @@ def scenario(name: str, **known: Any) -> dict[str, Any]:
     return {"name": name, "duration": 20, **usual, **known}
 
 
-def test_without_a_source_there_are_synthetic_results_of_the_power_they_tell(tmp_path: Path) -> None:
+def test_without_a_source_there_are_synthetic_results_of_the_power_they_tell(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     found, metrics = taken(tmp_path, "")
+    assert "the results are synthetic, invented and not measured; put your test_results_*.json into" in caplog.text
     assert [len(each.scenarios) for each in found] == [15] * 3
     assert metrics.metadata == {"scenarios": 45, "with_power": 45, "remarks": 0, "files": 3}
     (four,) = (each for each in latest(found) if each.name == "4 Streams @ 2500k")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fleetml.cost.estimate import Cost, Rates, Tariff, estimate, moneys, read, total
+from fleetml.cost.estimate import Cost, Rates, Tariff, estimate, figures, moneys, read, total
 from fleetml.errors import ConfigurationError
 from fleetml.frozen import asdict
 from fleetml.runners import Usage
@@ -86,6 +86,12 @@ def test_a_sum_with_an_unknown_part_is_unknown() -> None:
 def test_older_records_are_in_dollars() -> None:
     assert read({"cpu_seconds": 1.0, "usd": 0.5}) == Cost(cpu_seconds=1.0, money=0.5, currency="USD")
     assert total([{"usd": 0.5}, asdict(Cost(money=1.0, currency="USD"))])["money"] == 1.5
+
+
+def test_what_a_short_step_takes_is_not_told_as_nothing() -> None:
+    told = figures(asdict(Cost(cpu_seconds=0.1, kwh=1.5e-7, money=2e-6, co2_grams=6e-5, currency="USD")))
+    assert told == "0.1 CPU s, 0.00015 Wh, 0.000002 USD, 0.000060 g CO2"
+    assert "0.000 Wh" in figures(asdict(Cost()))
 
 
 def test_rates_are_named_and_not_negative() -> None:

@@ -90,13 +90,13 @@ def _say_table(what: str, rows: Mapping[str, Costs], all: Costs) -> None:
 
 
 def _cells(recorded: Costs) -> tuple[str, ...]:
-    from fleetml.cost.estimate import read
+    from fleetml.cost.estimate import read, small
     from fleetml.report import text
 
     cost = read(recorded)
-    grams = "-" if cost.co2_grams is None else f"{cost.co2_grams:.3f}"
+    grams = "-" if cost.co2_grams is None else small(cost.co2_grams)
     times = (f"{cost.cpu_seconds:.1f}", f"{cost.gpu_seconds:.1f}" if cost.gpu_seconds else "")
-    return (*times, text.size(cost.max_rss_bytes), f"{cost.kwh * 1000:.3f}", grams, cost.source)
+    return (*times, text.size(cost.max_rss_bytes), small(cost.kwh * 1000), grams, cost.source)
 
 
 def _money(amounts: Mapping[str, float | None]) -> str:

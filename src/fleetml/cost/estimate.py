@@ -185,9 +185,15 @@ def figures(recorded: Mapping[str, Any] | None) -> str:
     """Return a recorded cost on one line; a dash is what nobody knows."""
     cost = read(recorded)
     money = "-" if cost.money is None else f"{cost.money:.6f}"
-    grams = "-" if cost.co2_grams is None else f"{cost.co2_grams:.3f}"
+    grams = "-" if cost.co2_grams is None else small(cost.co2_grams)
     gpu = f"{cost.gpu_seconds:.1f} GPU s, " if cost.gpu_seconds else ""
-    return f"{cost.cpu_seconds:.1f} CPU s, {gpu}{cost.kwh * 1000:.3f} Wh, {money} {cost.currency}, {grams} g CO2"
+    return f"{cost.cpu_seconds:.1f} CPU s, {gpu}{small(cost.kwh * 1000)} Wh, {money} {cost.currency}, {grams} g CO2"
+
+
+def small(amount: float) -> str:
+    """Return an amount with three decimals, or two digits where those would tell 0: what is little was not nothing."""
+    decimals = 1 - math.floor(math.log10(abs(amount))) if 0 < abs(amount) < 0.01 else 3
+    return f"{amount:.{decimals}f}"
 
 
 def total(costs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from fleetml.cost.estimate import Cost
 from fleetml.report.examples import Example
@@ -138,6 +139,8 @@ def _bars(axes: Axes, values: Sequence[float], unit: str) -> None:
         share = f"{100 * value / whole:.0f} %" if whole > 0 else ""
         axes.annotate(share, (max(value, 0.0), row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
     axes.margins(x=0.12)
+    axes.xaxis.set_major_locator(MaxNLocator(3))  # more would overlap: a step may cost 0.00005 USD
+    axes.xaxis.set_major_formatter(lambda value, _: np.format_float_positional(value, precision=12, trim="-"))
     axes.set_xlabel(unit)
 
 

@@ -56,9 +56,16 @@ def validate(
     if beats_constant and not scores.better(first, figures[first], found["constant"][first]):
         raise InvalidData(
             f"a model must beat a constant, {first} is {figures[first]} and a constant's {found['constant'][first]} on "
-            f"{found['rows']} rows ({found['split']}); give features that tell something (the step that trained tells what it left out), or, where that will do, call validate with beats_constant=false"
+            f"{found['rows']} rows ({found['split']}); {_remedy(model)}, or, where that will do, call validate with beats_constant=false"
         )
     metrics.log(**figures, checked=len(thresholds or {}), rows=found["rows"])
+
+
+def _remedy(model: Artifact) -> str:
+    """Return what to do about a model no better than a constant: its search may say that it had no time for another."""
+    if why := model.metadata.get("card", {}).get("reason"):
+        return f"its search says: {why}; give that more seconds, or wider limits"
+    return "give features that tell something (the step that trained tells what it left out)"
 
 
 def judge(given: Table, model: TabularModel, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,11 @@ def test_a_model_that_is_no_better_than_a_constant_is_refused(tmp_path: Any, new
     made = new("made")
     prepare(str(tmp_path / "t.csv"), made, new("m"))
     model = trained(made, algorithm="xgboost")
-    with pytest.raises(InvalidData, match="a model must beat a constant"):
+    with pytest.raises(InvalidData, match=r"a model must beat a constant.*; give features that tell something"):
+        validate(made, model, new("m"))
+    model.metadata["card"] = {"reason": "the budget was too small for one trial"}
+    with pytest.raises(
+        InvalidData, match="its search says: the budget was too small for one trial; give that more seconds"
+    ):
         validate(made, model, new("m"))
     validate(made, model, new("m"), beats_constant=False)

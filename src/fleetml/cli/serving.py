@@ -37,7 +37,8 @@ def say_done(done: Done) -> None:
     from fleetml.cli.output import complain, say
 
     line = done.line
-    say(f"{line['model']}: {line['action']} from {line['from']} to {line['to']}")
+    before = f" from {line['from']}" if line["from"] else ""
+    say(f"{line['model']}: {line['action']}{before} to {line['to']}")
     if done.registry:
         complain(f"the registry's aliases will follow once it answers: {done.registry}")
 

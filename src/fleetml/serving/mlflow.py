@@ -1,6 +1,7 @@
 """MLflow's client: made when it is needed, patient with SQLite's lock, its silence told in our words."""
 
 import contextlib
+import logging
 import os
 import re
 import time
@@ -41,6 +42,8 @@ class Mlflow:
             os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
             from mlflow import MlflowClient
 
+            # Of each version it says that it waits for what files and databases have at once
+            logging.getLogger("mlflow.store.model_registry.abstract_store").setLevel(logging.WARNING)
             if self._database:
                 self._database.parent.mkdir(parents=True, exist_ok=True)
             self.__dict__["client"] = MlflowClient(self.uri, self.uri)

@@ -71,6 +71,12 @@ def test_runs_are_chosen_and_summed_by_pipeline(told: Callable[..., Any]) -> Non
     assert "no run is among them" in said
 
 
+def test_a_pipeline_whose_runs_were_in_two_currencies_has_a_sum_of_each(told: Callable[..., Any]) -> None:
+    lines, _ = told("--by", "pipeline", "--pipeline", "p")
+    assert [line.split("  ")[-1].strip() for line in lines[1:]] == ["1.000000 EUR + 0.500000 USD"] * 2
+    assert json.loads(told("--by", "pipeline", "--pipeline", "p", "--json")[0][0])["moneys"] == {"EUR": 1.0, "USD": 0.5}
+
+
 def test_a_runs_steps_have_the_cost_of_all_their_attempts(told: Callable[..., Any]) -> None:
     lines, said = told("new")
     assert [line.split()[0] for line in lines] == ["STEP", "a", "b", "total"]

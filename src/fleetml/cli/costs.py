@@ -15,6 +15,8 @@ from fleetml.cli.age import age
 from fleetml.settings import Settings
 
 Costs = Mapping[str, Any]
+Rows = Mapping[str, list[Costs]]
+"""What a row is the sum of: currencies are not added, so a row keeps its parts."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print a line per run, pipeline or step, and their sum; of memory the highest peak. Raises ConfigurationError."""
-    from fleetml.cost.estimate import total
-
     chosen = [args.pipeline is not None, args.since is not None, args.by != "run"]
     if args.run is not None and any(chosen):
         from fleetml.errors import InvalidParameter
@@ -39,29 +39,29 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         _say_json(rows)
     else:
-        _say_table("STEP" if args.run is not None else args.by.upper(), rows, total(rows.values()))
+        _say_table("STEP" if args.run is not None else args.by.upper(), rows)
     return 0
 
 
-def _steps(run_id: str, settings: Settings) -> dict[str, Costs]:
-    from fleetml.cost.estimate import total
+def _steps(run_id: str, settings: Settings) -> dict[str, list[Costs]]:
     from fleetml.records import Run
 
     records = Run(settings.home, run_id)
     return {
-        step: total(attempt.cost for attempt in records.attempts(step) if attempt.cost)
-        for step in records.read()["steps"]
+        step: [attempt.cost for attempt in records.attempts(step) if attempt.cost] for step in records.read()["steps"]
     }
 
 
-def _runs(args: argparse.Namespace, settings: Settings) -> dict[str, Costs]:
-    from fleetml.cost.estimate import total
-
+def _runs(args: argparse.Namespace, settings: Settings) -> dict[str, list[Costs]]:
     parts: dict[str, list[Costs]] = {}
     for document in _chosen(args, settings):
-        cost = document.get("cost") or total(_steps(document["run_id"], settings).values())
-        parts.setdefault(document["run_id" if args.by == "run" else "pipeline"], []).append(cost)
-    return {name: total(costs) for name, costs in parts.items()}
+        row = parts.setdefault(document["run_id" if args.by == "run" else "pipeline"], [])
+        row += [document["cost"]] if document.get("cost") else _all(_steps(document["run_id"], settings))
+    return parts
+
+
+def _all(rows: Rows) -> list[Costs]:
+    return [cost for costs in rows.values() for cost in costs]
 
 
 def _chosen(args: argparse.Namespace, settings: Settings) -> Iterator[dict[str, Any]]:
@@ -73,12 +73,13 @@ def _chosen(args: argparse.Namespace, settings: Settings) -> Iterator[dict[str, 
             yield document
 
 
-def _say_table(what: str, rows: Mapping[str, Costs], all: Costs) -> None:
+def _say_table(what: str, rows: Rows) -> None:
     from fleetml.cli.output import complain, say_table
-    from fleetml.cost.estimate import moneys, read
+    from fleetml.cost.estimate import moneys, read, total
 
-    lines = [(name, *_cells(cost), _money(moneys([cost]))) for name, cost in rows.items()]
-    lines.append(("total", *_cells(all), _money(moneys(rows.values()))))
+    all = total(_all(rows))
+    lines = [(name, *_cells(total(costs)), _money(moneys(costs))) for name, costs in rows.items()]
+    lines.append(("total", *_cells(all), _money(moneys(_all(rows)))))
     say_table((what, "CPU s", "GPU s", "PEAK", "Wh", "g CO2", "ENERGY BY", "MONEY"), lines)
     cost = read(all)
     if cost.region:
@@ -105,10 +106,11 @@ def _money(amounts: Mapping[str, float | None]) -> str:
     return " + ".join(shown) or "0"
 
 
-def _say_json(rows: Mapping[str, Costs]) -> None:
+def _say_json(rows: Rows) -> None:
     import json
 
     from fleetml.cli.output import say
     from fleetml.cost.estimate import moneys, total
 
-    say(json.dumps({"rows": rows, "total": total(rows.values()), "moneys": moneys(rows.values())}, ensure_ascii=False))
+    all, each = _all(rows), {name: total(costs) for name, costs in rows.items()}
+    say(json.dumps({"rows": each, "total": total(all), "moneys": moneys(all)}, ensure_ascii=False))

@@ -1,7 +1,7 @@
 """Results files where there are none. Everything here is SYNTHETIC: invented, not measured.
 
-``synthetic://?files=3&seed=7``: each file holds an idle machine, 1 to 8 streams at three bitrates with and without VMAF, and two ladders; the
-power of n streams at b Mbit/s is 5 + (1.2 + 0.08 b) n watts, and flickers.
+``synthetic://?files=3&seed=7``: each file holds an idle machine, 1 to 8 streams at three bitrates, and two ladders; the power of
+n streams at b Mbit/s is 5 + (1.2 + 0.08 b) n watts, and flickers.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,15 +99,17 @@ def _node(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     node = Node(args.link, args.authority, args.key)
     config: dict[str, str | float] = {REGION: args.key.stem}
-    if args.epsilon:
-        place = spent.beside(args.key)
-        spent.begin(place)
-        config |= {EPSILON: args.epsilon, SPENT: str(place)}
-    with _data(args) as (train, held_out):
-        learner = Forecaster(train, held_out)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: node.end())
-    node.serve(client_app(lambda context: learner, MODS), config)
+    with ExitStack() as held:
+        held.enter_context(keys.alone(args.key))
+        if args.epsilon:
+            place = spent.beside(args.key)
+            held.enter_context(spent.begun(place))
+            config |= {EPSILON: args.epsilon, SPENT: str(place)}
+        with _data(args) as (train, held_out):
+            learner = Forecaster(train, held_out)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: node.end())
+        node.serve(client_app(lambda context: learner, MODS), config)
 
 
 @contextmanager

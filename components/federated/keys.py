@@ -8,11 +8,13 @@ is and never leaves it. Private files have mode 0600.
 from __future__ import annotations
 
 import datetime
+import fcntl
 import ipaddress
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
@@ -129,6 +131,20 @@ def confidential(path: Path) -> bytes:
         raise ConfigurationError(
             f"{path} must be a readable file: {error.strerror}; `fleetml federation keys` makes it"
         ) from error
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Be the only process that uses a region's file; the system gives it back however the process ends. Raises ConfigurationError."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                f"a region has one node, another process uses {path}; end that one first, or make a region of its own for this one "
+                "(fleetml federation keys --region)"
+            ) from error
+        yield
 
 
 def keep(path: Path, content: bytes) -> None:

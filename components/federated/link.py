@@ -91,6 +91,9 @@ def application(folder: Path) -> FastAPI:
     from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
     from flwr.superlink.config_loader import SuperLinkLifespanConfig
     from flwr.superlink.main import create_app
+    from starlette.middleware import Middleware
+
+    from components.federated.session import OneNode
 
     secret = keys.confidential(folder / keys.DRIVER)
     keys.confidential(folder / keys.PRIVATE)
@@ -121,7 +124,8 @@ def application(folder: Path) -> FastAPI:
         ),
         SuperLinkLifespan,
     )
-    app.user_middleware = [each for each in app.user_middleware if getattr(each.cls, "__name__", "") not in _IDLE]
+    kept = [each for each in app.user_middleware if getattr(each.cls, "__name__", "") not in _IDLE]
+    app.user_middleware = [*kept, Middleware(OneNode)]  # the outermost first: signatures are checked before
     return app
 
 

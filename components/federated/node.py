@@ -48,6 +48,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from components.federated import keys
 from components.federated.envelope import opened, sealed
+from components.federated.session import SILENT_SECONDS, TAKEN, Session, taken
 from components.federated.transport import PULL_SECONDS, named, pause, retries
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Node:
             interceptors=[
                 RuntimeVersionHttpInterceptor(component_name="SuperNode"),
                 NodeAuthHttpInterceptor(private, private.public_key()),
+                Session(),
                 *watchers,
             ],
         )
@@ -93,7 +95,8 @@ class Node:
     def serve(self, app: App, config: dict[str, Any]) -> None:
         """Answer until `end`. What a node remembers of a run is forgotten with the next one.
 
-        Raises ConfigurationError where the link does not take the region, Unavailable where it is away for too long.
+        Raises ConfigurationError where the link does not take the region or another node has its key, Unavailable where it is away for
+        too long.
         """
         beat = threading.Thread(target=self._heartbeat, daemon=True)
         try:
@@ -102,7 +105,7 @@ class Node:
             self._answer(app, config)
         except httpx.HTTPError as error:
             if not self._ended.is_set():
-                raise named(error, self._address) from error
+                raise (taken(self._address) if _says(error, TAKEN) else named(error, self._address)) from error
         finally:
             self._ended.set()
             with suppress(httpx.HTTPError):
@@ -116,7 +119,14 @@ class Node:
     def _activate(self) -> None:
         """Be known to the link as there; it takes a node as gone that it misses for two heartbeats."""
         request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=HEARTBEAT_MIN_INTERVAL)
-        self._id = NodeId(node_id=self._retries.invoke(self._client.ActivateNode, request).node_id)
+        until = time.monotonic() + 2 * SILENT_SECONDS
+        while True:
+            try:
+                self._id = NodeId(node_id=self._retries.invoke(self._client.ActivateNode, request).node_id)
+                break
+            except httpx.HTTPStatusError as error:  # the one before may have died a moment ago
+                if not _says(error, TAKEN) or time.monotonic() > until or self._ended.wait(1.0):
+                    raise
         log.warning("the region's node waits for the rounds of the link at %s", self._address)
 
     def _heartbeat(self) -> None:
@@ -136,10 +146,10 @@ class Node:
                     continue
                 self._reply(answered(app, message, self._context(message.metadata.run_id, config)))
             except httpx.HTTPStatusError as error:
-                if error.response.status_code not in (_UNKNOWN, _OVER):
+                if not _says(error, _UNKNOWN, _OVER):
                     raise
                 log.warning("what was asked is not asked any more: the run has ended, or the link was started again")
-                if error.response.status_code == _UNKNOWN:
+                if _says(error, _UNKNOWN):
                     self._activate()
             except (ObjectPullError, ObjectPushError) as error:
                 log.warning("what was asked is not asked any more: %s", error)
@@ -193,6 +203,10 @@ class Node:
                 self._asking(self._client.PushObject), self._id, message.metadata.run_id, taken.session_id
             )
             push_objects(get_all_nested_objects(message), push, object_ids_to_push=set(taken.objects_to_push))
+
+
+def _says(error: httpx.HTTPError, *statuses: int) -> bool:
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code in statuses
 
 
 def answered(app: App, message: Message, context: Context) -> Message:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from components.federated import keys
 from components.federated.privacy import Ledger
 from fleetml import atomic
 from fleetml.errors import ConfigurationError, InvalidData
@@ -15,16 +18,25 @@ def beside(key: Path) -> Path:
     return key.with_suffix(".spent")
 
 
-def begin(path: Path) -> None:
-    """Begin a ledger where there is none. Raises InvalidData for one that cannot be read, ConfigurationError for a place that takes none."""
-    try:
-        ledger = read(path) if path.exists() else Ledger()
-        write(path, ledger)  # what cannot be written is better known now than in a round
-    except OSError as error:
-        raise ConfigurationError(
-            f"a node with --epsilon writes down what it spends, {path} cannot be written or read: {error.strerror}; make its folder "
-            "the node's own"
-        ) from error
+@contextmanager
+def begun(path: Path) -> Iterator[None]:
+    """Have a ledger for this process alone, by a lock beside it, and begin it where there is none.
+
+    Raises InvalidData for one that cannot be read, ConfigurationError where another process has it or the place takes none.
+    """
+    with ExitStack() as held:
+        try:
+            lock = path.with_suffix(".lock")  # the ledger itself is another file after each round
+            lock.touch(mode=0o600)
+            held.enter_context(keys.alone(lock))
+            ledger = read(path) if path.exists() else Ledger()
+            write(path, ledger)  # what cannot be written is better known now than in a round
+        except OSError as error:
+            raise ConfigurationError(
+                f"a node with --epsilon writes down what it spends, {path} cannot be written or read: {error.strerror}; make its "
+                "folder the node's own"
+            ) from error
+        yield
 
 
 def read(path: Path) -> Ledger:

@@ -23,7 +23,7 @@ from fleetml.data import synthetic
 from fleetml.errors import ConfigurationError, InvalidData
 from fleetml.learn import graph
 from fleetml.learn.windows import Meta, Windows
-from tests.components.federated.real import Real, until
+from tests.components.federated.real import SECONDS, Real, until
 
 META = Meta(context=48, horizon=6, season=24)
 REGIONS = ("east", "south", "west")
@@ -117,6 +117,36 @@ def test_a_node_whose_ledger_cannot_be_read_does_not_start(real: Real, capsys: p
     (real.folder / "east.spent").write_text("{}}")
     assert main([*node(real, "east", "127.0.0.1:1")[2:], "--epsilon", "8"]) == InvalidData.exit_code
     assert "east.spent holds what the region has spent of its epsilon" in capsys.readouterr().err
+
+
+def test_a_key_and_its_ledger_are_of_one_node_on_a_machine(real: Real, capsys: pytest.CaptureFixture[str]) -> None:
+    second = [
+        *node(real, "east", "127.0.0.1:1")[2:-1],
+        str(real.folder / "nowhere"),
+        "--epsilon",
+        "8",
+    ]  # or it would wait for the link
+    with keys.alone(real.folder / "east.key"):
+        assert main(second) == ConfigurationError.exit_code
+    assert "a region has one node, another process uses" in capsys.readouterr().err
+    assert not (real.folder / "east.spent").exists()
+
+
+def test_a_second_node_of_a_region_is_told_so_and_the_first_goes_on(real: Real, tmp_path: Path) -> None:
+    real.start_link()
+    for name in REGIONS:
+        real.start(name, node(real, name, real.address))
+    with real.grid() as grid:
+        until(lambda: len(grid.regions()) == len(REGIONS), "all regions are there")
+    (tmp_path / "elsewhere").mkdir()
+    copied = shutil.copy(tmp_path / "east.key", tmp_path / "elsewhere")  # as on another machine: no lock is seen
+    second = real.start(
+        "second", [str(copied) if word.endswith("east.key") else word for word in node(real, "east", real.address)]
+    )
+    assert second.wait() == ConfigurationError.exit_code
+    assert "a region has one node, another with this key is connected" in real.log("second")
+    asked = Federation(rounds=1, min_clients=3, round_seconds=SECONDS, personal_epochs=0)
+    assert learnt(real, asked).history[0].answered == sorted(REGIONS)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from components.federated import stream
 from components.federated.channel import BudgetSpent
 from components.federated.updates import Difference
 from fleetml.errors import InvalidData, InvalidParameter
-from fleetml.frozen import field, frozen
+from fleetml.frozen import field, frozen, replace
 
 KINDS = ("central", "local")
 _ROUNDING = 1 + 1e-9  # of the search for a multiplier
@@ -113,6 +113,19 @@ def mechanism(kind: str, epsilon: float, delta: float, clip: float, rounds: int)
                 f"privacy {kind} needs {name} between 0 and {most:g}, got {value}; give epsilon 8, delta 1e-5, clip 1 to begin with"
             )
     return Mechanism(kind, epsilon, delta, clip, multiplier_for(epsilon, delta, rounds))
+
+
+def for_rest(planned: Mechanism, ledger: Ledger, rounds: int) -> Mechanism:
+    """Return the mechanism with which `rounds` more rounds of a region spend what the one that spent most has left; never more noise than planned.
+
+    What each round spends adds up, whatever its noise, and the ledger counts it: this plans, the ledger keeps the promise. How many
+    rounds are left must not depend on data.
+    """
+    whole = multiplier_for(planned.epsilon, planned.delta, 1) ** -2
+    left = whole - max((squares for _, squares in ledger.regions.values()), default=0.0)
+    if left <= 0 or math.sqrt(rounds / left) >= planned.multiplier:
+        return planned
+    return replace(planned, multiplier=math.sqrt(rounds / left))
 
 
 def multiplier_for(epsilon: float, delta: float, rounds: int) -> float:

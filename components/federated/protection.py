@@ -41,7 +41,7 @@ class Protection:
     def __init__(self, federation: Federation, seeded: bool = False) -> None:
         self._federation, self.seeded = federation, seeded
         self._examples: dict[int, float] = {}
-        self._calibrated, self._spent = False, set[str]()
+        self._known, self._spent, self._begun = set[str](), set[str](), 0
         self.strategy = strategies.of(federation)
         self.coding = Coding(federation.update_bits, federation.update_share)
         self.mechanism = mechanism_of(federation)
@@ -68,12 +68,11 @@ class Protection:
             self._examples[message.metadata.src_node_id] = metrics_of(message).get("examples", 1.0)
 
     def _able(self, names: Sequence[str], ledger: Mapping[str, Any]) -> Sequence[str]:
-        """Return the regions that have budget for a round; those there when rounds begin say how many turns each has. Raises BudgetSpent."""
-        if not self._calibrated:
-            self.mechanism, self._calibrated = mechanism_of(self._federation, len(names)), True
-        if (mechanism := self.mechanism) is None:
+        """Return the regions that have budget for a round; those there say how many turns each has. Raises BudgetSpent."""
+        if self.mechanism is None:
             return names
         spent = privacy.Ledger.of(ledger)
+        mechanism = self.mechanism = self._planned(self.mechanism, names, spent)
         able = [name for name in names if spent.may(name, mechanism)]
         if len(able) < self._federation.min_clients:
             spent.charged(names, mechanism)
@@ -82,8 +81,19 @@ class Protection:
             log.info("privacy: region %s has spent its epsilon and takes part in no more rounds", name)
         return able
 
+    def _planned(self, before: Mechanism, names: Sequence[str], spent: privacy.Ledger) -> Mechanism:
+        """Return the noise of the turns that each of these regions has: as the rounds begin, and less when others come and turns are fewer."""
+        new, self._known = set(names) - self._known, self._known | set(names)
+        if len(new) == len(self._known):
+            return mechanism_of(self._federation, len(names)) or before
+        left = self._federation.rounds - self._begun
+        return (
+            privacy.for_rest(before, spent, _turns(self._federation, len(names), left)) if new and left > 0 else before
+        )
+
     def _admit(self, names: Sequence[str], ledger: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the ledger with a round of these regions. Raises BudgetSpent, and InvalidData for a ledger that cannot be read."""
+        self._begun += 1
         if self.mechanism is None:
             return ledger
         return privacy.Ledger.of(ledger).charged(names, self.mechanism).as_record()
@@ -191,13 +201,13 @@ def mechanism_of(federation: Federation, regions: int = 1) -> Mechanism | None:
         federation.epsilon,
         federation.delta,
         federation.clip,
-        _rounds_of_a_region(federation, regions),
+        _turns(federation, regions, federation.rounds),
     )
 
 
-def _rounds_of_a_region(federation: Federation, regions: int) -> int:
-    """Return the rounds in which a region takes part at most: all, or its turns."""
-    return -(-federation.rounds * selection.count(regions, federation) // regions)
+def _turns(federation: Federation, regions: int, rounds: int) -> int:
+    """Return in how many of these rounds a region takes part at most: all, or its turns."""
+    return -(-rounds * selection.count(regions, federation) // regions)
 
 
 def _summed(grid: Grid, messages: Sequence[Message], seconds: float, largest: float, span: float) -> Sum:

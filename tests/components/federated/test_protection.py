@@ -13,7 +13,7 @@ from flwr.app import ConfigRecord, Context, Message, MessageType, MetricRecord, 
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from components.federated import leaving, masks, privacy, protection, report, rounds, spent
+from components.federated import leaving, masks, privacy, protection, report, rounds, selection, spent
 from components.federated.app import REGION, SIMULATED, client_app
 from components.federated.channel import BudgetSpent
 from components.federated.checkpoint import Checkpoint, State
@@ -253,6 +253,31 @@ def test_regions_that_have_spent_all_stay_out_while_the_others_are_enough(
     assert train(tmp_path / "kept", **{**options, "min_clients": 4})[0].ended == "budget"
 
 
+def test_regions_that_come_later_lower_the_noise_of_the_turns_that_are_left() -> None:
+    """Two regions begin 50 rounds, in which each has 50 turns; a hundred go on, ten a round, in which each has five."""
+    asked = Federation(
+        rounds=50, privacy="central", epsilon=8.0, weights="equal", selection="staleness", fraction=0.1, min_clients=2
+    )
+    protected = protection.Protection(asked)
+    channel, ledger, known = protected.channel, dict[str, Any](), dict[str, selection.Client]()
+    noise = []
+    for number in range(1, 51):
+        known |= {
+            f"r{each}": selection.Client(1) for each in range(2 if number == 1 else 100) if f"r{each}" not in known
+        }
+        able = channel.able(sorted(known), ledger)
+        chosen = selection.chosen(known, asked, number, able)
+        ledger = dict(channel.admit(chosen, ledger))
+        known |= {name: selection.Client(1, number, 1.0, known[name].rounds + 1) for name in chosen}
+        assert len(chosen) == (2 if number == 1 else 10)
+        assert protected.mechanism
+        noise.append(protected.mechanism.multiplier)
+    five = privacy.multiplier_for(8.0, 1e-5, 5)
+    assert noise[0] == pytest.approx(five * 10**0.5)
+    assert noise[1:] == pytest.approx([five * (50 / 49) ** 0.5] * 49)
+    assert 7.9 < protected.figures(ledger)["epsilon_spent"] <= 8.0
+
+
 def test_few_regions_are_warned_and_the_page_says_what_passed(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     with caplog.at_level(logging.WARNING):
         result, protected = train(privacy="local", epsilon=8.0, weights="equal")
@@ -276,7 +301,8 @@ class Node:
 
     def __init__(self, own: Path | None = None, **config: Any) -> None:
         if own:
-            spent.begin(own / "east.spent")
+            with spent.begun(own / "east.spent"):
+                pass
             config |= {leaving.SPENT: str(own / "east.spent")}
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 0
         self.context = Context(

@@ -6,9 +6,10 @@ import hashlib
 import json
 import logging
 import math
+import signal
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,11 +85,25 @@ def federated(
     kept.remove()
 
 
-def _real(superlink: str) -> AbstractContextManager[Grid]:
-    """Return a grid to the regions of a link. Raises ConfigurationError, Unavailable."""
+@contextmanager
+def _real(superlink: str) -> Iterator[Grid]:
+    """Give a grid to the regions of a link. Raises ConfigurationError, Unavailable.
+
+    A step that is stopped is told so by SIGTERM: that ends the run on the link, too, which else takes it for running
+    until its heartbeat is missed.
+    """
     from components.federated.superlink import SuperLinkGrid
 
-    return SuperLinkGrid.of_environment(superlink)
+    before = signal.signal(signal.SIGTERM, _stopped)
+    try:
+        with SuperLinkGrid.of_environment(superlink) as grid:
+            yield grid
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stopped(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _split(
@@ -148,7 +163,7 @@ def _publish(
     spent: Mapping[str, Any],
 ) -> float:
     from components.federated.forecaster import ARCHITECTURE
-    from fleetml.learn import export, graph, search, training
+    from fleetml.learn import conformal, export, graph, search, training
 
     known = {
         "rounds": len(result.history),
@@ -161,7 +176,7 @@ def _publish(
     made = export.from_torch(network, meta, known)
     export.check_equal(made, val, training.predict(network, val))
     score = search.judge(made, val).validation_mase
-    graph.publish(made, model, validation_mase=score)
+    graph.publish(conformal.calibrated(made, val), model, validation_mase=score)
     return score
 
 

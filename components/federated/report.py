@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from components.federated.protection import Protection
     from components.federated.rounds import Result
 
-_STYLE = "body{font-family:sans-serif;color:#20262d;max-width:64em;margin:2em auto}td,th{padding:.2em .8em;text-align:right}td:first-child,th:first-child{text-align:left}table{border-collapse:collapse;font-size:.9em}tr:nth-child(even){background:#f2f4f6}"
+_STYLE = (
+    "body{font-family:sans-serif;color:#20262d;max-width:64em;margin:2em auto;padding:0 1em}.wide{overflow-x:auto}"
+    "td,th{padding:.2em .8em;text-align:left;vertical-align:top}td.n,th.n{text-align:right}td.n,th,td:first-child{white-space:nowrap}"
+    "table{border-collapse:collapse;font-size:.9em}tr:nth-child(even){background:#f2f4f6}.soft{color:#59626c}"
+)
+_WORDS = {"", "region", "left out", "way", "message", "record", "name", "type", "shape"}
+"""Columns that hold words; all others hold numbers."""
+_ENDED = {"rounds": "all were made", "converged": "the error converged", "budget": "the privacy budget is spent"}
 _MODELS = {"common": "the common model", "personal": "fitted to the region", "own": "the region alone"}
 
 
@@ -23,11 +30,26 @@ def write(
     path: Path, federation: Federation, result: Result, mase: float, central: float, protected: Protection
 ) -> None:
     """Write the page; `mase` and `central` are errors on all validation windows, NaN: not measured."""
-    said = f"{len(result.history)} rounds, ended: {result.ended}; strategy {federation.strategy}, validation MASE {_figure(mase)}"
+    said = f"{len(result.history)} of {federation.rounds} rounds ({_ENDED.get(result.ended, result.ended)}), strategy {federation.strategy}, validation MASE {_figure(mase)}"
     said += f", trained centrally {_figure(central)}" if math.isfinite(central) else ""
-    parts = [f"<p>{escape(said)}</p>", "<h2>Fairness</h2>", fairness(result), "<h2>Rounds</h2>", rounds(result)]
-    parts += ["<h2>Privacy</h2>", private(result, protected), "<h2>What passed</h2>", passed(protected)]
-    head = f"<!doctype html><meta charset='utf-8'><title>Federated rounds</title><style>{_STYLE}</style>"
+    parts = [
+        f"<p>{escape(said)}</p>",
+        "<h2>Fairness</h2>",
+        _note("Errors (MASE) on each region's own held-out windows; spread: their standard deviation."),
+    ]
+    parts += [
+        fairness(result),
+        "<h2>Rounds</h2>",
+        _note("Error of the model as each round began, loss of its training; means over the regions that took part."),
+        rounds(result),
+    ]
+    parts += ["<h2>Privacy</h2>", private(result, protected), "<h2>What passed</h2>"]
+    parts += [
+        _note("All that left the regions, then all that came to them: how often, and bytes in all."),
+        passed(protected),
+    ]
+    head = "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+    head += f"<title>Federated rounds</title><style>{_STYLE}</style>"
     write_text(path, f"{head}<h1>Federated rounds</h1>{''.join(parts)}")
 
 
@@ -97,9 +119,14 @@ def rounds(result: Result) -> str:
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
-    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+    kinds = ["" if name in _WORDS else " class='n'" for name in names]
+    head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, names, strict=True))
+    lines = ("".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows)
+    return f"<div class='wide'><table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table></div>"
+
+
+def _note(said: str) -> str:
+    return f"<p class='soft'>{escape(said)}</p>"
 
 
 def _spread(values: Sequence[float]) -> float:

@@ -36,13 +36,18 @@ class Roster:
     def call(self) -> None:
         """Ask nodes that are new who they are, until as many regions as a round needs are there. Raises Unavailable."""
         wanted, seconds = self._federation.min_clients, self._federation.round_seconds
-        until = time.monotonic() + seconds
+        until, said = time.monotonic() + seconds, ""
         while True:
             self._look(max(until - time.monotonic(), _LOOK_AGAIN_SECONDS))
             if len(self.nodes) >= wanted:
                 return
+            there = ", ".join(sorted(self.nodes.values())) or "none"
+            if there != said:
+                said = there
+                log.info(
+                    "%d of %d regions are there (%s), the others have %g s", len(self.nodes), wanted, there, seconds
+                )
             if time.monotonic() >= until:
-                there = ", ".join(sorted(self.nodes.values())) or "none"
                 raise Unavailable(
                     f"at least {wanted} regions must be there for a round, got {len(self.nodes)} ({there}) within {seconds:g} s; "
                     "start the others and run again, which goes on after the last whole round, or lower min_clients"

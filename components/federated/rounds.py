@@ -216,7 +216,7 @@ def _line(told: Round, federation: Federation) -> str:
     said = "; ".join(f"{name} {why}" for name, why in told.left_out.items())
     return (
         f"round {told.number} of {federation.rounds}: error {told.error:.4f} before it, loss {told.loss:.4f}, "
-        f"{len(told.answered)} of {len(told.answered) + len(told.left_out)} regions, "
-        f"{told.sent_bytes:,} bytes sent, {told.received_bytes:,} received, {told.seconds:.1f} s"
-        + (f"; left out: {said}" if said else "")
+        f"{len(told.answered)} of {len(told.answered) + len(told.left_out)} regions in {told.seconds:.1f} s, "
+        + (f"left out: {said}; " if said else "")
+        + f"{told.sent_bytes:,} bytes sent, {told.received_bytes:,} received"
     )

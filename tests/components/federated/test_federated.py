@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,17 +13,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from flwr.proto.control_pb2 import ListRunsRequest
+from flwr.supercore.control.control_http_client import ControlHttpClient
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
 from components.federated import component
 from components.federated.configuration import Federation
 from components.federated.federated import federated
 from components.federated.regions import by_region
+from components.federated.transport import Bearer
 from fleetml.component import Artifact
 from fleetml.data import schema
 from fleetml.errors import InvalidData, InvalidParameter
 from fleetml.learn import graph
 from fleetml.learn.windows import Meta, Windows
+from tests.components.federated.real import Real, until
 
+INPUTS, OUTPUTS = ("train", "val", "data"), ("model", "metrics", "report")
 META = Meta(context=48, horizon=6, season=24)
 
 
@@ -144,3 +153,45 @@ def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
 def test_a_count_below_one_is_refused(tmp_path: Path, given: dict[str, int]) -> None:
     with pytest.raises(InvalidParameter, match="at least 1"):
         Stage(tmp_path).run(**given)
+
+
+def test_a_step_that_is_stopped_ends_its_run_on_the_link(tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        windows(1).save(tmp_path / name)
+    canonical(tmp_path, {"vm0": None})
+    real = Real(tmp_path, ())
+    try:
+        stage = _driven(real, real.start_link())
+        until(lambda: "0 of 2 regions are there" in real.log("stage"), "it waits for regions")
+        stage.send_signal(signal.SIGTERM)
+        assert stage.wait() == 128 + signal.SIGTERM
+        assert _runs(real) == ["finished"]
+    finally:
+        real.end()
+
+
+def _driven(real: Real, link: str) -> subprocess.Popen[bytes]:
+    """Start the stage as a step of every engine starts."""
+    places = {name: {"artifacts": [{"name": name, "uri": str(real.folder / name)}]} for name in INPUTS + OUTPUTS}
+    task = {
+        "inputs": {"parameterValues": {"superlink": link}, "artifacts": {name: places[name] for name in INPUTS}},
+        "outputs": {
+            "artifacts": {name: places[name] for name in OUTPUTS},
+            "outputFile": str(real.folder / "executor_output.json"),
+        },
+    }
+    secrets = {"DRIVER": "driver.secret", "AUTHORITY": "authority.pem"}
+    given = [f"FLEETML_FEDERATION_{name}={(real.folder / 'link' / file).read_text()}" for name, file in secrets.items()]
+    command = ["-m", "fleetml.component", "components.federated.federated:federated", json.dumps(task)]
+    return real.start("stage", command, prefix=["env", *given])
+
+
+def _runs(real: Real) -> list[str]:
+    """Return the states of all runs of a link."""
+    shown = [
+        RuntimeVersionHttpInterceptor(component_name="fleetml"),
+        Bearer((real.folder / "link/driver.secret").read_text().strip()),
+    ]
+    authority = (real.folder / "link/authority.pem").read_bytes()
+    with ControlHttpClient.from_server_address(real.address, False, authority, interceptors=shown) as control:
+        return [run.status.status for run in control.ListRuns(ListRunsRequest()).run_dict.values()]

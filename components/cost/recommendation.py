@@ -14,7 +14,7 @@ from fleetml.cost.scores import Ladder
 from fleetml.errors import InvalidData
 
 _STYLE = (
-    "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:60rem;color:#222}"
+    "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222}h2{overflow-wrap:anywhere}"
     "table{border-collapse:collapse}td,th{padding:.3rem .8rem;border-bottom:1px solid #ddd;text-align:right}"
     "td:nth-child(2),th:nth-child(2){text-align:left}"
 )
@@ -53,7 +53,10 @@ def _lead(scenarios: list[Scenario], ladder: Ladder) -> dict[str, Any] | None:
 
 
 def _page(found: list[dict[str, Any]], synthetic: bool) -> str:
-    parts = [f"<!doctype html><meta charset=utf-8><title>Recommendations</title><style>{_STYLE}</style>"]
+    parts = ["<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"]
+    parts.append(
+        f"<title>Recommendations</title><style>{_STYLE}</style><h1>Which scenario delivers most for its energy</h1>"
+    )
     if synthetic:
         parts.append("<p><b>Of synthetic results: invented, not measured.</b></p>")
     for entry in found:
@@ -62,7 +65,7 @@ def _page(found: list[dict[str, Any]], synthetic: bool) -> str:
             for each in entry["ranking"]
         )
         parts.append(
-            f"<h1>{html.escape(entry['output_ladder'])}</h1><p>{html.escape(_sure(entry))}</p>"
+            f"<h2>{html.escape(entry['output_ladder'].replace(',', ', '))}</h2><p>{html.escape(_sure(entry))}</p>"
             f"<table><tr><th>rank<th>scenario<th>{html.escape(entry['unit'])}</tr>{rows}</table>"
         )
     return "".join(parts)

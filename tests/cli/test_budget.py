@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -63,3 +64,19 @@ def test_what_the_month_has_cost_before_counts_and_reuse_is_free(
     assert Run(project.home, "anew").latest()["a"].failure["type"] == "OverBudget"  # type: ignore[index]
     ir.write_text(ir.read_text().replace('"pipelineInfo":{"name":"p"}', '"pipelineInfo":{"name":"other"}'))
     assert fleetml("run", str(ir), "--run-id", "other", "--no-cache") == 0, "the budget is that of each pipeline"
+
+
+def test_a_budget_that_was_removed_alarms_no_more(fleetml: Fleetml, pipeline: Pipeline, project: Settings) -> None:
+    ir = pipeline(CODE, STEPS)
+    triggers, figures = ir.with_name("triggers.yaml"), project.home / "metrics" / "runs.prom"
+    for budget, quantities in (
+        ("budget: {run: {kwh: 1.0e-12, money: 1}}", {"kwh", "money"}),
+        ("budget: {run: {money: 1}}", {"money"}),
+        ("retries: 0", set()),
+    ):
+        triggers.write_text(f"{budget}\n")
+        assert fleetml("run", str(ir)) == 0
+        told = re.findall(
+            r'^fleetml_budget_spent_ratio{pipeline="p",period="run",quantity="(\w+)"}', figures.read_text(), re.M
+        )
+        assert set(told) == quantities

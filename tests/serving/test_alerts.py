@@ -270,7 +270,7 @@ def test_the_controller_tells_the_webhook(
     """Of models and of budgets, the figures of which a run wrote."""
     verdict(tmp_path, "bandwidth", datetime.fromtimestamp(time.time() - 4 * 3600, UTC))
     with totals.changing(tmp_path) as known:
-        known.spent({"pipeline": "train-forecaster", "period": "run", "quantity": "kwh"}, 1.5)
+        known.spent("train-forecaster", {("run", "kwh"): 1.5})
     process = controller(receiver.url)
     assert wait_until(lambda: bool(receiver.got), 120, 0.1), (tmp_path / "log").read_text()
     names = [alert["labels"]["alertname"] for alert in receiver.got[0]["alerts"]]

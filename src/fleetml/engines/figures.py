@@ -84,10 +84,10 @@ def _cost(totals: Totals, about: Mapping[str, str], cost: Cost) -> None:
 
 
 def _budget(totals: Totals, run: Run, document: Mapping[str, Any]) -> None:
-    """Tell which part of its pipeline's budgets is used."""
-    if budget := Budget.recorded(document.get("budget")):
-        for period, quantity, share, _ in budget.spent(*spent(run, budget)):
-            totals.spent({"pipeline": str(document["pipeline"]), "period": period, "quantity": quantity}, share)
+    """Tell which part of its pipeline's budget is used; nothing of one that has none (any more), lest it alarms for ever."""
+    budget = Budget.recorded(document.get("budget"))
+    found = budget.spent(*spent(run, budget)) if budget else ()
+    totals.spent(str(document["pipeline"]), {(period, quantity): share for period, quantity, share, _ in found})
 
 
 def _waits(run: Run, begun: float, known: Mapping[str, list[Attempt]], fresh: Iterable[Attempt]) -> Iterator[float]:

@@ -85,9 +85,15 @@ class Totals:
         """Note when a run with these labels ended."""
         self._last[_labels(labels)] = when
 
-    def spent(self, labels: Mapping[str, str], share: float) -> None:
-        """Note which part of a budget is used."""
-        self._budgets[_labels(labels)] = share
+    def spent(self, pipeline: str, shares: Mapping[tuple[str, str], float]) -> None:
+        """Note which part of a budget is used, by period and quantity; limits that are none any more are forgotten."""
+        about = {"pipeline": pipeline}
+        others = {key: share for key, share in self._budgets.items() if not key.startswith(f"{_labels(about)},")}
+        told = {
+            _labels({**about, "period": period, "quantity": quantity}): share
+            for (period, quantity), share in shares.items()
+        }
+        self._budgets = others | told
 
     def exposition(self) -> str:
         """Return all in Prometheus' text format."""

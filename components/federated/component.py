@@ -24,7 +24,7 @@ def federated(
     strategy: str = "fedavg",
     weights: str = "examples",
     proximal_mu: float = 0.0,
-    server_learning_rate: float = 0.01,
+    server_learning_rate: float = 0.0,
     trim: float = 0.2,
     malicious: int = 0,
     privacy: str = "",

@@ -22,7 +22,7 @@ class Federation:
     Rounds: at most `rounds` of `local_epochs` passes; `patience` rounds whose error is not better than the best by
     `min_improvement` (a share of it) end them, 0: never. A region has `round_seconds` to answer.
     Clients: `fraction` of those present, by `selection`, but at least `min_clients`, of which as many must answer.
-    Aggregation: `strategy`; answers weigh by `weights`. `proximal_mu` is FedProx', `server_learning_rate` FedAdam's and FedYogi's,
+    Aggregation: `strategy`; answers weigh by `weights`. `proximal_mu` is FedProx', `server_learning_rate` FedAdam's and FedYogi's (0: its own),
     `trim` the share cut off on either side by the trimmed mean, `malicious` how many liars Krum bears.
     Privacy: noise for (`epsilon`, `delta`) on updates clipped to the norm `clip`, by the server (central) or by each region (local).
     `secure`: the server sees sums alone. `update_bits` of an update's values, of which the largest `update_share` are sent; 32 and 1: the
@@ -42,7 +42,7 @@ class Federation:
     strategy: str = "fedavg"
     weights: str = "examples"
     proximal_mu: float = 0.0
-    server_learning_rate: float = 0.01
+    server_learning_rate: float = 0.0
     trim: float = 0.2
     malicious: int = 0
     privacy: str = ""
@@ -198,7 +198,7 @@ def _check_words(given: Federation) -> None:
 
 def _check_numbers(given: Federation) -> None:
     positive = ("rounds", "local_epochs", "min_clients")
-    above_zero = ("round_seconds", "fraction", "server_learning_rate", "delta", "clip", "update_share")
+    above_zero = ("round_seconds", "fraction", "delta", "clip", "update_share")
     for each in fields(given):
         value = getattr(given, each.name)
         if isinstance(value, str | bool):

@@ -28,7 +28,7 @@ def federated_forecaster(
     strategy: str = "fedavg",
     weights: str = "examples",
     proximal_mu: float = 0.0,
-    server_learning_rate: float = 0.01,
+    server_learning_rate: float = 0.0,
     trim: float = 0.2,
     malicious: int = 0,
     privacy: str = "",
@@ -70,7 +70,7 @@ def federated_forecaster(
         strategy: fedavg, fedprox, fedadam, fedyogi, trimmed_mean or krum.
         weights: What an answer weighs by: examples, or equal.
         proximal_mu: Weight of FedProx' term.
-        server_learning_rate: Of FedAdam and FedYogi.
+        server_learning_rate: Of FedAdam and FedYogi; 0: what suits each.
         trim: Share that the trimmed mean cuts off on either side.
         malicious: Lying regions that Krum bears.
         privacy: Differential privacy: central, local, or empty for none.

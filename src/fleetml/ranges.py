@@ -46,6 +46,7 @@ _AMOUNTS = (
     "max_parameters",
     "max_operations",
     "false_alarms_per_vm_week",
+    "server_learning_rate",
     "top",
     "latest_files",
 )
@@ -57,7 +58,7 @@ _POSITIVE = (
     "seconds",
     "since_hours",
     "column_threshold",
-    *("round_seconds", "server_learning_rate", "clip"),
+    *("round_seconds", "clip"),
 )
 # Steps have folders of their own, in which nobody would find again what a relative path names
 _FOLDER = "^($|/)"

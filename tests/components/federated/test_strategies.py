@@ -7,6 +7,7 @@ import pytest
 
 from components.federated import strategies
 from components.federated.configuration import STRATEGIES, Federation
+from components.federated.learner import Arrays, Task
 from tests.components.federated.learners import BEGIN, Pull, Sends, train
 
 FAR = {"w": np.full(2, 1e6, np.float32)}
@@ -31,6 +32,20 @@ def test_a_robust_strategy_bears_a_liar_and_the_mean_does_not(strategy: str) -> 
     borne = train(learners, strategy=strategy, rounds=3, min_clients=5, malicious=1 if strategy == "krum" else 0)
     assert borne.errors["region-0"]["common"] < 1
     assert train(learners, rounds=3).errors["region-0"]["common"] > 1e4
+
+
+class Stops(Pull):
+    """Trains in the first two rounds alone, as a learning rate that has fallen does."""
+
+    def fit(self, arrays: Arrays, task: Task) -> tuple[Arrays, float]:
+        return super().fit(arrays, task) if task.number <= 2 else (arrays, 0.0)
+
+
+@pytest.mark.parametrize("strategy", ["fedadam", "fedyogi"])
+def test_an_adaptive_strategy_does_not_run_on_when_its_regions_have_come_to_rest(strategy: str) -> None:
+    learners = {f"region-{number}": Stops(4) for number in range(3)}
+    two, all_ = (train(learners, strategy=strategy, rounds=rounds).arrays["w"].mean() for rounds in (2, 12))
+    assert 0 < all_ - two < two
 
 
 def test_the_moments_of_the_server_are_remembered() -> None:

@@ -16,6 +16,7 @@ OTHERS = (
         "power",
         "federated",
         "federated_privacy",
+        "federated_liars",
         "federated_real",
         "exporters",
     ),

@@ -10,7 +10,9 @@ def automl(
     train: dsl.Input[dsl.Dataset],
     val: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
+    single: dsl.Output[dsl.Model],
     leaderboard: dsl.Output[dsl.Dataset],
+    report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
     trials: int = 12,
     timeout_seconds: int = 40,
@@ -18,8 +20,10 @@ def automl(
     patience: int = 0,
     counted: bool = False,
     memory_mb: int = 4096,
+    latency_limit_ms: float = 5.0,
+    size_limit_mb: float = 20.0,
 ) -> dsl.ContainerSpec:
-    """Search a tabular forecaster: linear, random forest, XGBoost, LightGBM, MLP."""
+    """Search a tabular forecaster: linear, random forest, extra trees, XGBoost, LightGBM, MLP, and the ensemble of them."""
     return step("components.automl.automl:automl")
 
 

@@ -34,7 +34,7 @@ def render(
     )
     drawn = "".join(
         _svg(_bars(values, title))
-        for name, title in (("permutation", _PERMUTATION), ("shapley", _SHAPLEY))
+        for name, title in (("permutation", _PERMUTATION), ("forecasts", _FORECASTS), ("shapley", _SHAPLEY))
         if (values := explained.get(name))
     )
     line = _svg(_line(curve, card["metric"])) if curve else "<p>No trial was finished."
@@ -48,6 +48,7 @@ def render(
 
 
 _PERMUTATION = "Rise of the loss when a column's values are dealt out anew (rows the model has seen)"
+_FORECASTS = "Rise of the MASE when a part of the input is that of another time of the same VM (validation windows)"
 _SHAPLEY = "Mean absolute Shapley value, by sampling"
 
 

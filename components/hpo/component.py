@@ -35,8 +35,9 @@ def hpo(
     counted: bool = False,
     max_operations: int = 0,
     memory_mb: int = 4096,
+    automl_single: dsl.Input[dsl.Model] = None,
 ) -> dsl.ContainerSpec:
-    """Tune the better of two models around the hyperparameters it was found with."""
+    """Tune the better of two models around the hyperparameters it was found with; of an ensemble, the best of its trials."""
     return step("components.hpo.hpo:hpo")
 
 

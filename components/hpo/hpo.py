@@ -9,7 +9,7 @@ from dataclasses import asdict
 from fleetml import atomic
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
-from fleetml.learn import graph, search, search_space, windows
+from fleetml.learn import ensemble, graph, quantile_head, search, search_space, windows
 from fleetml.learn import leaderboard as boards
 from fleetml.learn.leaderboard import Outcome, Result
 from fleetml.learn.limits import Limits, Price, price_of
@@ -43,11 +43,12 @@ def hpo(
     counted: bool = False,
     max_operations: int = 0,
     memory_mb: int = 4096,
+    automl_single: Artifact | None = None,
 ) -> None:
     """Tune the model with the lower validation MASE inside the latency limit; never end with a worse one.
 
-    A model of a family without hyperparameters to search (the untrained mixture) is handed on as it is where nothing tuned is
-    better: the other one is tuned. `report` gets the page of the study. `workers` trials run at a time, each in a process of its own
+    A model of a family without hyperparameters to search (the untrained mixture, an ensemble) is handed on as it is where nothing tuned is
+    better: the other one is tuned. Where AutoML's is an ensemble, the best of its trials alone, `automl_single`, stands in its place for that. `report` gets the page of the study. `workers` trials run at a time, each in a process of its own
     (`study.limits`): one that crashes, hangs, or takes more than `memory_mb` (0: no limit) is a line of the leaderboard, and the search
     goes on. With a `storage` (the path of a journal, or postgresql://…) a search that was killed goes on; without
     one it is a journal in `workspace`, the folder that the steps of a run share, if that is given. `patience`: trials without a better
@@ -60,7 +61,10 @@ def hpo(
     search.check_budget(trials, timeout_seconds, latency_limit_ms)
     limits = _limits(latency_limit_ms, counted, max_operations)
     training, validation = windows.load(train.path), search.require_scored(windows.load(val.path), "val")
-    found = judged({"automl": automl_model, "nas": nas_model}, validation, limits)
+    models = {"automl": automl_model, "nas": nas_model}
+    if automl_single and automl_model.metadata.get("family") == ensemble.FAMILY:
+        models["single"] = automl_single
+    found = judged(models, validation, limits)
     fixed = [each for each in found if each.family not in _families()]
     result = Result()
     if tunable := [each for each in found if each not in fixed]:
@@ -78,7 +82,7 @@ def hpo(
             workers,
             studies.place(storage, workspace),
             report.path,
-            studies.study_name("hpo", (train, val, automl_model, nas_model), **asdict(limits), seed=seed),
+            studies.study_name("hpo", (train, val, *models.values()), **asdict(limits), seed=seed),
             patience,
             counted,
             max_operations,
@@ -89,7 +93,7 @@ def hpo(
         atomic.write_text(report.path, page)
     _join(result, fixed, limits)
     met, figures = _told(result, better(found, limits), limits, latency_limit_ms)
-    boards.publish(result, model, leaderboard, metrics, met, **figures)
+    boards.publish(result, model, leaderboard, metrics, met, validation, **figures)
 
 
 def _told(
@@ -119,8 +123,9 @@ def _price(candidate: Candidate, limits: Limits) -> Price:
 
 
 def judged(models: Mapping[str, Artifact], val: Windows, limits: Limits) -> list[Candidate]:
-    """Return the models, judged again on `val` as the graphs they are, those over the limit too."""
-    found = {name: search.judged(graph.load(each.path), val, limits.latency_ms) for name, each in models.items()}
+    """Return the models, judged again on `val` as the graphs they are, without their quantiles, those over the limit too."""
+    points = {name: quantile_head.taken_off(graph.load(each.path)) for name, each in models.items()}
+    found = {name: search.judged(each, val, limits.latency_ms) for name, each in points.items()}
     for name, each in found.items():
         if each.latency_ms > limits.latency_ms:
             log.info("%s: %s", name, TooSlow(each.latency_ms, limits.latency_ms))

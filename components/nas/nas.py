@@ -98,7 +98,16 @@ def nas(
         result.outcomes.append(also.line(beside.after(found)))
         told[beside.after(found)] = _counts(asdict(also.price))
     on_front = beside.front(found, also, SECOND[second_objective])
-    boards.publish(result, model, leaderboard, metrics, met, front=len(on_front), stopped=found.reason_to_stop)
+    boards.publish(
+        result,
+        model,
+        leaderboard,
+        metrics,
+        met,
+        trainer.val,
+        front=len(on_front),
+        stopped=found.reason_to_stop,
+    )
     _add(leaderboard, {number: {**counts, "front": number in on_front} for number, counts in told.items()})
 
 

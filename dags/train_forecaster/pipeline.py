@@ -150,6 +150,8 @@ def train_forecaster(
         patience=automl_patience,
         counted=counted,
         memory_mb=trial_memory_mb,
+        latency_limit_ms=latency_budget_ms,
+        size_limit_mb=size_budget_mb,
     ).set_display_name("AutoML")
     neural = nas(
         **split,
@@ -170,6 +172,7 @@ def train_forecaster(
     tuned = hpo(
         **split,
         automl_model=tabular.outputs["model"],
+        automl_single=tabular.outputs["single"],
         nas_model=neural.outputs["model"],
         trials=hpo_trials,
         timeout_seconds=hpo_seconds,

@@ -12,6 +12,7 @@ from fleetml.errors import FleetMLError
 if TYPE_CHECKING:
     from fleetml.learn.search import Candidate
     from fleetml.learn.study.loop import StudyResult
+    from fleetml.learn.windows import Windows
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class SearchFailed(FleetMLError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """One line of the leaderboard; state is trained, pruned, infeasible or failed, and `reason` says why."""
+    """One line of the leaderboard; state is trained, pruned, infeasible or failed, and `reason` says why; joined: what trials say together."""
 
     trial: int
     family: str
@@ -74,24 +75,33 @@ class Result:
 
 
 def publish(
-    result: Result, model: Artifact, leaderboard: Artifact, metrics: Artifact, budget_met: bool, **figures: Any
+    result: Result,
+    model: Artifact,
+    leaderboard: Artifact,
+    metrics: Artifact,
+    budget_met: bool,
+    val: "Windows",
+    **figures: Any,
 ) -> None:
-    """Write the model, the leaderboard and the figures of a finished search; without `budget_met` it is a best effort."""
-    from fleetml.learn import graph
+    """Write the model, the leaderboard and the figures of a finished search; without `budget_met` it is a best effort.
+
+    The model gets its quantiles by `val`; its latency, and the size on the leaderboard, are those of the graph before.
+    """
+    from fleetml.learn import conformal, graph
 
     result.save_leaderboard(leaderboard.path)
     best = result.incumbent()
     about = {"validation_mase": best.validation_mase, "latency_ms": best.latency_ms, "budget_met": budget_met}
-    graph.publish(best.graph, model, **about)
+    graph.publish(conformal.calibrated(best.graph, val), model, **about)
     if not budget_met:
         log.warning("no model keeps the limits; %s, the nearest to them, is published as a best effort", best.family)
-    states = [outcome.state for outcome in result.outcomes]
+    states = [outcome.state for outcome in result.outcomes if outcome.state != "joined"]
     metrics.log(
         family=best.family,
         validation_mase=round(best.validation_mase, 4),
         trials=len(states),
         latency_ms=round(best.latency_ms, 3),
-        size_bytes=best.size_bytes,
+        size_bytes=model.metadata["size_bytes"],
         budget_met=budget_met,
         search_seconds=round(result.seconds, 1),
         **{state: states.count(state) for state in ("failed", "pruned", "infeasible")},

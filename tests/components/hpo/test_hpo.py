@@ -10,10 +10,11 @@ from components.hpo.best import hpo_best
 from components.hpo.hpo import Tuner, hpo, judged
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
+from fleetml.learn import ensemble, metrics, quantile_head, search, search_space, windows
 from fleetml.learn import graph as graphs
-from fleetml.learn import metrics, search, search_space, windows
 from fleetml.learn.limits import Limits
 from fleetml.learn.neural_trainer import NeuralTrainer
+from fleetml.learn.quantiles import LEVELS
 from fleetml.learn.tabular_trainer import TabularTrainer
 
 SEED = 5  # not that of hpo: trained again there, a candidate is another one
@@ -66,7 +67,12 @@ def test_it_tunes_the_better_model_around_its_point_and_never_ends_worse(made, c
 
 def test_one_trial_hands_the_incumbent_on_as_it_is(made, candidates):
     run(made, trials=1)
-    assert made["model"].path.read_bytes() == made["nas_model"].path.read_bytes()
+    published = graphs.load(made["model"].path)
+    assert quantile_head.taken_off(published).SerializeToString() == made["nas_model"].path.read_bytes()
+    assert graphs.describe(published).quantiles == LEVELS
+    graphs.publish(published, made["nas_model"])
+    run(made, trials=1)
+    assert made["model"].path.read_bytes() == made["nas_model"].path.read_bytes(), "with quantiles, the same again"
 
 
 def test_a_tabular_model_is_tuned_when_it_is_better(made):
@@ -74,6 +80,21 @@ def test_a_tabular_model_is_tuned_when_it_is_better(made):
     train(made, NeuralTrainer, "mlp", "nas_model", learning_rate=1e-9)
     rows = run(made)
     assert {row["family"] for row in rows} == {"xgboost"}
+
+
+def test_an_ensemble_is_kept_where_nothing_tuned_is_better_and_the_best_of_its_trials_is_tuned(made, tmp_path):
+    single = train(made, TabularTrainer, "lightgbm", "automl_model")
+    other = train(made, TabularTrainer, "linear", "automl_model")
+    together = ensemble.weighted([single.graph, other.graph], [0.6, 0.4])
+    train(made, NeuralTrainer, "mlp", "nas_model", learning_rate=1e-9)
+    alone = Artifact("single", str(tmp_path / "single"))
+    graphs.publish(single.graph, alone)
+    graphs.publish(together, made["automl_model"])
+    rows = run(made, automl_single=alone)
+    assert [row["family"] for row in rows] == ["lightgbm"] * 3 + ["ensemble"]
+    assert "kept as it is" in rows[3]["reason"]
+    best = min(rows, key=lambda row: row["validation_mase"])
+    assert made["model"].metadata["family"] == best["family"]
 
 
 def test_a_model_over_the_latency_limit_is_passed_over(made, candidates, monkeypatch):

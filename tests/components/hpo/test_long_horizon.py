@@ -25,8 +25,8 @@ def test_a_long_horizon_ends_in_a_graph_that_forecasts_it(tmp_path, windows, met
     windows(40, meta=long).save(split["train"].path)
     windows(20, meta=long, seed=1).save(split["val"].path)
     tabular, neural, tuned, board, figures = (new(name) for name in ("automl", "nas", "hpo", "board", "metrics"))
-    automl(**split, **BUDGET, trials=1, model=tabular, leaderboard=board, metrics=figures)
     more = {"leaderboard": board, "metrics": figures, "report": new("report")}
+    automl(**split, **BUDGET, trials=1, latency_limit_ms=1000.0, model=tabular, single=new("single"), **more)
     nas(**split, **BUDGET, trials=1, latency_limit_ms=1000.0, model=neural, **more)
     models = {"automl_model": tabular, "nas_model": neural}
     given = {**split, **models, **BUDGET, "trials": 2, "latency_limit_ms": 1000.0}

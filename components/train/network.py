@@ -31,7 +31,7 @@ def train_network(
     With a `checkpoint_dir` a training that was killed goes on after its last whole epoch, also with another number of
     processes. Raises InvalidParameter, InvalidData for windows that cannot be scored, StepFailed where a process dies.
     """
-    from fleetml.learn import distributed, forecaster, graph, network_training, search, windows
+    from fleetml.learn import conformal, distributed, forecaster, graph, network_training, search, windows
 
     for name, value, least in (("processes", processes, 1), ("epochs", epochs, 1), ("batch_size", batch_size, 1)):
         if value < least:
@@ -52,8 +52,11 @@ def train_network(
             (told := Path(scratch) / "job.json").write_text(json.dumps(asdict(job)))
             distributed.launch(network_training.MODULE, [str(told)], processes)
         trained = graph.load(made)
-        judged = search.judge(trained, search.require_scored(windows.load(val.path), "val"))
-    graph.publish(trained, model, validation_mase=judged.validation_mase, latency_ms=judged.latency_ms)
+        held = search.require_scored(windows.load(val.path), "val")
+        judged = search.judge(trained, held)
+    graph.publish(
+        conformal.calibrated(trained, held), model, validation_mase=judged.validation_mase, latency_ms=judged.latency_ms
+    )
     if checkpoint:
         checkpoint.unlink(missing_ok=True)  # what is finished is the model; the next training begins anew
     _, p99 = forecaster.latency(model.path, runs=50, warmup=10)

@@ -19,6 +19,8 @@ def transfer(
 ) -> None:
     """Write the better of the fleet's graph and what it becomes, with what was tried in its metadata.
 
+    What it becomes gets its quantiles by `val`; the fleet's graph keeps those that it came with.
+
     Raises InvalidParameter, InvalidData for what are no windows or where there is no model of the fleet, InvalidGraph for a
     model that is no network of ours.
     """
@@ -31,18 +33,19 @@ def transfer(
         raise InvalidData(
             "a model of the fleet must be there to transfer, the registry has none of this name; train one first"
         )
-    from fleetml.learn import graph, windows
+    from fleetml.learn import conformal, graph, quantile_head, windows
     from fleetml.learn import transfer as learn
 
     fleet = graph.load(model.path)
     few, held = windows.load(train.path), windows.load(val.path)
-    found = learn.transfer(fleet, few, held, modes, epochs, batch_size, seed)
+    found = learn.transfer(quantile_head.taken_off(fleet), few, held, modes, epochs, batch_size, seed)
     scores = {mode: round(score, 4) for mode, score in found.scores.items()}
     known: dict[str, Any] = {"validation_mase": found.scores[found.mode]} if found.scores else {}
     known |= {"transfer": found.mode, "reason": found.reason, "scores": scores, "judged_apart": found.apart}
     if version := model.metadata.get("version"):
         known["fleet_version"] = version
-    graph.publish(found.graph, transferred, **known)
+    made = fleet if found.mode == learn.NONE else conformal.calibrated(found.graph, held)
+    graph.publish(made, transferred, **known)
     metrics.log(
         mode=found.mode,
         windows=len(few),

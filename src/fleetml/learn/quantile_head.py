@@ -23,7 +23,7 @@ from fleetml.learn.windows import Floats
 LEAST_OPSET = 13
 """Of the standard domain: since then ReduceSum and Unsqueeze take their axes as they do here."""
 _KEY, _LEVELS = "fleetml.calibration", "fleetml.quantiles"
-_PREFIX = "conformal_"
+_PREFIX = "qh_"
 _OUTER = ("history", "forecast", "quantiles")
 _RECENT = 48
 Values = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ import torch
 from components.compress.compress import compress
 from fleetml.component import Artifact
 from fleetml.errors import InvalidParameter
-from fleetml.learn import export, search_space, training
+from fleetml.learn import conformal, export, quantile_head, search_space, training
 from fleetml.learn import graph as graphs
 from fleetml.learn.architectures import Architecture
 from fleetml.learn.compression.forecasters import ForecasterData
@@ -122,6 +122,31 @@ def test_a_graph_with_nothing_to_quantise_is_kept_and_said_so(made, graph):
     assert made["compressed"].metadata["method"] == "none"
     assert made["compressed"].metadata["ratio"] == 1.0
     assert "'test' has no matrix product" in made["compressed"].metadata["reason"]
+
+
+def test_quantiles_are_calibrated_anew_and_no_number_of_theirs_is_quantised(made, network, windows):
+    network("mlp")
+    val = windows(80, seed=1)
+    came = conformal.calibrated(graphs.load(made["model"].path), val)
+    graphs.publish(came, made["model"])
+    val.save(made["val"].path)
+    compress(**made, max_loss=0.05)
+    small = graphs.load(made["compressed"].path)
+    point = quantile_head.taken_off(small)
+    assert small.SerializeToString() == conformal.calibrated(point, val).SerializeToString()
+    assert point.SerializeToString() != quantile_head.taken_off(came).SerializeToString()
+    figures = made["compressed"].metadata
+    assert figures["size_bytes"] == small.ByteSize(), "of all that is published"
+    assert figures["ratio"] == pytest.approx(came.ByteSize() / small.ByteSize(), abs=1e-3)
+
+
+def test_quantiles_of_what_is_kept_are_those_that_it_came_with(made, network, windows):
+    network("mlp", 16)
+    graphs.publish(conformal.calibrated(graphs.load(made["model"].path), windows(80, seed=1)), made["model"])
+    windows(2, seed=1).save(made["val"].path)
+    compress(**made, max_loss=0.02, trials=1)
+    assert made["compressed"].metadata["method"] == "none"
+    assert made["compressed"].path.read_bytes() == made["model"].path.read_bytes()
 
 
 def test_a_loss_beyond_the_limit_keeps_the_graph_and_names_it(made, network, monkeypatch):

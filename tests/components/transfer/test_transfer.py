@@ -11,7 +11,7 @@ import torch
 from components.transfer.transfer import transfer
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData, InvalidParameter
-from fleetml.learn import export, graph, metrics, network_training, parameters
+from fleetml.learn import conformal, export, graph, metrics, network_training, parameters, quantile_head
 from fleetml.learn import transfer as learn
 from fleetml.learn.architectures import architecture
 from fleetml.learn.forecaster import Forecaster
@@ -113,6 +113,19 @@ def test_the_step(step: Callable[..., tuple[Artifact, Artifact]]) -> None:
     assert made.metadata["transfer"] == told.metadata["mode"] == "adapter"
     assert made.metadata["judged_apart"] is told.metadata["judged_apart"] is True
     assert made.metadata["validation_mase"] == pytest.approx(made.metadata["scores"]["adapter"], abs=1e-4)
+
+
+def test_quantiles_are_those_of_the_region_and_of_the_fleet_where_its_model_stays(
+    step: Callable[..., tuple[Artifact, Artifact]], fleet: Path, windows: Callable[..., Windows]
+) -> None:
+    fleet.write_bytes(conformal.calibrated(graph.load(fleet), windows(80)).SerializeToString())
+    made, _ = step()
+    found = graph.load(made.path)
+    anew = conformal.calibrated(quantile_head.taken_off(found), rising(windows(40, seed=2)))
+    assert found.SerializeToString() == anew.SerializeToString()
+    assert graph.describe(found).quantiles
+    made, _ = step(few=0)
+    assert made.path.read_bytes() == fleet.read_bytes()
 
 
 def test_without_data_it_is_the_fleets_model_and_says_so(

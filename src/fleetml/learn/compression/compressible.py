@@ -67,6 +67,10 @@ class Data(Protocol):
         """Return a graph stamped like the original, checked and tried. Raises InvalidGraph."""
         ...
 
+    def complete(self, graph: onnx.ModelProto) -> onnx.ModelProto:
+        """Return a finished graph with what is neither compressed nor judged, as it is to be published: that is what has a size and a latency."""
+        ...
+
     def exported(self, network: nn.Module) -> onnx.ModelProto:
         """Return the finished graph of a network."""
         ...

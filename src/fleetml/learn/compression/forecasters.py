@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
+from fleetml.learn import conformal, parameters, quantile_head, search
 from fleetml.learn import graph as graphs
-from fleetml.learn import parameters, search
 from fleetml.learn.compression.compressible import Compressible, Feeds, Prunable, thirds
 from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.graph import InvalidGraph
@@ -43,15 +43,15 @@ class ForecasterData:
     larger_is_better = False
 
     def __init__(self, model: onnx.ModelProto, train: Windows, val: Windows, seconds: float, seed: int) -> None:
-        self.model, self.train = model, train
+        self.came, self.model, self.train = model, quantile_head.taken_off(model), train
         self.seconds, self.seed = seconds, seed
-        scored = search.require_scored(val, "val")
+        self.scored = scored = search.require_scored(val, "val")
         chosen_on, compared, judged = thirds(scored.vm_id, scored.origin)
         self.chosen_on, self.judged = scored[chosen_on], scored[judged]
         self.compared = scored[compared] if seconds else scored[chosen_on | compared]
         self.rows = len(scored)
         self.deadline = math.inf
-        self.found = graphs.describe(model)
+        self.found = graphs.describe(self.model)
         self._examples: dict[bool, Examples] = {}
 
     def original(self) -> Compressible:
@@ -65,6 +65,12 @@ class ForecasterData:
     def finished(self, graph: onnx.ModelProto) -> onnx.ModelProto:
         found = self.found
         return graphs.finish(graph, found.meta, found.family, found.hyperparameters, found.quantiles)
+
+    def complete(self, graph: onnx.ModelProto) -> onnx.ModelProto:
+        """With quantiles where the model came with them, calibrated on all rows: they do not change the forecast, which is what is judged."""
+        if self.came is self.model:
+            return graph
+        return self.came if graph is self.model else conformal.calibrated(graph, self.scored)
 
     def exported(self, network: nn.Module) -> onnx.ModelProto:
         from fleetml.learn import export

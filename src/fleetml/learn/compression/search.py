@@ -127,13 +127,14 @@ def search(
 class _Judge:
     def __init__(self, data: Data, target: Target, whole: Compressible, counted: bool) -> None:
         self.data, self.target, self.whole, self.counted = data, target, whole, counted
+        self.original = data.complete(whole.graph)
         self.compared, self.before = data.compare(whole.graph), data.figure(whole.graph)
 
     def __call__(self, trial: Trial, known: chains.Ends) -> tuple[float, float]:
         # The first chain is short, and the only one that a search without time has
         self.data.deadline = math.inf if self.counted or trial.number == 0 else trial.deadline
         made = chains.apply(self.whole, trial.params, known, self.data)
-        graph = self.data.finished(graphs.compact(made.graph))
+        graph = self.data.complete(self.data.finished(graphs.compact(made.graph)))
         point = {"method": " + ".join(made.steps) or "compact", **self.cost(graph)}
         point["loss"] = loss(self.data.compare(graph), self.compared, self.data.larger_is_better)
         for name, value in point.items():
@@ -145,7 +146,7 @@ class _Judge:
 
     def cost(self, graph: onnx.ModelProto) -> dict[str, Any]:
         size = graph.ByteSize()
-        cost = {"size_bytes": size, "ratio": self.whole.size_bytes / size, "latency_ms": self.data.latency_ms(graph)}
+        cost = {"size_bytes": size, "ratio": self.original.ByteSize() / size, "latency_ms": self.data.latency_ms(graph)}
         return {**cost, "operations": flops.count(graph).operations} if self.target.operations else cost
 
     def judged(self, graph: onnx.ModelProto) -> dict[str, float]:
@@ -154,7 +155,7 @@ class _Judge:
 
     def none(self, reason: str, points: tuple[Mapping[str, Any], ...]) -> Found:
         """Return the original: met where nothing but the loss was asked for, or it is within the target as it came."""
-        graph, cost = self.whole.graph, self.cost(self.whole.graph)
+        graph, cost = self.original, self.cost(self.original)
         met = not self.target.wanted or not self.target.violation(cost)
         reason = reason if met else f"best effort, the original: {reason}"
         return Found(graph, "none", self.before, 0.0, 1.0, cost["latency_ms"], met, reason, points)

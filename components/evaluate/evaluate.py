@@ -67,6 +67,12 @@ def evaluate(
         last_value=round(found["last_value"]["mase"], 4),
         **{f"mase_{name}": round(entry["mase"], 4) for name, entry in found.items()},
         **{f"memory_mb_{name}": entry["memory_mb"] for name, entry in found.items()},
+        **{
+            f"{key}_{name}": round(entry[key], 4)
+            for name, entry in found.items()
+            for key in ("crps", "covered")
+            if key in entry
+        },
     )
 
 

@@ -17,6 +17,10 @@ _STYLE = (
     "table{border-collapse:collapse}td,th{padding:.3rem .8rem;border-bottom:1px solid #ddd;text-align:right}"
     "td:first-child,th:first-child,td:nth-child(2){text-align:left}svg{max-width:100%}"
 )
+_COVERED = (
+    "CRPS: mean weighted quantile loss; covered: how much of what was measured lay between the lowest and the highest quantile, of how "
+    "much they promise."
+)
 
 
 def render(scores: Mapping[str, Any], steps: Mapping[str, Values]) -> str:
@@ -28,8 +32,9 @@ def render(scores: Mapping[str, Any], steps: Mapping[str, Values]) -> str:
         f"<!doctype html><meta charset=utf-8><title>Candidates</title><style>{_STYLE}</style>"
         f"<h1>{html.escape(scores['target'])}: {len(ranked)} candidates</h1>"
         f"<p>{scores['windows']} held-out windows of {scores['vms']} VMs, {scores['horizon']} steps of "
-        f"{scores['step_seconds']} s each. MASE: mean absolute error over that of seasonal naive on the training span.</p>"
-        f"<table><tr><th>candidate<th>family<th>MASE<th>MAE<th>p99 ms<th>kB<th>memory MB<th>Wh per 1000</tr>{rows}</table>"
+        f"{scores['step_seconds']} s each. MASE: mean absolute error over that of seasonal naive on the training span. "
+        f"{_COVERED}</p>"
+        f"<table><tr><th>candidate<th>family<th>MASE<th>MAE<th>CRPS<th>covered<th>p99 ms<th>kB<th>memory MB<th>Wh per 1000</tr>{rows}</table>"
         f"{_svg(bars)}{_svg(_by_step(steps, scores['step_seconds']))}{_svg(_spread(ranked))}"
     )
 
@@ -61,9 +66,17 @@ def table(scores: Mapping[str, Any]) -> str:
 def _row(name: str, entry: Mapping[str, Any]) -> str:
     return (
         f"<tr><td>{html.escape(name)}<td>{html.escape(entry['family'])}<td>{entry['mase']:.4f}<td>{entry['mae']:.4g}"
+        f"{_of_quantiles(entry)}"
         f"<td>{entry['latency_ms_p99']:.3f}<td>{entry['size_bytes'] / 1000:.1f}<td>{entry['memory_mb']:.1f}"
         f"<td>{entry['wh_per_1000']:.3g}</tr>"
     )
+
+
+def _of_quantiles(entry: Mapping[str, Any]) -> str:
+    """The cells of CRPS and coverage; empty of a model that says no quantiles."""
+    if "crps" not in entry:
+        return "<td><td>"
+    return f"<td>{entry['crps']:.4f}<td>{entry['covered']:.0%} of {entry['covered_said']:.0%}"
 
 
 def _bars(ranked: list[tuple[str, Mapping[str, Any]]], measure: str, title: str) -> Figure:

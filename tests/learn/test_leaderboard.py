@@ -8,6 +8,7 @@ from fleetml.component import Artifact
 from fleetml.learn import graph as graphs
 from fleetml.learn import leaderboard, search
 from fleetml.learn.leaderboard import Outcome, Result, SearchFailed
+from fleetml.learn.quantiles import LEVELS
 
 
 def line(trial, score, state="trained", reason=""):
@@ -33,8 +34,11 @@ def test_publishing_writes_model_leaderboard_and_figures(graph, windows, tmp_pat
     candidate = search.judge(graphs.load(graph()), windows())
     result = Result(best=candidate, outcomes=[line(0, 1.0)])
     model, board, metrics = (Artifact(name, str(tmp_path / name)) for name in ("model", "board", "metrics"))
-    leaderboard.publish(result, model, board, metrics, budget_met=True)
-    assert graphs.describe(graphs.load(model.path)).family == "test"
+    leaderboard.publish(result, model, board, metrics, True, windows())
+    published = graphs.load(model.path)
+    assert graphs.describe(published).family == "test"
+    assert graphs.describe(published).quantiles == LEVELS
+    assert metrics.metadata["size_bytes"] == published.ByteSize() > candidate.size_bytes
     assert model.metadata["validation_mase"] == candidate.validation_mase
     assert {"family", "hyperparameters", "size_bytes"} < set(model.metadata)
     assert list(metrics.metadata)[:3] == ["family", "validation_mase", "trials"]

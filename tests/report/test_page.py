@@ -2,6 +2,7 @@ import re
 
 from fleetml.cost.estimate import Cost
 from fleetml.frozen import asdict, replace
+from fleetml.learn import conformal, graph, windows
 from fleetml.report import page
 
 
@@ -27,6 +28,15 @@ def test_forecasts_are_shown_for_vms_from_best_to_worst(make_run):
     html = page.render(make_run())
     assert "vm-000, 2026-03-01 00:00 UTC" in html
     assert "vm-011, 2026-03-01 00:00 UTC" in html
+
+
+def test_the_band_of_a_model_that_says_quantiles_is_drawn(make_run):
+    run = make_run()
+    results = run.folder.parents[1] / "results"
+    assert "between the quantiles" not in page.render(run)
+    made = conformal.calibrated(graph.load(results / "model.onnx"), windows.load(results / "test.parquet"))
+    (results / "model.onnx").write_bytes(made.SerializeToString())
+    assert page.render(run).count("between the quantiles 0.1 and 0.9") == 1, "in the legend of the examples"
 
 
 def test_without_the_artifacts_the_report_does_without_examples(make_run):

@@ -67,7 +67,7 @@ def per_vm(champion: Candidate, baseline: Candidate) -> str:
 
 
 def forecasts(examples: Sequence[Example], unit: str) -> str:
-    """History, truth, forecast and the seasonal repetition of a few held-out windows."""
+    """History, truth, forecast with its band, and the seasonal repetition of a few held-out windows."""
     rows = -(-len(examples) // 2)
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(9.6, 2.3 * rows + 0.4), layout="constrained")
@@ -77,7 +77,7 @@ def forecasts(examples: Sequence[Example], unit: str) -> str:
         for axes, example in zip(grid, examples, strict=False):
             _example(axes, example)
         grid[0].set_ylabel(unit)
-        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
         return _svg(figure)
 
 
@@ -149,6 +149,9 @@ def _example(axes: Axes, example: Example) -> None:
     past, future = np.arange(-shown + 1, 1), np.arange(1, len(example.forecast) + 1)
     hours = example.step_seconds / 3600
     axes.plot(past * hours, example.history, color="#8b939c", linewidth=0.9, label="history")
+    if example.band is not None:
+        said = "between the quantiles {:g} and {:g}".format(*example.levels)
+        axes.fill_between(future * hours, *example.band, color=ACCENT, alpha=0.18, linewidth=0, label=said)
     axes.plot(future * hours, example.truth, color=INK, linewidth=1.2, label="measured")
     axes.plot(future * hours, example.seasonal, color=WARN, linewidth=1, linestyle=":", label="seasonal naive")
     axes.plot(future * hours, example.forecast, color=ACCENT, linewidth=1.6, label="forecast")

@@ -13,7 +13,10 @@ SHOWN = 4
 
 @dataclass(frozen=True)
 class Example:
-    """One window, in the target's unit: history [context]; truth (may hold NaN), forecast, seasonal [horizon]."""
+    """One window, in the target's unit: history [context]; truth (may hold NaN), forecast, seasonal [horizon].
+
+    `band` is the lowest and the highest quantile [2, horizon] at the `levels`; None of a model that says none.
+    """
 
     vm: str
     origin: str
@@ -23,6 +26,8 @@ class Example:
     seasonal: "npt.NDArray[Any]"
     mase: float
     step_seconds: int
+    band: "npt.NDArray[Any] | None" = None
+    levels: tuple[float, float] = (0.0, 0.0)
 
 
 def choose(mase_of_vm: Mapping[str, float], count: int = SHOWN) -> list[str]:
@@ -44,7 +49,9 @@ def read(test: Path, model: Path, vms: list[str]) -> list[Example]:
     windows = load(test)
     rows = [int(np.flatnonzero(windows.vm_id == vm)[-1]) for vm in vms if (windows.vm_id == vm).any()]
     chosen = windows[np.array(rows, dtype=np.intp)]
-    forecast = Forecaster(model).forecast(chosen)
+    forecaster = Forecaster(model)
+    forecast, levels = forecaster.forecast(chosen), forecaster.description.quantiles
+    quantiles = forecaster.quantiles(chosen.history, chosen.covariates)
     season = seasonal_steps(chosen.meta)
     found = []
     for row in range(len(chosen)):
@@ -61,6 +68,8 @@ def read(test: Path, model: Path, vms: list[str]) -> list[Example]:
                 history[season],
                 error,
                 chosen.meta.step_seconds,
+                quantiles[row][:, [0, -1]].T if levels else None,
+                (levels[0], levels[-1]) if levels else (0.0, 0.0),
             )
         )
     return found

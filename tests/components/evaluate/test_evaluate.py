@@ -16,7 +16,7 @@ from components.evaluate.evaluate import evaluate, of_quantiles
 from components.evaluate.gate import Budget, NothingWithinBudget, best, decide, gate
 from fleetml.component import Artifact
 from fleetml.errors import InvalidData
-from fleetml.learn import baselines, graph
+from fleetml.learn import baselines, conformal, graph
 from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.windows import Meta, Windows
 from fleetml.report import text
@@ -107,6 +107,22 @@ def test_of_a_model_that_says_quantiles_crps_and_coverage_are_told() -> None:
     assert of_quantiles(still, forecaster) == {}, "of nothing but zeros a CRPS is not defined"
     plain = Forecaster(baselines.last_value(META).SerializeToString())
     assert of_quantiles(series(), plain) == {}
+
+
+def test_crps_and_coverage_of_calibrated_models_are_on_the_page_and_in_the_figures(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    values = np.random.default_rng(0).normal(50, 5, (300, META.context + META.horizon)).astype(np.float32)
+    known = replace(series(300), history=values[:, : META.context], target=values[:, META.context :])
+    known[:100].save(stage.test.path)
+    made = conformal.calibrated(baselines.last_value(META), known[100:])
+    graph.publish(made, stage.models["automl_model"])
+    judged = stage.evaluate()["candidates"]["automl"]
+    assert judged["covered"] == pytest.approx(judged["covered_said"], abs=0.06)
+    assert stage.metrics.metadata["crps_automl"] == round(judged["crps"], 4)
+    assert stage.metrics.metadata["covered_automl"] == round(judged["covered"], 4)
+    assert "crps_nas" not in stage.metrics.metadata, "it says no quantiles"
+    page = stage.report.path.read_text()
+    assert f"<td>{judged['crps']:.4f}<td>{judged['covered']:.0%} of 80%" in page
 
 
 def test_the_best_baseline_may_win_and_is_named(tmp_path: Path) -> None:

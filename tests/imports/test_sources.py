@@ -22,7 +22,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeRegressor
 
@@ -86,6 +86,17 @@ def test_the_same_file_gives_the_same_graph(path: Path) -> None:
 def test_more_of_scikit_learn(path: Path, model: Any) -> None:
     skops.io.dump(make_pipeline(StandardScaler(), model.fit(ROWS, CLASS)).fit(ROWS, CLASS), path)
     assert converted(path, "skops").largest < 1e-4
+
+
+@pytest.mark.parametrize("scaler", [StandardScaler(), MaxAbsScaler()])
+def test_scaled_rows_that_lie_on_a_threshold_go_where_they_went(path: Path, scaler: Any) -> None:
+    """Rounded values lie on the middle of two others, which is where a tree that was drawn without them parts those."""
+    random = np.random.default_rng(1)
+    rows = np.c_[random.gamma(2, 40, 1500), random.lognormal(5, 1.2, 1500)].round(1).astype(np.float32)
+    target = np.log(rows[:, 1] / 150) * 0.3 - 0.01 * rows[:, 0] + random.normal(0, 1, 1500) > 0
+    forest = RandomForestClassifier(50, max_depth=6, random_state=0)
+    skops.io.dump(make_pipeline(scaler, forest).fit(rows, target), path)
+    assert converted(path, "skops", {"features": rows}).largest < 1e-5
 
 
 def test_columns_by_name_text_among_them(path: Path) -> None:

@@ -93,5 +93,5 @@ def _require(name: str, what: str, holds: bool) -> None:
     if not holds:
         raise InvalidData(
             f"the graph must answer as the original does (mean difference at most {MEAN:g}, {SHARE:.1%} of the rows beyond {LARGE:g}), of "
-            f"{name} {what}; nothing is registered: export the model as ONNX by its own library"
+            f"{name} {what}; nothing is registered: export the model as ONNX yourself, or without the step that differs (docs/import.md)"
         )

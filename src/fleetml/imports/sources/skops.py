@@ -45,6 +45,7 @@ class Estimator:
         from skl2onnx import convert_sklearn
         from skl2onnx.common.data_types import FloatTensorType, StringTensorType
         from sklearn.base import is_classifier
+        from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 
         if self._tabular:
             types = [
@@ -57,7 +58,10 @@ class Estimator:
                     "a model knows how many features it takes (n_features_in_), this one does not; fit it"
                 )
             types = [(trees.ROWS, FloatTensorType([None, int(width)]))]
-        options = {id(self._estimator): {"zipmap": False}} if is_classifier(self._estimator) else None
+        # The converter multiplies by 1 / scale unless told to divide, which moves rows that lie on a tree's threshold
+        options: dict[Any, dict[str, Any]] = {each: {"div": "div"} for each in (StandardScaler, MaxAbsScaler)}
+        if is_classifier(self._estimator):
+            options[id(self._estimator)] = {"zipmap": False}
         model = convert_sklearn(
             self._estimator,
             name="scikit-learn",

@@ -59,7 +59,8 @@ def rebuilt(model: onnx.ModelProto) -> Network:
     if KEY not in (props := _props(model)):
         raise InvalidGraph(
             f"a graph must say in its metadata '{KEY}' where its weights are to be trained further, the one of family "
-            f"{describe(model).family!r} does not; give the graph of a network as its search published it"
+            f"{describe(model).family!r} does not (compressed networks, trees, naive forecasts and imported models never do); give the "
+            "graph of a network as its search published it"
         )
     said = json.loads(props[KEY])
     network, constants = Network(describe(model).meta, Architecture(**said["architecture"])), _constants(model)

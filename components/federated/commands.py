@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,9 @@ from fleetml.errors import FleetMLError, InvalidData, InvalidParameter
 
 if TYPE_CHECKING:
     from fleetml.learn.windows import Windows
+
+log = logging.getLogger(__name__)
+_ALL_DAYS = 36500  # of a region's table all is used
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,14 +53,17 @@ def _parser() -> argparse.ArgumentParser:
     link.add_argument("--port", type=int, default=PORT, help="port to listen on (default: %(default)s)")
     link.set_defaults(run=_link)
     node = commands.add_parser("node", help="take part for a region, beside its data")
-    node.add_argument("link", metavar="HOST:PORT", help="where the link answers")
+    node.add_argument("link", type=_address, metavar="HOST:PORT", help="where the link answers")
     node.add_argument("--key", type=Path, required=True, help="the region's private key; its name is the region's")
     node.add_argument("--authority", type=Path, required=True, help="authority.pem of the link's folder")
     data = node.add_mutually_exclusive_group(required=True)
     data.add_argument("--windows", type=Path, help="folder of train and val, as the features stage writes them")
     data.add_argument(
-        "--table", type=Path, help="canonical table, of which windows are made as the features stage does"
+        "--table",
+        type=Path,
+        help="VM metrics that the stage ingest reads, of which windows are made as the pipeline does",
     )
+    node.add_argument("--mapping", default="", help="of the table's columns, as of the pipeline (default: recognised)")
     node.add_argument("--target", default="bandwidth", help="what is forecast (default: %(default)s)")
     node.add_argument("--seed", type=int, default=0, help="of the choice of windows (default: %(default)s)")
     node.add_argument(
@@ -68,6 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     node.set_defaults(run=_node)
     return parser
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be HOST:PORT, such as link.example.org:{PORT}, got {text!r}")
+    return text
 
 
 def _keys(args: argparse.Namespace) -> None:
@@ -118,35 +131,45 @@ def _data(args: argparse.Namespace) -> Iterator[tuple[Windows, Windows]]:
     from fleetml.learn import search, windows
 
     with tempfile.TemporaryDirectory() as made:  # mode 0700
-        folder = args.windows or features(args.table, Path(made), args.target, args.seed)
+        folder = args.windows or features(args.table, Path(made), args.target, args.seed, args.mapping)
         train, held_out = (windows.load(_found(folder, name)) for name in ("train", "val"))
         yield search.require_scored(train, "train"), search.require_scored(held_out, "val")
 
 
-def features(table: Path, folder: Path, target: str, seed: int) -> Path:
-    """Run the features stage on a region's canonical table, as every engine runs a stage; return `folder`, which holds the splits.
+def features(table: Path, folder: Path, target: str, seed: int, mapping: str = "") -> Path:
+    """Make windows of a region's table by the stages ingest and features; return `folder`, which holds the splits.
 
-    Raises InvalidParameter for a table that is not there, InvalidData with what the stage says.
+    Raises InvalidParameter for a table that is not there, InvalidData with what a stage says.
     """
     if not table.exists():
-        raise InvalidParameter(f"--table is a canonical table, {table} is not there; name a file that `ingest` wrote")
-    outputs = ("features", "train", "val", "test", "metrics")
+        raise InvalidParameter(f"--table is a file or folder of VM metrics, {table} is not there; name one that is")
+    log.warning("windows are made of %s", table)
+    source = {"source": str(table.absolute()), "mapping": mapping, "window_days": _ALL_DAYS, "window_end": ""}
+    _stage("ingest", source, {}, folder, ("data", "metrics"))
+    given = {"target": target, "seed": seed}
+    _stage("features", given, {"data": folder / "data"}, folder, ("features", "train", "val", "test", "metrics"))
+    return folder
+
+
+def _stage(
+    name: str, parameters: Mapping[str, object], inputs: Mapping[str, Path], folder: Path, outputs: Sequence[str]
+) -> None:
+    """Run a stage as every engine does. Raises InvalidData with what it says."""
+    given, made = (
+        {each: {"artifacts": [{"name": each, "uri": str(path)}]} for each, path in places.items()}
+        for places in (inputs, {each: folder / each for each in outputs})
+    )
     task = {
-        "inputs": {
-            "parameterValues": {"target": target, "seed": seed},
-            "artifacts": {"data": {"artifacts": [{"name": "data", "uri": str(table.absolute())}]}},
-        },
-        "outputs": {
-            "artifacts": {name: {"artifacts": [{"name": name, "uri": str(folder / name)}]} for name in outputs},
-            "outputFile": str(folder / "executor_output.json"),
-        },
+        "inputs": {"parameterValues": parameters, "artifacts": given},
+        "outputs": {"artifacts": made, "outputFile": str(folder / "executor_output.json")},
     }
-    command = [sys.executable, "-m", "fleetml.component", "components.features.features:features", json.dumps(task)]
+    command = [sys.executable, "-m", "fleetml.component", f"components.{name}.{name}:{name}", json.dumps(task)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         said = (ended.stderr or ended.stdout).strip().splitlines() or ["it said nothing"]
-        raise InvalidData(f"the features stage must make windows of {table}: {said[-1]}")
-    return folder
+        raise InvalidData(
+            f"windows are made of --table by ingest and features, {name} says: {said[-1].removeprefix('error: ')}"
+        )
 
 
 def _found(folder: Path, name: str) -> Path:

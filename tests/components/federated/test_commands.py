@@ -187,14 +187,14 @@ def test_regions_on_networks_of_their_own_learn_together(real: Real, networks: l
     assert found.history[0].answered == sorted(REGIONS)
 
 
-def test_a_region_makes_its_windows_of_the_canonical_table_as_the_features_stage_does(tmp_path: Path) -> None:
+def test_a_region_makes_its_windows_of_any_table_that_ingest_reads(tmp_path: Path) -> None:
     from components.federated.commands import features
     from fleetml.learn import windows as saved
 
-    synthetic.generate(synthetic.Fleet(vms=2, days=6)).write_parquet(tmp_path / "table")
+    synthetic.generate(synthetic.Fleet(vms=2, days=6)).write_csv(tmp_path / "table.csv")
     folder = tmp_path / "made"
     folder.mkdir()
-    features(tmp_path / "table", folder, "bandwidth", 0)
+    features(tmp_path / "table.csv", folder, "bandwidth", 0)
     assert len(saved.load(folder / "train")) > 0
     assert set(saved.load(folder / "val").vm_id) <= set(saved.load(folder / "train").vm_id)
 
@@ -214,6 +214,12 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "east.key").chmod(0o640)
     with pytest.raises(ConfigurationError, match="chmod 600"):
         keys.private_key(tmp_path / "east.key")
+
+
+def test_an_address_has_a_port(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["node", "link.example.org", "--key", "k", "--authority", "a", "--table", "t"])
+    assert "must be HOST:PORT, such as link.example.org:9092, got 'link.example.org'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -252,6 +258,19 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
             ],
             "is not there",
         ),
+        (
+            [
+                "node",
+                "127.0.0.1:1",
+                "--key",
+                "{0}/east.key",
+                "--authority",
+                "{0}/link/authority.pem",
+                "--table",
+                "{0}/strange.csv",
+            ],
+            "ingest says",
+        ),
     ],
 )
 def test_a_mistake_is_told_without_a_traceback(
@@ -259,6 +278,7 @@ def test_a_mistake_is_told_without_a_traceback(
 ) -> None:
     keys.make_link(tmp_path / "link", ["127.0.0.1"])
     keys.make_region(tmp_path, "east")
+    (tmp_path / "strange.csv").write_text("colour,size\nred,1\n")
     assert main([word.format(tmp_path) for word in words]) != 0
     told = capsys.readouterr().err
     assert told.startswith("error: ")

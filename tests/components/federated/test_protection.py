@@ -292,7 +292,7 @@ def test_few_regions_are_warned_and_the_page_says_what_passed(caplog: pytest.Log
     assert "<td>epsilon spent</td><td>8.0</td>" in page
     assert "longest update that clipping leaves" in page
     assert "whoever knows it can take it off" in page
-    row = "<td>leaves</td><td>train</td><td>change</td><td>w</td><td>float32</td><td>40x25</td><td>12</td>"
+    row = "<td>leaves</td><td>train</td><td>change</td><td>w</td><td>float32</td><td>40x25</td><td class='n'>12</td>"
     assert row in page
 
 

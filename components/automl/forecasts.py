@@ -12,7 +12,7 @@ from components.automl import ensemble as choice
 from fleetml.learn import ensemble, search
 from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.leaderboard import Result
-from fleetml.learn.metrics import mase
+from fleetml.learn.metrics import mase, window_mase
 from fleetml.learn.search import Candidate
 from fleetml.learn.windows import Windows
 
@@ -21,6 +21,7 @@ Flags = npt.NDArray[np.bool_]
 MOST_MEMBERS = 10
 MOST_VALUES = 300_000  # of a member's forecasts, what the choice looks at
 LATER = 1 / 3  # of the origins
+SURE = 2.5  # standard errors by which the ensemble must be better
 LATE = "no time was left to put more than one together"
 
 
@@ -50,7 +51,7 @@ class Joined:
 
 
 def join(result: Result, val: Windows, seed: int, limits: Limits, deadline: float) -> Joined:
-    """Return the ensemble of what trials kept, where it is better than the best of them on windows that did not choose it.
+    """Return the ensemble of what trials kept, where it is clearly better than the best of them on windows that did not choose it.
 
     `val`: scored windows. By `deadline` [monotonic s] it is there; where the time is not enough for all trials, of the best ones.
     """
@@ -64,11 +65,12 @@ def join(result: Result, val: Windows, seed: int, limits: Limits, deadline: floa
     said = _said(found, some, deadline)
     if len(said) < 2:
         return Joined(reason=LATE)
-    figures = _judged(said, some, earlier, later, seed, deadline)
-    if not figures[1] < figures[0]:
+    *figures, error = _judged(said, some, earlier, later, seed, deadline)
+    if not figures[0] - figures[1] > SURE * error:
         why = f"chosen by the earlier windows it has a MASE of {figures[1]:.4f} on the later ones, the best trial {figures[0]:.4f}"
-        return Joined(reason=f"no ensemble: {why}", later=figures)
-    return _inside(result.incumbent(), found, said, some, val, seed, limits, deadline, figures)
+        less = f"that is not less by {SURE:g} standard errors of the difference, {error:.4f} each"
+        return Joined(reason=f"no ensemble: {why}; {less}", later=(figures[0], figures[1]))
+    return _inside(result.incumbent(), found, said, some, val, seed, limits, deadline, (figures[0], figures[1]))
 
 
 def in_time(windows: Windows) -> tuple[Flags, Flags]:
@@ -114,13 +116,21 @@ def _chosen(said: Answers, windows: Windows, seed: int, deadline: float) -> dict
 
 def _judged(
     said: Answers, windows: Windows, earlier: Flags, later: Flags, seed: int, deadline: float
-) -> tuple[float, float]:
-    """Return the MASE on later windows of the trial and of the weights that are the best on earlier ones."""
+) -> tuple[float, float, float]:
+    """Return the MASE on later windows of the trial and of the weights that are the best on earlier ones, and its standard error.
+
+    The error is that of the mean difference; windows of a VM err alike, so it is over VMs.
+    """
     before = {number: each[earlier] for number, each in said.items()}
     alone = min(before, key=lambda number: _error(windows[earlier], before[number]))
     weights = _chosen(before, windows[earlier], seed, deadline)
-    together = np.sum([weight * said[number][later] for number, weight in weights.items()], axis=0)
-    return _error(windows[later], said[alone][later]), _error(windows[later], together)
+    single = said[alone][later].astype(np.float32)
+    together = np.sum([weight * said[number][later] for number, weight in weights.items()], axis=0).astype(np.float32)
+    judging = windows[later]
+    apart = window_mase(judging, together) - window_mase(judging, single)
+    vms = [apart[judging.vm_id == vm].mean() for vm in np.unique(judging.vm_id)]
+    error = np.std(vms, ddof=1) / math.sqrt(len(vms)) if len(vms) > 1 else math.inf
+    return mase(judging, single), mase(judging, together), float(error)
 
 
 def _error(windows: Windows, said: npt.NDArray[np.float64]) -> float:

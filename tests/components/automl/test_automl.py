@@ -66,7 +66,7 @@ def test_when_all_fail_the_leaderboard_is_left_and_the_first_cause_named(step, m
 def test_the_ensemble_is_published_and_the_best_trial_beside_it(step, monkeypatch):
     from fleetml.learn.metrics import mase
 
-    monkeypatch.setattr(forecasts, "_judged", lambda *given: (2.0, 1.0))
+    monkeypatch.setattr(forecasts, "_judged", lambda *given: (2.0, 1.0, 0.0))
     made = step(trials=12)
     rows = pq.read_table(made["leaderboard"].path).to_pylist()
     assert [row["state"] for row in rows].count("joined") == 1
@@ -112,7 +112,7 @@ def test_a_counted_search_gives_the_same_model_however_slow_the_machine_is(step,
         board = pq.read_table(made["leaderboard"].path).drop_columns(["seconds", "latency_ms"])
         return made["model"].path.read_bytes(), board
 
-    monkeypatch.setattr(forecasts, "_judged", lambda *given: (2.0, 1.0))  # so that there is an ensemble
+    monkeypatch.setattr(forecasts, "_judged", lambda *given: (2.0, 1.0, 0.0))  # so that there is an ensemble
     assert once(0.5) == once(500.0)
 
 

@@ -78,6 +78,15 @@ def test_what_is_better_on_the_windows_that_chose_it_alone_is_not_taken(join):
     assert "on the later ones" in made.reason
 
 
+def test_what_is_better_by_chance_is_not_taken(join):
+    val = windows()
+    level = np.where(np.arange(60) % 10 < 6, 0.0, -9.0)[:, None]  # of ten VMs four are for the second trial alone
+    made = join([10.0, -9.0], dataclasses.replace(val, target=(val.target + level).astype(np.float32)))
+    assert made.candidate is None
+    assert made.later[1] < made.later[0]
+    assert "2.5 standard errors" in made.reason
+
+
 def test_one_model_is_no_ensemble(join):
     assert join([10.0], windows()).reason == "there is no second model"
     assert join([0.0, 30.0], windows()).candidate is None  # nothing is better than the first alone

@@ -56,6 +56,8 @@ def _frame(source: str, place: str, kind: str) -> pl.DataFrame:
             with fsspec.open(place, "rb", compression="infer") as remote:
                 return _parsed(remote.read(), kind)
         return _parsed(Path(place), kind)
+    except InvalidData as error:
+        raise InvalidData(f"dataset {source}: {place}: {error}") from None
     except Exception as error:  # every file system of fsspec has its own exceptions
         said = " ".join(str(error).split())[:300]
         raise InvalidData(
@@ -66,9 +68,18 @@ def _frame(source: str, place: str, kind: str) -> pl.DataFrame:
 def _parsed(content: Path | bytes, kind: str) -> pl.DataFrame:
     if kind == "parquet":
         return pl.read_parquet(content)
-    return pl.read_csv(
-        content, separator=_separator(content), null_values=_NULLS, infer_schema_length=None, try_parse_dates=True
-    )
+    separator = _separator(content)
+    _check_names(content, separator)
+    return pl.read_csv(content, separator=separator, null_values=_NULLS, infer_schema_length=None, try_parse_dates=True)
+
+
+def _check_names(content: Path | bytes, separator: str) -> None:
+    """Raise InvalidData for a column's name that stands twice: the second would be learnt from under a name nobody gave."""
+    header = pl.read_csv(content, separator=separator, has_header=False, n_rows=1, infer_schema=False)
+    names = [name for name in header.row(0) if name]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        told = ", ".join(map(repr, twice))
+        raise InvalidData(f"columns of a CSV have different names, {told} more than once; rename or drop one")
 
 
 def _separator(content: Path | bytes) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fleetml.errors import InvalidParameter, nearest
 from fleetml.pipeline import Plan, Step
-from fleetml.pipeline.model import Constant, PipelineInput, Source
+from fleetml.pipeline.model import Constant, PipelineInput, Source, StepOutput
 
 _OURS = ("python", "-m", "fleetml.component")
 
@@ -102,6 +102,13 @@ RANGES: Mapping[str, Range] = {
 }
 """What a parameter of this name may be in any of our components; some of them want more."""
 
+OF_STAGES: Mapping[str, Mapping[str, Range]] = {
+    # fleetml.learn.algorithms.OF_OBJECTIVE, which loads numpy
+    "components.automl.": {"metric": {"enum": ["", "accuracy", "f1", "roc_auc", "log_loss", "rmse", "mae", "r2"]}},
+    "components.tabular.": {"test_split": {"minimum": 0, "exclusiveMaximum": 1}},
+}
+"""What a parameter may be in the components of a stage, in others it means something else."""
+
 CONTRADICTIONS: tuple[tuple[str, Mapping[str, Range], str], ...] = (
     (
         "components.nas.",
@@ -144,6 +151,9 @@ CONTRADICTIONS: tuple[tuple[str, Mapping[str, Range], str], ...] = (
 )
 """Values that steps of a stage do not take together, and why with the remedy."""
 
+# A search of tables learns from all rows but the test rows, which are then what its model is judged on
+_JUDGED = ("components.automl.", "components.tabular.evaluate")
+
 _NUMBER = (int, float)
 _KEEPS: Mapping[str, tuple[Any, Callable[[Any, Any], Any]]] = {
     "minimum": (_NUMBER, operator.ge),
@@ -173,11 +183,11 @@ def of(plan: Plan) -> dict[str, Range]:
     none of them knows is always a mistake.
     """
     found: dict[str, dict[str, Any]] = {}
-    for step, names in _bounding(plan, ()):
+    for step, bounds in _bounding(plan, ()):
         for name, source in _parameters(step):
-            if isinstance(source, PipelineInput) and name in names:
+            if isinstance(source, PipelineInput) and name in bounds:
                 known = found.setdefault(source.name, {})
-                for keyword, bound in RANGES[name].items():
+                for keyword, bound in bounds[name].items():
                     known[keyword] = _narrower(keyword, bound, known.get(keyword, bound))
     return dict(found)
 
@@ -196,11 +206,11 @@ def check(plan: Plan, given: Mapping[str, Any], kept: Collection[str] = ()) -> N
 
     Steps in `kept` will not run. `given` holds parameters of the pipeline, not necessarily all.
     """
-    for step, names in _bounding(plan, kept):
+    for step, bounds in _bounding(plan, kept):
         for name, known_as, value in known(step, given):
-            if name in names and (fault := _fault(RANGES[name], value)):
+            if name in bounds and (fault := _fault(bounds[name], value)):
                 raise InvalidParameter(f"parameter '{known_as}' of step '{step.name}' must be {fault}")
-        if names is RANGES and (fault := _contradiction(step, given)):
+        if not _is_chosen(step, plan) and (fault := _contradiction(step, given)):
             raise InvalidParameter(fault)
 
 
@@ -210,7 +220,7 @@ def _contradiction(step: Step, given: Mapping[str, Any]) -> str:
     for stage, together, why in CONTRADICTIONS:
         if (
             has
-            and step.container.command[3].startswith(stage)
+            and _is_of(step, stage)
             and all(name in has and not _broken(range_, has[name][1]) for name, range_ in together.items())
         ):
             told = " and ".join(f"'{has[name][0]}' ({has[name][1]})" for name in together)
@@ -218,12 +228,31 @@ def _contradiction(step: Step, given: Mapping[str, Any]) -> str:
     return ""
 
 
-def _bounding(plan: Plan, kept: Collection[str]) -> Iterator[tuple[Step, Collection[str]]]:
-    """Yield the steps but those in `kept`, and the names in `RANGES` that hold for each whether or not its condition comes true."""
-    words = [name for name, range_ in RANGES.items() if not {"enum", "pattern"}.isdisjoint(range_)]
+def _bounding(plan: Plan, kept: Collection[str]) -> Iterator[tuple[Step, Mapping[str, Range]]]:
+    """Yield the steps but those in `kept`, and the ranges that hold for each whether or not its condition comes true."""
     for step in plan.steps.values():
         if step.name not in kept:
-            yield step, words if _is_chosen(step, plan) else RANGES
+            known = {**RANGES, **_of_stage(step, plan)}
+            words = {name: each for name, each in known.items() if not {"enum", "pattern"}.isdisjoint(each)}
+            yield step, words if _is_chosen(step, plan) else known
+
+
+def _of_stage(step: Step, plan: Plan) -> dict[str, Range]:
+    """Return the ranges of a step's stage; rows that a search leaves to a judge must be some."""
+    found = {name: each for stage, ranges in OF_STAGES.items() if _is_of(step, stage) for name, each in ranges.items()}
+    after = [other for other in plan.steps.values() if _reads(other, step)]
+    if "test_split" in found and all(any(_is_of(each, stage) for each in after) for stage in _JUDGED):
+        found["test_split"] = {**found["test_split"], "exclusiveMinimum": 0}
+    return found
+
+
+def _reads(step: Step, before: Step) -> bool:
+    return any(isinstance(each, StepOutput) and each.step == before.name for each in step.artifacts.values())
+
+
+def _is_of(step: Step, stage: str) -> bool:
+    command = step.container.command
+    return command[:3] == _OURS and "".join(command[3:4]).startswith(stage)
 
 
 def _is_chosen(step: Step, plan: Plan) -> bool:
@@ -253,8 +282,7 @@ def known(step: Step, given: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]
 
 def _parameters(step: Step) -> Iterator[tuple[str, Source]]:
     """Yield the parameters of a component of ours; what one of others wants by such a name, it alone knows."""
-    command = step.container.command
-    if command[:3] == _OURS and "".join(command[3:4]).startswith("components."):
+    if _is_of(step, "components."):
         yield from step.parameters.items()
 
 

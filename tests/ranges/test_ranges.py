@@ -71,6 +71,39 @@ def test_what_cannot_be_of_a_forecaster_is_refused(name: str, value: Any, told: 
     assert told in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        (
+            "metric",
+            "acuracy",
+            "parameter 'metric' of step 'automl-tabular' must be empty or one of accuracy, f1, roc_auc,",
+        ),
+        ("metric", "acuracy", "got 'acuracy'; did you mean 'accuracy'?"),
+        ("test_split", 0.0, "parameter 'test_split' of step 'prepare' must be above 0, got 0.0; give a greater number"),
+        ("test_split", 1.0, "parameter 'test_split' of step 'prepare' must be below 1, got 1.0; give a smaller number"),
+    ],
+)
+def test_what_cannot_be_of_a_table_is_refused_before_it_is_read(name: str, value: Any, told: str) -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        ranges.check(load(DAGS / "train_tabular" / "pipeline.yaml"), {name: value})
+    assert told in str(refused.value)
+
+
+def test_metrics_of_tables_are_those_that_automl_knows() -> None:
+    from fleetml.learn.algorithms import OF_OBJECTIVE
+
+    known = dict.fromkeys(metric for metrics in OF_OBJECTIVE.values() for metric in metrics)
+    words = ranges.of(load(DAGS / "train_tabular" / "pipeline.yaml"))["metric"]["enum"]
+    assert sorted(words) == sorted(["", *known])
+
+
+def test_a_metric_of_telemetry_is_none_of_a_table() -> None:
+    plan = load(DAGS / "train_window_anomaly" / "pipeline.yaml")
+    assert "metric" not in ranges.of(plan)
+    ranges.check(plan, {"metric": "cpu_usage"})
+
+
 @pytest.mark.parametrize("name", ["nas_second_objective", "hpo_pruner", "compress_precision", "nas_sampler"])
 def test_what_the_form_offers_is_what_is_taken(name: str) -> None:
     plan = forecaster()

@@ -146,6 +146,23 @@ def test_what_cannot_be_read_names_the_remedy(tmp_path: Path, new: Any) -> None:
         prepare(str(broken), new("made"), new("m"), format="xml")
 
 
+def test_a_column_name_that_stands_twice_is_refused_by_name(tmp_path: Path, new: Any) -> None:
+    place = tmp_path / "twice.csv"
+    place.write_text("region,a,region,y\n" + "x,1,z,0\ny,2,w,1\n" * 10)
+    with pytest.raises(
+        InvalidData, match=r"twice\.csv: columns of a CSV have different names, 'region' more than once"
+    ):
+        prepare(str(place), new("made"), new("m"))
+
+
+def test_columns_without_a_name_may_be_many(tmp_path: Path, new: Any) -> None:
+    place = tmp_path / "unnamed.csv"
+    place.write_text("a,y,,\n" + "1,0,,\n2,1,,\n" * 10)
+    made = new("made")
+    prepare(str(place), made, new("m"), target="y")
+    assert [feature.name for feature in table.read(made.path).recipe.features] == ["a"]
+
+
 def test_shares_that_leave_no_training_rows_are_refused(csv: Path, new: Any) -> None:
     with pytest.raises(InvalidParameter, match="both together below 1"):
         prepare(str(csv), new("made"), new("m"), validation_split=0.6, test_split=0.4)

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from components.automl.given import Problem
 from components.automl.trials import Evaluated
 from fleetml.learn import footprint
 from fleetml.learn.graph import InvalidGraph
+from fleetml.learn.study.trial import Outcome
 from fleetml.learn.tables import fit
 from fleetml.learn.tables.assemble import Combination, Ensemble, Weights
 from fleetml.learn.tables.equality import Equality, prove
@@ -57,10 +58,17 @@ class Found:
     dropped: Mapping[int, str] = field(default_factory=dict)
 
 
+def unfinished(outcomes: Sequence[Outcome], seconds: float, before: float) -> str:
+    """Return why no trial of a budget of so many `seconds` was finished, of which `before` had gone as the first one began."""
+    why: dict[str, list[str]] = {}
+    for each in outcomes:
+        why.setdefault(each.state, []).append(each.reason)
+    told = "; ".join(f"{len(reasons)} {state}, {reasons[0] or 'without a reason'}" for state, reasons in why.items())
+    return f"no trial was finished, of a budget of {seconds:g} s {before:.1f} s had gone before the first: {told}"
+
+
 def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -> Found:
-    """Return the graph of what the trials found; the best constant where nothing could be made of them in time."""
-    if not found:
-        return constant(problem, "the budget was too small for one trial", limits)
+    """Return the graph of what the trials found, which is not nothing; the best constant where no member could be made of them."""
     numbers, chosen = choose(problem, found, limits.chosen)
     wanted = {number: found[number] for number in numbers}
     weights = dict(zip(numbers, _shares(chosen.combination, len(numbers)), strict=True))

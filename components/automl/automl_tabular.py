@@ -15,7 +15,7 @@ from components.automl import assembly, choice, page, portfolio
 from components.automl.assembly import Found
 from components.automl.finish import Limits
 from components.automl.given import FEW_ROWS, Problem, problem
-from components.automl.importance import permutation, shapley
+from components.automl.importance import MOST_WALKED, permutation, shapley
 from components.automl.trials import objective
 from fleetml.component import Artifact
 from fleetml.data.schema import aside
@@ -58,7 +58,7 @@ def automl_tabular(
     """Search the model of a dataset's training and validation rows; write the graph, every trial, and a page with the card.
 
     `memory_limit_mb`: the most memory of the graph, loaded and asked one row, 0: any; `memory_mb`: of one trial.
-    A budget too small for one trial gives the best constant, limits that nothing keeps the quickest model; both say so.
+    A budget or limits that no trial keeps give the best constant, limits that no graph keeps the quickest model; all say so.
     Raises InvalidParameter, InvalidData.
     """
     began = time.monotonic()
@@ -75,13 +75,18 @@ def automl_tabular(
     held = memory_limit_mb or math.inf
     limits = Limits(latency_limit_ms, size_limit_mb, made, workers, memory_mb, chosen, end, held)
     tried_by = began + TRIED * timeout_seconds
+    before_trials = time.monotonic() - began
     study = search(given, trials, tried_by, limits)
     limits = limits.later(time.monotonic() - tried_by)
     order = [
         each.number for each in sorted(study.outcomes, key=lambda each: each.values or (float("inf"),)) if each.values
     ]
     tried, few = choice.candidates(given, study.kept, order, memory_mb)
-    found = assembly.weighed(assembly.assemble(given, tried, limits), limits)
+    if tried:
+        found = assembly.weighed(assembly.assemble(given, tried, limits), limits)
+    else:
+        why = assembly.unfinished(study.outcomes, timeout_seconds, before_trials)
+        found = assembly.weighed(assembly.constant(given, why, limits), limits)
     del tried
     used = _used_mb() - before
     over = (
@@ -96,6 +101,10 @@ def automl_tabular(
     with aside(leaderboard.path) as temporary:
         pl.DataFrame(rows, infer_schema_length=None).write_parquet(temporary, compression="zstd")
     card = describe(given, study, found, limits, began)
+    if len(study.outcomes) < trials:  # the study knows its own seconds, not those that were given
+        card["stopped"] = (
+            f"the trials' {TRIED:.0%} of the budget of {timeout_seconds:g} s are spent, {before_trials:.1f} s of them before the first"
+        )
     end = began + EXPLAINED * timeout_seconds
     explained = _explained(given, found, end)
     _publish(found, card, model)
@@ -211,8 +220,7 @@ def describe(given: Problem, study: StudyResult, found: Found, limits: Limits, b
         "combination": found.chosen.how,
         "members": len(found.python.members),
         "families": sorted({one.algorithm for one in found.python.members}),
-        "temperature": round(found.chosen.temperature, 4),
-        "calibration_error": round(found.chosen.error, 4),
+        **_calibration(given, found),
         "validation": given.validation.kind,
         "rows": len(given.frame),
         "features": len(given.recipe.features),
@@ -236,6 +244,13 @@ def describe(given: Problem, study: StudyResult, found: Found, limits: Limits, b
     }
 
 
+def _calibration(given: Problem, found: Found) -> dict[str, float]:
+    """Return what the card tells of probabilities; a regression has none."""
+    if not given.classifies:
+        return {}
+    return {"temperature": round(found.chosen.temperature, 4), "calibration_error": round(found.chosen.error, 4)}
+
+
 def _memory(found: Found, limits: Limits) -> dict[str, float | None]:
     """Return what the card tells of the graph's memory: it is measured where it is limited, and not else."""
     if math.isinf(limits.footprint_mb):
@@ -249,7 +264,10 @@ def _explained(given: Problem, found: Found, end: float) -> dict[str, dict[str, 
     model = TabularModel(found.graph)
     now = time.monotonic()
     dealt = permutation(model, given.frame, given.target, given.loss, given.seed, now + (end - now) / 2)
-    return {"permutation": dict(dealt), "shapley": dict(shapley(model, given.frame, given.seed, end))}
+    explained = {"permutation": dict(dealt)}
+    if len(model.about.features) <= MOST_WALKED:
+        explained["shapley"] = dict(shapley(model, given.frame, given.seed, end))
+    return explained
 
 
 def _publish(found: Found, card: dict[str, Any], artifact: Artifact) -> None:

@@ -1,5 +1,6 @@
 """From the configurations that answer together to members of a graph: bags of the folds' models, or one fitted to all rows."""
 
+import logging
 import math
 import pickle
 import time
@@ -18,6 +19,7 @@ from fleetml.learn.tables.assemble import Combination, Stacking, Weights
 from fleetml.learn.tables.members import Member, member
 from fleetml.learn.tables.trained import ALL
 
+log = logging.getLogger(__name__)
 BAG, REFIT, ONE = "bag of folds", "refitted", "one fold"
 BOTH = "bag of folds, and refitted"
 # What one fitted to all rows counts beside a bag of folds. By held rows (seven sets, six configurations): as a third 2 % better than the bag
@@ -164,10 +166,16 @@ def members(
         workers=limits.workers,
         memory_mb=limits.memory_mb,
         seed=problem.seed,
+        logged=False,  # they are no trials, and have no loss
     )
     space = {"part": CategoricalDistribution(list(range(len(parts))))}
     done = loop.run(make, space, settings, [{"part": number} for number in range(len(parts))])
     complete = {parts[each.params["part"]]: each.number for each in done.outcomes if each.state == "complete"}
+    log.info("%d of %d members of the model were made in %.1f s", len(complete), len(parts), done.seconds)
+    for each in done.outcomes:
+        if each.state != "complete":
+            number = parts[each.params["part"]].trial
+            log.info("no member was made of %s-%d: %s", found[number].algorithm, number, each.reason)
     read = {part: done.kept[complete[part]].read_bytes() for part in parts if part in complete}
     return {part: pickle.loads(content) for part, content in read.items()}  # noqa: S301 - our own processes wrote it
 

@@ -13,7 +13,7 @@ _STYLE = (
     ":root{color-scheme:light dark}body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 1rem;"
     "color:light-dark(#222,#ddd);background:light-dark(#fff,#16181b)}h1,h2,td,th,p{overflow-wrap:anywhere}"
     "table{border-collapse:collapse}td,th{padding:.25rem .7rem;border-bottom:1px solid light-dark(#ddd,#444);text-align:left;"
-    "vertical-align:top}th{overflow-wrap:normal}.wide{overflow-x:auto}.wide td{min-width:4.5rem}"
+    "vertical-align:top}th{overflow-wrap:normal}.wide{overflow-x:auto}.wide td{min-width:4.5rem;overflow-wrap:break-word}"
     "svg{max-width:100%;height:auto;background:#fff}.warn{background:light-dark(#fdf3d8,#453a17);padding:.6rem 1rem}"
 )
 _COLUMNS = ("name", "state", "seconds", "weight", "finished_as", "reason", "hyperparameters")
@@ -30,13 +30,11 @@ def render(
     warnings = [*([card["reason"]] if card["reason"] else []), *card["notes"]]
     warned = f"<p class=warn>{'<br>'.join(map(html.escape, warnings))}</p>" if warnings else ""
     facts = "".join(
-        f"<tr><th>{_words(name)}<td>{_shown(value)}" for name, value in card.items() if name not in ("curve", "notes")
+        f"<tr><th>{_words(name)}<td>{_shown(value)}"
+        for name, value in card.items()
+        if name not in ("curve", "notes") and value != ""
     )
-    drawn = "".join(
-        _svg(_bars(values, title))
-        for name, title in (("permutation", _PERMUTATION), ("forecasts", _FORECASTS), ("shapley", _SHAPLEY))
-        if (values := explained.get(name))
-    )
+    drawn = "".join(_asked(explained[name], title) for name, title in _TITLES.items() if name in explained)
     line = _svg(_line(curve, card["metric"])) if curve else "<p>No trial was finished."
     drawn = drawn or "<p>No time was left to ask."
     return (
@@ -50,6 +48,11 @@ def render(
 _PERMUTATION = "Rise of the loss when a column's values are dealt out anew (rows the model has seen)"
 _FORECASTS = "Rise of the MASE when a part of the input is that of another time of the same VM (validation windows)"
 _SHAPLEY = "Mean absolute Shapley value, by sampling"
+_TITLES = {"permutation": _PERMUTATION, "forecasts": _FORECASTS, "shapley": _SHAPLEY}
+
+
+def _asked(values: Mapping[str, float], title: str) -> str:
+    return _svg(_bars(values, title)) if values else f"<p>{html.escape(title)}: no time was left to ask."
 
 
 def _table(rows: Sequence[Mapping[str, Any]], metric: str) -> str:

@@ -78,17 +78,37 @@ def test_a_member_whose_graph_differs_is_left_out_by_name(run: Run, monkeypatch:
     assert "lightgbm" not in made["model"].metadata["card"]["families"]
 
 
-def test_a_budget_too_small_for_one_trial_gives_the_constant_and_says_so(
+def test_a_budget_too_small_for_one_trial_gives_the_constant_and_says_what_was_given(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit, "_FITS", {"constant": fit._FITS["constant"], **dict.fromkeys(portfolio.SPACES, _slow)})
     made = run(rows().drop("spend"), "label", "classification", timeout_seconds=1, workers=2)
     card = made["model"].metadata["card"]
     assert card["algorithm"] == "constant"
-    assert "too small for one trial" in made["metrics"].metadata["reason"]
-    assert "too small for one trial" in made["report"].path.read_text()
+    assert "no trial was finished, of a budget of 1 s" in made["metrics"].metadata["reason"]
+    assert "late" in made["metrics"].metadata["reason"]
+    assert "no trial was finished" in made["report"].path.read_text()
+    assert "of the budget of 1 s are spent" in card["stopped"]
     answers = TabularModel(made["model"].path).predict(rows(5))
     assert len(set(answers.prediction.tolist())) == 1
+
+
+def test_a_size_that_no_trial_keeps_is_named_as_the_reason(run: Run) -> None:
+    made = run(rows().drop("label"), "spend", "regression", trials=2, size_limit_mb=0.00001)
+    card = made["model"].metadata["card"]
+    assert card["algorithm"] == "constant"
+    assert "MB, 1e-05 are allowed" in card["reason"]
+    assert card["stopped"] == "2 trials are done"
+    assert "temperature" not in card
+    assert "calibration_error" not in card
+
+
+def test_members_are_not_told_as_trials(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        run(rows().drop("spend"), "label", "classification", trials=2)
+    told = [record.getMessage() for record in caplog.records]
+    assert sum(line.startswith("trial ") for line in told) == 2
+    assert any("members of the model were made" in line for line in told)
 
 
 def _slow(task: Any, chosen: Any) -> Any:

@@ -22,6 +22,13 @@ def test_an_empty_search_says_so_and_has_no_empty_headings() -> None:
     assert "color-scheme:light dark" in found
 
 
+def test_what_there_was_no_time_to_ask_is_named_and_an_empty_reason_is_no_row() -> None:
+    found = page.render(CARD, [dict.fromkeys(NAMES)], [], {"permutation": {}, "shapley": {"a": 0.5}})
+    assert "(rows the model has seen): no time was left to ask." in found
+    assert found.count("no time was left to ask") == 1
+    assert "<tr><th>reason<td>" not in found
+
+
 def test_long_names_are_cut_and_no_name_is_taken_for_a_formula() -> None:
     names = {"x" * 200: 0.5, "$a_1$ or $b_2$": 0.2, "b<script>": 0.1}
     found = page.render(CARD, [dict.fromkeys(NAMES)], [(1.0, 0.5)], {"permutation": names})

@@ -153,8 +153,10 @@ def pruner(asked: optuna.Trial) -> Callable[[int, float], str]:
 
 
 def finish(ledger: Ledger, asked: optuna.Trial, outcome: Outcome, seconds: float) -> None:
-    """Tell an outcome to the study and to the log."""
+    """Tell an outcome to the study, and to the log where that is asked for."""
     ledger.tell(asked, frozen.replace(outcome, seconds=round(seconds, 3)))
+    if not ledger.settings.logged:
+        return
     said = ", ".join(f"{value:.6g}" for value in outcome.values) or f"{outcome.state}: {outcome.reason}"
     log.info("trial %d: %.1f s, %s; %s", outcome.number, seconds, said, dict(outcome.params))
 

@@ -31,6 +31,7 @@ class StudySettings:
     lasting       a process of trials takes the next one too (what one imported and remembers is there), until one of them breaks it
     counted       no clock ends a trial but its own `trial_seconds`: `seconds` end the study between trials
     patience      trials without a better one after which the study ends; 0: none
+    logged        whether the log has a line of each trial
     storage       "": in memory; a path: Optuna's journal; postgresql://host/database (libpq finds the password)
     name          of the study in its storage, which may hold several
     """
@@ -48,6 +49,7 @@ class StudySettings:
     lasting: bool = False
     counted: bool = False
     patience: int = 0
+    logged: bool = True
     storage: str = ""
     name: str = "study"
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,8 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     node.add_argument("--seed", type=int, default=0, help="of the choice of windows (default: %(default)s)")
     node.add_argument(
         "--epsilon",
-        type=float,
-        default=0.0,
+        type=_epsilon,
         help="what local privacy all runs of this region together may spend; written down in KEY.spent",
     )
     node.set_defaults(run=_node)
@@ -77,10 +78,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _address(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
+    found = re.fullmatch(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", text)
+    if not found or not 0 < int(found[1]) < 2**16:
         raise argparse.ArgumentTypeError(f"must be HOST:PORT, such as link.example.org:{PORT}, got {text!r}")
     return text
+
+
+def _epsilon(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a number above 0, such as 8, got {text!r}; leave it out for no budget")
 
 
 def _keys(args: argparse.Namespace) -> None:
@@ -118,6 +126,7 @@ def _node(args: argparse.Namespace) -> None:
             place = spent.beside(args.key)
             held.enter_context(spent.begun(place))
             config |= {EPSILON: args.epsilon, SPENT: str(place)}
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what was made of the data goes, too
         with _data(args) as (train, held_out):
             learner = Forecaster(train, held_out)
         for number in (signal.SIGTERM, signal.SIGINT):

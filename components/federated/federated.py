@@ -103,6 +103,7 @@ def _real(superlink: str) -> Iterator[Grid]:
 
 
 def _stopped(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one would cut off what the first has begun
     raise SystemExit(128 + number)
 
 

@@ -136,13 +136,18 @@ def confidential(path: Path) -> bytes:
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Be the only process that uses a region's file; the system gives it back however the process ends. Raises ConfigurationError."""
-    with path.open("rb") as file:
+    with path.open("r+b" if os.access(path, os.W_OK) else "rb") as file:  # NFS locks what is open for writing alone
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigurationError(
                 f"a region has one node, another process uses {path}; end that one first, or make a region of its own for this one "
                 "(fleetml federation keys --region)"
+            ) from error
+        except OSError as error:
+            raise ConfigurationError(
+                f"a region has one node, which a lock on {path} sees to, and its file system gives none: {error.strerror}; keep the key "
+                "on a disk of this machine"
             ) from error
         yield
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import signal
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -216,10 +218,46 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
         keys.private_key(tmp_path / "east.key")
 
 
-def test_an_address_has_a_port(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "address", ["link.example.org", "https://localhost:9092", "::1:9092", "localhost:0", "localhost:65536", "a b:9092"]
+)
+def test_an_address_is_a_host_and_a_port(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["node", "link.example.org", "--key", "k", "--authority", "a", "--table", "t"])
-    assert "must be HOST:PORT, such as link.example.org:9092, got 'link.example.org'" in capsys.readouterr().err
+        main(["node", address, "--key", "k", "--authority", "a", "--table", "t"])
+    assert f"must be HOST:PORT, such as link.example.org:9092, got {address!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("epsilon", ["0", "-1", "nan", "inf", "much"])
+def test_a_node_s_epsilon_is_a_number_above_0(epsilon: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["node", "[::1]:1", "--key", "k", "--authority", "a", "--table", "t", f"--epsilon={epsilon}"])
+    assert f"must be a number above 0, such as 8, got '{epsilon}'" in capsys.readouterr().err
+
+
+def test_a_node_that_is_told_to_end_leaves_nothing_of_its_data_behind(real: Real, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    synthetic.generate(synthetic.Fleet(vms=2, days=6)).write_csv(tmp_path / "table.csv")
+    command = [*node(real, "east", "127.0.0.1:1")[:-2], "--table", str(tmp_path / "table.csv")]
+    east = real.start("east", command, ["env", f"TMPDIR={made}"])
+    until(lambda: "windows are made of" in real.log("east"), "it makes its windows")
+    assert list(made.iterdir())
+    east.send_signal(signal.SIGTERM)
+    assert east.wait() == 128 + signal.SIGTERM
+    assert list(made.iterdir()) == []
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    keys.make_region(tmp_path, "east")
+    monkeypatch.setattr("fcntl.flock", refused)
+    with (
+        pytest.raises(ConfigurationError, match=r"a lock on .*east\.key sees to, .*: No locks available; keep the key"),
+        keys.alone(tmp_path / "east.key"),
+    ):
+        pytest.fail("it is nobody's")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from dataclasses import fields
@@ -168,6 +169,32 @@ def test_a_step_that_is_stopped_ends_its_run_on_the_link(tmp_path: Path) -> None
         assert _runs(real) == ["finished"]
     finally:
         real.end()
+
+
+class Interrupted:
+    """A link's grid that is told to end in its rounds, and once more while it ends its run."""
+
+    closed = False
+
+    def __enter__(self) -> Interrupted:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.closed = True
+
+    def get_node_ids(self) -> list[int]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return []
+
+
+def test_a_step_that_is_stopped_twice_still_ends_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, before = Interrupted(), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("components.federated.superlink.SuperLinkGrid.of_environment", lambda link: grid)
+    with pytest.raises(SystemExit) as ended:
+        Stage(tmp_path).run(superlink="127.0.0.1:1")
+    assert (ended.value.code, grid.closed) == (128 + signal.SIGTERM, True)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def _driven(real: Real, link: str) -> subprocess.Popen[bytes]:

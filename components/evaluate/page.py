@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 _STYLE = (
     "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:60rem;color:#222}"
     "table{border-collapse:collapse}td,th{padding:.3rem .8rem;border-bottom:1px solid #ddd;text-align:right}"
-    "td:first-child,th:first-child,td:nth-child(2){text-align:left}svg{max-width:100%}"
+    "td{white-space:nowrap}td:first-child,th:first-child,td:nth-child(2){text-align:left}.wide{overflow-x:auto}"
+    "svg{max-width:100%;margin-top:1rem}"
 )
 _COVERED = (
     "CRPS: mean weighted quantile loss; covered: how much of what was measured lay between the lowest and the highest quantile, of how "
     "much they promise."
 )
+
+_ROOM = 0.12  # beyond the longest bar, of its length: for its figure
 
 
 def render(scores: Mapping[str, Any], steps: Mapping[str, Values]) -> str:
@@ -34,7 +37,7 @@ def render(scores: Mapping[str, Any], steps: Mapping[str, Values]) -> str:
         f"<p>{scores['windows']} held-out windows of {scores['vms']} VMs, {scores['horizon']} steps of "
         f"{scores['step_seconds']} s each. MASE: mean absolute error over that of seasonal naive on the training span. "
         f"{_COVERED}</p>"
-        f"<table><tr><th>candidate<th>family<th>MASE<th>MAE<th>CRPS<th>covered<th>p99 ms<th>kB<th>memory MB<th>Wh per 1000</tr>{rows}</table>"
+        f"<div class=wide><table><tr><th>candidate<th>family<th>MASE<th>MAE<th>CRPS<th>covered<th>p99 ms<th>kB<th>memory MB<th>Wh per 1000</tr>{rows}</table></div>"
         f"{_svg(bars)}{_svg(_by_step(steps, scores['step_seconds']))}{_svg(_spread(ranked))}"
     )
 
@@ -51,16 +54,21 @@ def table(scores: Mapping[str, Any]) -> str:
         + "".join(f"<td>{entry[key]:.5g}" for key in shown)
         for name, entry in ranked
     )
-    tested = ", ".join(
-        f"{value} {key}" for key, value in scores.items() if isinstance(value, int) and key != "more_is_better"
-    )
+    counts = {key: value for key, value in scores.items() if isinstance(value, int) and key != "more_is_better"}
+    tested = ", ".join(_counted(key, value) for key, value in counts.items())
     title = measure.replace("_", " ")
     figure = _bars(ranked, measure, f"{title} ({'more' if scores['more_is_better'] else 'less'} is better)")
     return (
         f"<!doctype html><meta charset=utf-8><title>Candidates</title><style>{_STYLE}</style>"
         f"<h1>{html.escape(str(scores['kind']))}: {len(ranked)} candidates</h1><p>Judged on {html.escape(tested)}.</p>"
-        f"<table><tr><th>candidate<th>family{head}</tr>{rows}</table>{_svg(figure)}"
+        f"<div class=wide><table><tr><th>candidate<th>family{head}</tr>{rows}</table></div>{_svg(figure)}"
     )
+
+
+def _counted(key: str, value: int) -> str:
+    """Return how many: 1 VM, 12 VMs."""
+    name = "VMs" if key == "vms" else key
+    return f"{value} {name.removesuffix('s') if value == 1 else name}"
 
 
 def _row(name: str, entry: Mapping[str, Any]) -> str:
@@ -82,7 +90,8 @@ def _of_quantiles(entry: Mapping[str, Any]) -> str:
 def _bars(ranked: list[tuple[str, Mapping[str, Any]]], measure: str, title: str) -> Figure:
     figure, axes = _axes(title)
     names, values = [name for name, _ in ranked][::-1], [entry[measure] for _, entry in ranked][::-1]
-    axes.bar_label(axes.barh(names, values, color="#4c78a8"), fmt="%.3f", padding=3)
+    axes.bar_label(axes.barh(names, values, color="#4c78a8"), fmt="{:.4g}", padding=3)
+    axes.margins(x=_ROOM)
     return figure
 
 
@@ -91,7 +100,7 @@ def _by_step(steps: Mapping[str, Values], seconds: int) -> Figure:
     for name, values in steps.items():
         axes.plot([(step + 1) * seconds / 60 for step in range(len(values))], values, label=name)
     axes.set(xlabel="minutes ahead", ylabel="error / scale")
-    axes.legend()
+    figure.legend(loc="outside right upper")
     return figure
 
 

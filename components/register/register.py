@@ -23,7 +23,7 @@ _CODE = ("components", "src/fleetml/learn", "src/fleetml/data", "feature_repo")
 def champion(model: Artifact, metrics: Artifact, registry: str, model_name: str) -> dict[str, Any]:
     """Write the champion's graph to `model` and return its version.
 
-    Without a champion the version is "", the file is empty and the metadata say ``absent``.
+    Without a champion the version is "", the file is empty, the metadata say ``absent`` and the `model_name`.
     Raises Unavailable when the registry does not answer.
     """
     known = Registry(registry)
@@ -33,7 +33,7 @@ def champion(model: Artifact, metrics: Artifact, registry: str, model_name: str)
         model.log(**lineage.get("model", {}).get("metadata", {}), version=version)
     else:
         model.path.write_bytes(b"")
-        model.log(absent=True)
+        model.log(absent=True, model_name=model_name)
     metrics.log(champion=f"version {version}" if version else "none yet")
     return {"version": version}
 

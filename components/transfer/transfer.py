@@ -31,7 +31,8 @@ def transfer(
         raise InvalidParameter("modes must name at least one way to transfer, got none; leave it out to try all")
     if model.metadata.get("absent"):
         raise InvalidData(
-            "a model of the fleet must be there to transfer, the registry has none of this name; train one first"
+            f"a model of the fleet must be there to transfer, the registry has none named {model.metadata.get('model_name', '')!r}; "
+            "train one first, or name another"
         )
     from fleetml.learn import conformal, graph, quantile_head, windows
     from fleetml.learn import transfer as learn

@@ -124,7 +124,7 @@ def test_without_a_champion_the_model_is_empty_and_nothing_is_made(files: Files,
     version, model = files.champion(f"sqlite:///{tmp_path}/none/mlflow.db")
     assert version == ""
     assert model.path.read_bytes() == b""
-    assert model.metadata == {"absent": True}
+    assert model.metadata == {"absent": True, "model_name": "bandwidth"}
     assert not (tmp_path / "none").exists()
 
 

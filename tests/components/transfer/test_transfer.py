@@ -138,8 +138,8 @@ def test_without_data_it_is_the_fleets_model_and_says_so(
 
 def test_a_registry_without_a_fleets_model(tmp_path: Path) -> None:
     given = [Artifact(name, str(tmp_path / name)) for name in ("model", "train", "val", "transferred", "metrics")]
-    given[0].metadata["absent"] = True
-    with pytest.raises(InvalidData, match="a model of the fleet must be there"):
+    given[0].metadata.update(absent=True, model_name="fleet-cpu")
+    with pytest.raises(InvalidData, match="the registry has none named 'fleet-cpu'; train one first, or name another"):
         transfer(*given[:3], ["all"], 1, 1, 0, *given[3:])
 
 

@@ -1,5 +1,6 @@
 """The page of a search of forecasters: its card, its learning curve, what the model depends on, every trial."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,8 +43,8 @@ def describe(result: Result, joined: Joined, train: Windows, val: Windows, limit
         "train_windows": len(train),
         "validation": f"{len(val)} windows later than those learnt from",
         "members": [f"{weight:.2f} of trial {number}" for number, weight in joined.weights.items()],
-        "best_trial_on_later_windows": single,
-        "ensemble_on_later_windows": together,
+        "best_trial_on_later_windows": _known(single),
+        "ensemble_on_later_windows": _known(together),
         "latency_ms": best.latency_ms,
         "latency_limit_ms": limits.latency_ms,
         "size_bytes": best.size_bytes,
@@ -69,14 +70,14 @@ def curve(trials: Sequence[Outcome]) -> list[tuple[float, float]]:
 
 
 def _best_first(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    return sorted(outcomes, key=lambda each: (each.validation_mase != each.validation_mase, each.validation_mase))
+    return sorted(outcomes, key=lambda each: (math.isnan(each.validation_mase), each.validation_mase))
 
 
 def _row(each: Outcome, joined: Joined) -> dict[str, Any]:
     joins = each.state == "joined"
     return {
         "name": "the ensemble" if joins else f"{each.family}-{each.trial}",
-        METRIC: None if each.validation_mase != each.validation_mase else each.validation_mase,
+        METRIC: _known(each.validation_mase),
         "state": each.state,
         "seconds": each.seconds,
         "weight": 1.0 if joins else joined.weights.get(each.trial, 0.0),
@@ -84,3 +85,8 @@ def _row(each: Outcome, joined: Joined) -> dict[str, Any]:
         "reason": each.reason,
         "hyperparameters": "" if joins else each.hyperparameters,
     }
+
+
+def _known(figure: float) -> float | None:
+    """Return a figure; None, which the page leaves empty, where nobody asked for it."""
+    return None if math.isnan(figure) else figure

@@ -58,7 +58,8 @@ def join(result: Result, val: Windows, seed: int, limits: Limits, deadline: floa
     some = _thinned(val)
     earlier, later = in_time(some)
     if not (earlier.any() and later.any()):
-        return Joined(reason="the validation windows have one origin: none is later than others")
+        why = "the origins of the validation windows span too little: the later third needs earlier ones whose targets end before it"
+        return Joined(reason=why)
     found = _candidates(result)
     if len(found) < 2:
         return Joined(reason="there is no second model")
@@ -88,12 +89,23 @@ def _thinned(val: Windows) -> Windows:
 
 
 def _candidates(result: Result) -> dict[int, Candidate]:
-    """Return the best trial of each family, and the best others, by number: the best first."""
-    found = dict(search.kept(result))
-    leading = {each.family: number for number, each in reversed(found.items())}.values()
-    others = [number for number in found if number not in leading]
-    wanted = {*leading, *others[: max(0, MOST_MEMBERS - len(leading))]}
-    return {number: each for number, each in found.items() if number in wanted}
+    """Return the best trial of each family, and the best others, by number: the best first.
+
+    Of a long search's graphs no more are held at once than could be wanted.
+    """
+    found: dict[int, Candidate] = {}
+    leading: dict[str, int] = {}
+    others: list[int] = []
+    for number, each in search.kept(result):
+        if each.family not in leading:
+            leading[each.family] = number
+        elif len(others) < MOST_MEMBERS:
+            others.append(number)
+        else:
+            continue
+        found[number] = each
+    surplus = set(others[max(0, MOST_MEMBERS - len(leading)) :])
+    return {number: each for number, each in found.items() if number not in surplus}
 
 
 def _said(found: Mapping[int, Candidate], windows: Windows, deadline: float) -> Answers:

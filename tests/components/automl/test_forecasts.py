@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -93,7 +94,35 @@ def test_one_model_is_no_ensemble(join):
 
 
 def test_a_fleet_of_one_origin_has_no_later_windows_to_judge_by(join):
-    assert "one origin" in join([10.0, -9.0], windows(10)).reason
+    assert "span too little" in join([10.0, -9.0], windows(10)).reason
+
+
+def test_origins_whose_targets_all_overlap_have_no_later_windows_to_judge_by_and_it_says_so(join):
+    val = windows(60)
+    turn = np.arange(60) // 30 * STEP  # two origins, a step apart: the targets of the first reach over the second
+    made = join([10.0, -9.0], dataclasses.replace(val, origin=np.datetime64("2026-01-01", "us") + turn))
+    assert made.candidate is None
+    assert "span too little" in made.reason
+
+
+def test_of_a_long_search_no_more_graphs_are_held_than_may_have_a_say(monkeypatch):
+    given: list[weakref.ref[Candidate]] = []
+    most = 0
+
+    def kept(result):
+        nonlocal most
+        for number in range(60):
+            one = search.judged(onnx.load_from_string(forecaster(META, number)), windows(10))
+            made = dataclasses.replace(one, family=f"family-{number % 3}", validation_mase=float(number))
+            given.append(weakref.ref(made))
+            del one
+            yield number, made
+            del made
+            most = max(most, sum(each() is not None for each in given))
+
+    monkeypatch.setattr(search, "kept", kept)
+    assert list(forecasts._candidates(Result())) == list(range(forecasts.MOST_MEMBERS))
+    assert most <= 3 + forecasts.MOST_MEMBERS + 1
 
 
 def test_without_time_there_is_none(join):

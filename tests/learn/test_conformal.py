@@ -128,6 +128,12 @@ def test_a_graph_of_an_old_opset_stays_as_it_is(caplog: pytest.LogCaptureFixture
     assert "its opset is 11, they take 13" in caplog.text
 
 
+def test_the_standard_domain_goes_by_its_long_name_too() -> None:
+    model = last_value()
+    model.opset_import[0].domain = "ai.onnx"
+    assert graph.describe(conformal.calibrated(model, series(100))).quantiles == LEVELS
+
+
 def test_vms_that_stand_still_have_no_spread_and_an_honest_band() -> None:
     still = replace(series(40), history=np.full((40, META.context), 7, np.float32))
     target = np.full((40, META.horizon), 7, np.float32)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from fleetml.learn import ensemble, search_space
+from fleetml.learn import conformal, ensemble, search_space
 from fleetml.learn import graph as graphs
 from fleetml.learn.forecaster import Forecaster
 from fleetml.learn.graph import InvalidGraph
@@ -72,3 +72,19 @@ def test_members_of_different_opsets_are_refused(members):
             opset.version -= 1
     with pytest.raises(InvalidGraph, match="written in the same opsets"):
         ensemble.weighted(members, (0.5, 0.3, 0.2))
+
+
+def test_quantiles_of_members_are_not_kept_and_leave_nothing_behind(members, windows):
+    with_quantiles = [conformal.calibrated(each, windows(60, seed=1)) for each in members]
+    assert all(graphs.describe(each).quantiles for each in with_quantiles)
+    made = ensemble.weighted(with_quantiles, (0.5, 0.3, 0.2))
+    assert made.SerializeToString() == ensemble.weighted(members, (0.5, 0.3, 0.2)).SerializeToString()
+
+
+def test_an_ensemble_of_ensembles_says_what_its_members_say(members, windows):
+    inner = ensemble.weighted(members[:2], (0.5, 0.5))
+    some = windows(20, seed=2)
+    said = [Forecaster(each.SerializeToString()).forecast(some) for each in members]
+    made = Forecaster(ensemble.weighted([inner, members[2]], (0.4, 0.6)).SerializeToString())
+    expected = 0.2 * said[0] + 0.2 * said[1] + 0.6 * said[2]
+    np.testing.assert_allclose(made.forecast(some), expected, rtol=1e-5)

@@ -81,5 +81,5 @@ def _loss(residuals: Values, growth: float, values: tuple[float, ...]) -> float:
 def _why_not(point: onnx.ModelProto, known: Windows) -> str:
     if not len(known):
         return "no validation window has a measured target"
-    opset = next((opset.version for opset in point.opset_import if not opset.domain), 0)
+    opset = next((opset.version for opset in point.opset_import if opset.domain in ("", "ai.onnx")), 0)
     return f"its opset is {opset}, they take {LEAST_OPSET}" if opset < LEAST_OPSET else ""

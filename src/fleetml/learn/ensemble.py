@@ -13,6 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fleetml.learn import graph as graphs
+from fleetml.learn import quantile_head
 from fleetml.learn.builder import IR_VERSION
 from fleetml.learn.graph import InvalidGraph
 
@@ -33,7 +34,8 @@ def weighted(members: Sequence[onnx.ModelProto], weights: Sequence[float]) -> on
             f"members of an ensemble must forecast the same windows, got {[each.meta for each in about]}; "
             "train them on the same ones"
         )
-    parts = [onnx.compose.add_prefix(each, f"member_{place}_").graph for place, each in enumerate(members)]
+    points = [quantile_head.taken_off(each) for each in members]
+    parts = [onnx.compose.add_prefix(each, f"member_{place}_").graph for place, each in enumerate(points)]
     names = {f"member_{place}_{name}": name for place in range(len(parts)) for name in _INPUTS}
     constants = _constants((each for part in parts for each in part.initializer), names)
     nodes = _once((each for part in parts for each in part.node), names)

@@ -94,7 +94,7 @@ def hyperparameters(
     if family in FORESTS:
         tree = rows * LEAF_MB / (FOREST_ROOM * size_limit_mb)  # of the room, with a leaf for each row
         leaf, count = int(chosen["min_samples_leaf"]), FOREST_TREES
-        if objective != CLASSIFICATION:
-            count = min(count, max(LEAST_TREES, int(leaf / tree)))
+        if objective != CLASSIFICATION and tree * count > leaf:
+            count = max(LEAST_TREES, int(leaf / tree))
         return {**chosen, "n_estimators": count, "min_samples_leaf": max(leaf, math.ceil(tree * count))}
     return chosen

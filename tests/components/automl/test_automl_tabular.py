@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import Any
 
@@ -192,3 +193,5 @@ def test_a_forest_of_many_rows_has_room_by_larger_leaves_one_of_values_by_fewer_
     assert (coarse["n_estimators"], coarse["min_samples_leaf"]) == (100, 20)
     few = portfolio.hyperparameters("extra_trees", point, 500, 20.0, objective)
     assert (few["n_estimators"], few["min_samples_leaf"]) == (100, 1)
+    free = portfolio.hyperparameters("extra_trees", point, 20_000, math.inf, objective)
+    assert (free["n_estimators"], free["min_samples_leaf"]) == (100, 1)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # What a second objective may be called -> the field of a price that it is
 SECOND = {"": "", "latency": "latency_ms", "operations": "operations"}
+ERROR = "validation MASE"
+_UNITS = {"": "", "latency": "latency [ms]", "operations": "operations of one forecast"}
 
 
 def nas(
@@ -87,7 +89,10 @@ def nas(
     turns = min(len(space.starts), trials)
     objective = Objective(trainer, space.point, limits, SECOND[second_objective], counted, turns, workers)
     found = run(objective, space.distributions, settings, space.starts)
-    page.write(report.path, "Search of architectures: validation MASE", found, space.distributions, settings)
+    named = (ERROR, *filter(None, (_UNITS[second_objective],)))
+    page.write(
+        report.path, f"Search of architectures: {ERROR}", found, space.distributions, settings, named, space.meant
+    )
     seconds = math.inf if counted else max(1.0, timeout_seconds / trials)
     best, met = _best(found, also, lambda told: _trained(told, space, trainer, time.monotonic() + seconds), limits)
     if counted and best:

@@ -21,6 +21,11 @@ class Searched:
     starts: Sequence[Mapping[str, Any]]
     point: Callable[[Mapping[str, Any]], tuple[str, Hyperparameters]]
 
+    def meant(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what a point means as one mapping, for people."""
+        family, hyperparameters = self.point(params)
+        return {"family": family, **hyperparameters}
+
 
 def searched(sampler: str) -> Searched:
     """Return the flat space; for evolution the one with conditions.

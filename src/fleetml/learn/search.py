@@ -119,7 +119,8 @@ def search(
     space = of_ranges(families)
     study = loop.run(objective, space, settings, search_space.starts(families))
     if page is not None:
-        report.write(page, f"Search over {', '.join(families)}: validation MASE", study, space, settings)
+        error = "validation MASE"
+        report.write(page, f"Search over {', '.join(families)}: {error}", study, space, settings, (error,))
     return Result(objective.best(study), [_outcome(each) for each in study.outcomes], study.seconds, study)
 
 

@@ -41,6 +41,11 @@ def test_each_family_is_tried_and_the_best_graph_kept(made):
     page = made["report"].path.read_text()
     assert "<h2>History</h2>" in page
     assert "3 trials (" in page
+    assert "validation MASE</text>" in page
+    (gru,) = (row for row in rows if row["family"] == "gru")
+    shown = page[page.index("family gru") :].partition("<td>")[0]
+    assert f"width {json.loads(gru['hyperparameters'])['width']}" in shown
+    assert "heads" not in shown
 
 
 def test_of_a_limit_no_graph_keeps_comes_a_best_effort_that_is_called_one(made):

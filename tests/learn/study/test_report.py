@@ -11,10 +11,10 @@ SPACE = {
 }
 
 
-def page(tmp_path, objective, **settings):
+def page(tmp_path, objective, meant=dict, **settings):
     settings = StudySettings(12, sampler="random", seed=1, **settings)
     result = run(objective, SPACE, settings)
-    report.write(tmp_path / "page.html", "Trees & nets", result, SPACE, settings)
+    report.write(tmp_path / "page.html", "Trees & nets", result, SPACE, settings, ("MASE", "latency [ms]"), meant)
     return (tmp_path / "page.html").read_text(), result
 
 
@@ -42,6 +42,17 @@ def test_a_page_tells_history_importance_slices_and_every_trial(tmp_path):
 def test_two_objectives_have_their_front(tmp_path):
     text, _ = page(tmp_path, lambda trial: (trial.params["x"], -trial.params["x"]), directions=("minimize", "minimize"))
     assert "<h2>Pareto front</h2>" in text
+    assert ">MASE</text>" in text
+    assert ">latency [ms]</text>" in text
+    assert "objective" not in text
+
+
+def test_places_are_told_as_what_they_mean(tmp_path):
+    text, result = page(tmp_path, lambda trial: trial.params["x"], lambda params: {"width": round(64 * params["y"])})
+    best = f"width {round(64 * result.best.params['y'])}</p>"
+    assert f"trial {result.best.number}: {best}" in text
+    assert text.count("<td>width ") == 12
+    assert "<td>x " not in text
 
 
 def test_a_study_without_a_good_trial_has_its_reasons(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,24 +18,37 @@ if TYPE_CHECKING:
     from fleetml.learn.study.loop import StudyResult
     from fleetml.learn.study.space import Space
 
+Meant = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 _BEST, _ONE, _BAD = "#2563a8", "#9dbbd8", "#c2513a"
 # Slices of this many parameters are drawn, the most important first
 _SLICES = 8
 _STYLE = "body{font-family:sans-serif;color:#20262d;max-width:64em;margin:2em auto}td,th{padding:.2em .8em;text-align:left}table{border-collapse:collapse;font-size:.9em}tr:nth-child(even){background:#f2f4f6}svg{max-width:100%;height:auto}"
 
 
-def write(path: Path, title: str, result: StudyResult, space: Space, settings: StudySettings) -> None:
-    """Write the page. A study without a complete trial has its table and the reasons alone."""
+def write(
+    path: Path,
+    title: str,
+    result: StudyResult,
+    space: Space,
+    settings: StudySettings,
+    objectives: Sequence[str],
+    meant: Meant = dict,
+) -> None:
+    """Write the page. A study without a complete trial has its table and the reasons alone.
+
+    `objectives`: their names, with units. `meant` returns the hyperparameters that a trial's parameters mean, where they are
+    places in the ranges of a family.
+    """
     complete = [each for each in result.outcomes if each.values]
-    parts = [_summary(result, settings)]
+    parts = [_summary(result, settings, meant)]
     if complete:
         weights = importance(complete, space, settings)
-        parts += ["<h2>History</h2>", _history(result.outcomes, settings)]
+        parts += ["<h2>History</h2>", _history(result.outcomes, settings, objectives[0])]
         parts += _important(weights)
-        parts += ["<h2>Slices</h2>", _slices(complete, list(weights)[:_SLICES] or list(space)[:_SLICES])]
+        parts += ["<h2>Slices</h2>", _slices(complete, list(weights)[:_SLICES] or list(space)[:_SLICES], meant)]
     if len(settings.directions) > 1 and result.front:
-        parts += ["<h2>Pareto front</h2>", _front(complete, result.front)]
-    parts += ["<h2>Trials</h2>", _table(result.outcomes)]
+        parts += ["<h2>Pareto front</h2>", _front(complete, result.front, objectives)]
+    parts += ["<h2>Trials</h2>", _table(result.outcomes, meant)]
     head = f"<!doctype html><meta charset='utf-8'><title>{escape(title)}</title><style>{_STYLE}</style>"
     write_text(path, f"{head}<h1>{escape(title)}</h1>{''.join(parts)}")
 
@@ -62,7 +75,7 @@ def importance(complete: Sequence[Outcome], space: Space, settings: StudySetting
     return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
 
 
-def _summary(result: StudyResult, settings: StudySettings) -> str:
+def _summary(result: StudyResult, settings: StudySettings, meant: Meant) -> str:
     states = [each.state for each in result.outcomes]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     said = f"<p>{len(states)} trials ({counts}) in {result.seconds:.1f} s by the sampler {settings.sampler}; the study ended: {escape(result.reason_to_stop)}.</p>"
@@ -70,10 +83,10 @@ def _summary(result: StudyResult, settings: StudySettings) -> str:
     if best is None:
         return said + "<p>No trial is complete and feasible.</p>"
     values = ", ".join(f"{value:.6g}" for value in best.values)
-    return said + f"<p>Best: {values}, trial {best.number}: {escape(_told(best.params))}</p>"
+    return said + f"<p>Best: {values}, trial {best.number}: {escape(_told(meant(best.params)))}</p>"
 
 
-def _history(outcomes: Sequence[Outcome], settings: StudySettings) -> str:
+def _history(outcomes: Sequence[Outcome], settings: StudySettings, objective: str) -> str:
     good = [each for each in outcomes if each.values and not each.violation]
     bad = [each for each in outcomes if each.values and each.violation]
     better = min if settings.directions[0] == "minimize" else max
@@ -87,7 +100,7 @@ def _history(outcomes: Sequence[Outcome], settings: StudySettings) -> str:
             )
         axes[0].step([each.number for each in good], best, where="post", color=_BEST, label="best so far")
         axes[0].set_xlabel("trial")
-        axes[0].set_ylabel("first objective")
+        axes[0].set_ylabel(objective)
         axes[0].legend(frameon=False)
 
     return _drawn(draw, 1, 9.6, 3.2)
@@ -104,15 +117,18 @@ def _important(weights: Mapping[str, float]) -> list[str]:
     return ["<h2>Importance</h2>", _drawn(draw, 1, 9.6, 0.35 * len(weights) + 0.9)]
 
 
-def _slices(complete: Sequence[Outcome], names: Sequence[str]) -> str:
+def _slices(complete: Sequence[Outcome], names: Sequence[str], meant: Meant) -> str:
+    """Draw the first objective over each parameter, by the values that a family means where it has one of that name."""
+
     def draw(axes: Sequence[Axes]) -> None:
         for each, name in zip(axes, names, strict=True):
-            having = [outcome for outcome in complete if name in outcome.params]
-            values = [outcome.params[name] for outcome in having]
+            points = [(meant(outcome.params), outcome.value) for outcome in complete]
+            if not any(name in params for params, _ in points):
+                points = [(outcome.params, outcome.value) for outcome in complete]
+            having = [(params[name], value) for params, value in points if name in params]
+            values = [place for place, _ in having]
             numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-            each.plot(
-                values if numeric else list(map(str, values)), [outcome.value for outcome in having], ".", color=_BEST
-            )
+            each.plot(values if numeric else list(map(str, values)), [value for _, value in having], ".", color=_BEST)
             if numeric and values and min(values) > 0 and max(values) > 100 * min(values):
                 each.set_xscale("log")
             each.set_xlabel(name)
@@ -120,14 +136,14 @@ def _slices(complete: Sequence[Outcome], names: Sequence[str]) -> str:
     return _drawn(draw, len(names), 2.6 * min(len(names), 4), 2.4 * ((len(names) + 3) // 4))
 
 
-def _front(complete: Sequence[Outcome], front: Sequence[Outcome]) -> str:
+def _front(complete: Sequence[Outcome], front: Sequence[Outcome], objectives: Sequence[str]) -> str:
     def draw(axes: Sequence[Axes]) -> None:
         for outcomes, colour, name in ((complete, _ONE, "trials"), (front, _BEST, "front")):
             axes[0].plot(
                 [o.values[0] for o in outcomes], [o.values[1] for o in outcomes], "o", color=colour, label=name
             )
-        axes[0].set_xlabel("first objective")
-        axes[0].set_ylabel("second objective")
+        axes[0].set_xlabel(objectives[0])
+        axes[0].set_ylabel(objectives[1])
         axes[0].legend(frameon=False)
 
     return _drawn(draw, 1, 6.0, 4.0)
@@ -152,11 +168,11 @@ def _drawn(draw: Any, count: int, width: float, height: float) -> str:
     return drawing[drawing.index("<svg") :]
 
 
-def _table(outcomes: Sequence[Outcome]) -> str:
+def _table(outcomes: Sequence[Outcome], meant: Meant) -> str:
     head = "<tr><th>trial<th>state<th>values<th>seconds<th>parameters<th>reason</tr>"
     rows = (
         f"<tr><td>{each.number}<td>{each.state}{' (infeasible)' if each.violation else ''}<td>{', '.join(f'{v:.6g}' for v in each.values)}"
-        f"<td>{each.seconds:.2f}<td>{escape(_told(each.params))}<td>{escape(each.reason)}</tr>"
+        f"<td>{each.seconds:.2f}<td>{escape(_told(meant(each.params)))}<td>{escape(each.reason)}</tr>"
         for each in outcomes
     )
     return f"<table>{head}{''.join(rows)}</table>"

@@ -87,7 +87,7 @@ def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -
     dropped = {number: "no time or no room was left to make it" for number in numbers if number not in bags}
     while bags:
         if late := time.monotonic() > limits.end:
-            bags, ways = _least(bags, limits, dropped, LATE)
+            bags = _least(bags, limits, dropped, LATE)
         numbers, chosen = choose(problem, {number: found[number] for number in bags}, limits.end)
         bags = {number: bags[number] for number in numbers}
         python = _python(problem, bags, chosen)
@@ -103,12 +103,12 @@ def assemble(problem: Problem, found: Mapping[int, Evaluated], limits: Limits) -
         result = _measured(problem, graph, python, chosen, proof, limits)
         if result.inside or sum(map(len, bags.values())) == 1:
             shares = dict(zip(numbers, _shares(chosen.combination, len(numbers)), strict=True))
-            said = {each: ways.get(each, finish.ONE) for each in numbers}
+            said = {each: finish.finished(bag, ways.get(each, "")) for each, bag in bags.items()}
             told = replace(result, weights=shares, ways=said, dropped=dropped)
             return told if result.inside or late else _inside(problem, found, made, limits, told)
         rest = result.row_ms - sum(limits.cost(one) for bag in bags.values() for one in bag)
         if len(bags) == 1 or rest > limits.median_ms:  # a bag itself is too much, or the columns' preparation is
-            bags, ways = _least(bags, limits, dropped, OVER)
+            bags = _least(bags, limits, dropped, OVER)
             continue
         slowest = max(bags, key=lambda each: sum(limits.cost(one) + one.bytes / 1e6 for one in bags[each]))
         dropped[slowest] = OVER
@@ -133,11 +133,11 @@ def weighed(found: Found, limits: Limits) -> Found:
 
 def _least(
     bags: Mapping[int, tuple[Member, ...]], limits: Limits, dropped: dict[int, str], why: str
-) -> tuple[dict[int, tuple[Member, ...]], dict[int, str]]:
-    """Return the quickest trial's one member, and how it is finished; the others are dropped."""
+) -> dict[int, tuple[Member, ...]]:
+    """Return the quickest trial's one member; the others are dropped."""
     least = min(bags, key=lambda each: limits.cost(bags[each][0]))
     dropped |= dict.fromkeys((number for number in bags if number != least), why)
-    return {least: bags[least][:1]}, {least: finish.ONE}
+    return {least: bags[least][:1]}
 
 
 def _inside(
@@ -165,7 +165,8 @@ def _inside(
         if result.inside:
             dropped = {**over.dropped, **dict.fromkeys(over.weights, OVER)}
             dropped.pop(number, None)
-            return replace(result, weights={number: 1.0}, ways={number: finish.ONE}, dropped=dropped)
+            ways = {number: finish.finished((lone[number],), "")}
+            return replace(result, weights={number: 1.0}, ways=ways, dropped=dropped)
     return over
 
 

@@ -180,6 +180,16 @@ def members(
     return {part: pickle.loads(content) for part, content in read.items()}  # noqa: S301 - our own processes wrote it
 
 
+def finished(bag: Sequence[Member], planned: str) -> str:
+    """Return how a trial is finished by the members that were made of it, which may be fewer than what was `planned`."""
+    whole = sum(one.fold == ALL for one in bag)
+    if whole == len(bag):
+        return planned if planned.startswith(REFIT) else REFIT
+    if whole:
+        return BOTH
+    return BAG if len(bag) > 1 else ONE
+
+
 def shares(folds: Sequence[int]) -> list[float]:
     """Return how much each member of a trial counts, their sum 1, by the fold it is of: all the same, of `ALL` rows `WHOLE_SHARE` in sum."""
     whole = folds.count(ALL)

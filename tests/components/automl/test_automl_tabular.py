@@ -68,6 +68,20 @@ def test_boosted_trees_that_tell_values_answer_with_one_fitted_to_all_rows(
     assert card["proven_on_rows"] >= 192 + 200
 
 
+@pytest.mark.parametrize(("family", "way"), [("lightgbm", finish.BAG), ("extra_trees", finish.ONE)])
+def test_where_the_one_of_all_rows_cannot_be_made_the_leaderboard_names_what_answers(
+    run: Run, monkeypatch: pytest.MonkeyPatch, family: str, way: str
+) -> None:
+    def too_large(*given: Any) -> Any:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(portfolio, "SPACES", {family: portfolio.SPACES[family]})
+    monkeypatch.setattr(finish, "refitted", too_large)
+    made = run(rows().drop("label"), "spend", "regression", trials=1)
+    board = pl.read_parquet(made["leaderboard"].path).filter(pl.col("weight") > 0, pl.col("state") == "complete")
+    assert board["finished_as"].to_list() == [way]
+
+
 def test_the_same_seed_and_trials_give_the_same_bytes(run: Run) -> None:
     first = run(rows().drop("spend"), "label", "classification", seed=3)["model"].path.read_bytes()
     assert run(rows().drop("spend"), "label", "classification", seed=3)["model"].path.read_bytes() == first

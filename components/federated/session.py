@@ -13,6 +13,7 @@ import httpx
 from flwr.common.constant import HEARTBEAT_MIN_INTERVAL
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -42,11 +43,12 @@ class OneNode:
 
     def __init__(self, app: ASGIApp, clock: Callable[[], float] = time.monotonic) -> None:
         self._app, self._clock = app, clock
-        self._heard: dict[bytes, tuple[bytes, float]] = {}
+        self._heard: dict[str, tuple[str, float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope.get("headers", ()))
-        key, session = (headers.get(it.encode(), b"") for it in (FLEET_HTTP_PUBLIC_KEY_HEADER, _HEADER))
+        # Of two headers of a name it takes the first, as who checks signatures does
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        key, session = (headers.get(it, "") for it in (FLEET_HTTP_PUBLIC_KEY_HEADER, _HEADER))
         if not key or not scope["path"].startswith(_FLEET):
             await self._app(scope, receive, send)
             return

@@ -19,8 +19,8 @@ class Link:
     def __init__(self) -> None:
         self.now, self.status, self._layer = 100.0, OK, OneNode(self._hears, lambda: self.now)
 
-    def asked(self, session: str, key: str = "east", path: str = "/v1/fleet/pull-messages") -> int:
-        """Return what it answers a process that has a key."""
+    def asked(self, session: str, *keys: str, path: str = "/v1/fleet/pull-messages") -> int:
+        """Return what it answers a process that shows a key, or several."""
         said: list[int] = []
 
         async def send(message: MutableMapping[str, Any]) -> None:
@@ -30,7 +30,8 @@ class Link:
         async def receive() -> MutableMapping[str, Any]:
             return {"type": "http.disconnect"}
 
-        headers = [(b"flwr-public-key", key.encode()), (b"fleetml-session", session.encode())]
+        shown = [(b"flwr-public-key", key.encode()) for key in keys or ("east",)]
+        headers = [*shown, (b"fleetml-session", session.encode())]
         scope = {"type": "http", "path": path, "headers": headers}
         asyncio.run(self._layer(scope, receive, send))
         return said[0]
@@ -59,6 +60,12 @@ def test_what_is_refused_does_not_count_as_heard() -> None:
     assert link.asked("two") == TAKEN
     link.now += 1
     assert link.asked("two") == OK
+
+
+def test_who_shows_another_s_key_after_its_own_does_not_speak_for_it() -> None:
+    """Of two keys the first is that whose signature was checked."""
+    link = Link()
+    assert [link.asked("two", "west", "east"), link.asked("one")] == [OK, OK]
 
 
 def test_one_that_says_goodbye_is_replaced_at_once() -> None:

@@ -77,6 +77,13 @@ def test_a_pipeline_whose_runs_were_in_two_currencies_has_a_sum_of_each(told: Ca
     assert json.loads(told("--by", "pipeline", "--pipeline", "p", "--json")[0][0])["moneys"] == {"EUR": 1.0, "USD": 0.5}
 
 
+def test_a_run_that_was_resumed_costs_what_came_since_too(told: Callable[..., Any], three: Settings) -> None:
+    run = Run(three.home, "new")
+    run.start({"pipeline": "p", "engine": "local", "steps": ["a", "b"]})
+    run.write(Attempt("b", 1, "succeeded", time.time(), time.time() + 1, cost=DOLLARS))
+    assert "0.750000 USD" in next(line for line in told()[0] if line.startswith("new"))
+
+
 def test_a_runs_steps_have_the_cost_of_all_their_attempts(told: Callable[..., Any]) -> None:
     lines, said = told("new")
     assert [line.split()[0] for line in lines] == ["STEP", "a", "b", "total"]

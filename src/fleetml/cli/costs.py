@@ -56,8 +56,13 @@ def _runs(args: argparse.Namespace, settings: Settings) -> dict[str, list[Costs]
     parts: dict[str, list[Costs]] = {}
     for document in _chosen(args, settings):
         row = parts.setdefault(document["run_id" if args.by == "run" else "pipeline"], [])
-        row += [document["cost"]] if document.get("cost") else _all(_steps(document["run_id"], settings))
+        row += [document["cost"]] if _summed(document) else _all(_steps(document["run_id"], settings))
     return parts
+
+
+def _summed(document: Mapping[str, Any]) -> bool:
+    """Say whether the sum in a run's record is of all of it: that of one which goes on is of before."""
+    return bool(document.get("cost")) and document["state"] != "running"
 
 
 def _all(rows: Rows) -> list[Costs]:

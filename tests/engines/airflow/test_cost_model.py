@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,16 @@ pytestmark = pytest.mark.skipif(not (ROOT / ".venv/ml").is_dir(), reason="the st
 
 
 @pytest.fixture
-def ran(airflow_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Run]:
-    """Return a function that runs the pipeline's DAG as its schedule does, and returns its record."""
+def ran(airflow_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Run]]:
+    """Yield a function that runs the pipeline's DAG as its schedule does, and returns its record."""
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
     monkeypatch.setenv("FLEETML_PROJECT", str(ROOT))
     monkeypatch.setenv("FLEETML_HOME", str(tmp_path / "home"))
 
+    place = airflow_home / "dags" / tmp_path.name
+
     def ran() -> Run:
-        place = airflow_home / "dags" / tmp_path.name
         shutil.copytree(ROOT / "dags" / "cost_model", place / "cost_model")
         (place / "costs.py").write_text(DAG_FILE)
         bag = DagBag(str(place), bundle_name="dags-folder", bundle_path=airflow_home / "dags")
@@ -48,7 +49,8 @@ def ran(airflow_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert run.state == "success"
         return Run(tmp_path / "home", record_id(run.dag_id, run.run_id))
 
-    return ran
+    yield ran
+    shutil.rmtree(place)  # two folders with one DAG are an import error of every later test that reads them all
 
 
 def test_the_power_model_is_that_of_this_machine(ran: Callable[[], Run], tmp_path: Path, capsys: Any) -> None:

@@ -9,7 +9,6 @@ from components.automl import forecast_card, forecast_importance, forecasts
 from components.automl.forecasts import Joined, Limits
 from fleetml import atomic
 from fleetml.component import Artifact
-from fleetml.errors import InvalidParameter
 from fleetml.learn import graph as graphs
 from fleetml.learn import leaderboard as boards
 from fleetml.learn import search, windows
@@ -47,9 +46,7 @@ def automl(
     Raises InvalidParameter for an empty budget or limit, InvalidData for windows that cannot be scored, SearchFailed when
     nothing could be trained.
     """
-    search.check_budget(trials, timeout_seconds, latency_limit_ms)
-    if not size_limit_mb > 0:
-        raise InvalidParameter(f"parameter 'size_limit_mb' of a search must be positive, got {size_limit_mb}; raise it")
+    search.check_budget(trials, timeout_seconds, latency_limit_ms, size_limit_mb)
     from fleetml.learn.tabular_trainer import TabularTrainer
 
     begun = time.monotonic()

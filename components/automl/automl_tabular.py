@@ -62,7 +62,7 @@ def automl_tabular(
     Raises InvalidParameter, InvalidData.
     """
     began = time.monotonic()
-    check_budget(trials, timeout_seconds, latency_limit_ms)
+    check_budget(trials, timeout_seconds, latency_limit_ms, size_limit_mb)
     if not 0 <= memory_limit_mb < math.inf:
         raise InvalidParameter(
             f"parameter 'memory_limit_mb' of AutoML must be a number from 0 (any memory), got {memory_limit_mb}; correct it"

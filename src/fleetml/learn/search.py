@@ -278,15 +278,18 @@ def _outcome(told: "trials.Outcome") -> Outcome:
     )
 
 
-def check_budget(trials: int, timeout_seconds: float, latency_limit_ms: float = math.inf) -> None:
+def check_budget(
+    trials: int, timeout_seconds: float, latency_limit_ms: float = math.inf, size_limit_mb: float = math.inf
+) -> None:
     """Check a search's parameters before data or libraries are loaded. Raises InvalidParameter."""
     for name, value, least in (("trials", trials, 1), ("timeout_seconds", timeout_seconds, 1)):
         if not value >= least:
             raise InvalidParameter(f"parameter {name!r} of a search must be at least {least}, got {value}; raise it")
-    if not latency_limit_ms > 0:
-        raise InvalidParameter(
-            f"parameter 'latency_limit_ms' of a search must be positive, got {latency_limit_ms}; give a limit in ms"
-        )
+    for name, limit, unit in (("latency_limit_ms", latency_limit_ms, "ms"), ("size_limit_mb", size_limit_mb, "MB")):
+        if not limit > 0:
+            raise InvalidParameter(
+                f"parameter {name!r} of a search must be positive, got {limit}; give a limit in {unit}"
+            )
 
 
 def judge(graph: "onnx.ModelProto", windows: Windows, latency_limit_ms: float = math.inf) -> Candidate:

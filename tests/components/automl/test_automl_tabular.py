@@ -161,6 +161,8 @@ def test_what_leaks_and_what_tells_nothing_is_named(run: Run, caplog: pytest.Log
         ({"trials": 0}, InvalidParameter, "'trials'"),
         ({"latency_limit_ms": 0}, InvalidParameter, "'latency_limit_ms'"),
         ({"memory_limit_mb": -1}, InvalidParameter, "'memory_limit_mb'"),
+        ({"size_limit_mb": 0}, InvalidParameter, "'size_limit_mb'"),
+        ({"size_limit_mb": math.nan}, InvalidParameter, "'size_limit_mb'"),
     ],
 )
 def test_wrong_parameters_are_told(run: Run, parameters: dict[str, Any], error: type, says: str) -> None:

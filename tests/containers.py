@@ -59,7 +59,7 @@ class _OneImage:
 def containers() -> Iterator[Containers]:
     """Import the image, and remove it in the end. Skips the test where no engine answers."""
     try:
-        client = docker_engine.connect()
+        client = docker_engine.connection().client
     except Unavailable as error:
         pytest.skip(f"no Docker engine: {error}")
     name = f"fleetml-test-{uuid.uuid4().hex[:12]}"

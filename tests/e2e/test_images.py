@@ -90,7 +90,7 @@ def served(trained: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     command = ["python", "-m", "fleetml.serving", "--dir", f"{trained}/serving", "--port", address.split(":")[1]]
-    container = docker_engine.connect().containers.run(
+    container = docker_engine.connection().client.containers.run(
         "fleetml/serving",
         [*command, "--feature-store", f"{trained}/feature_store"],
         detach=True,
@@ -113,7 +113,7 @@ def test_the_serving_image_serves_it(served: str) -> None:
 
 
 def test_the_serving_image_is_small_and_holds_no_training_library() -> None:
-    client = docker_engine.connect()
+    client = docker_engine.connection().client
     assert client.images.get("fleetml/serving").attrs["Size"] <= 500_000_000
     lacks = ["torch", "sklearn", "xgboost", "lightgbm", "mlflow", "evidently", "kfp", "pip"]
     look = f"import importlib.util as u; print([name for name in {lacks} if u.find_spec(name)])"
@@ -123,7 +123,7 @@ def test_the_serving_image_is_small_and_holds_no_training_library() -> None:
 
 @pytest.mark.parametrize("name", ["fleetml/ml", "fleetml/serving"])
 def test_an_image_is_nobody_in_particular(name: str) -> None:
-    said = docker_engine.connect().containers.run(name, ["id", "-u"], remove=True, network_mode="none")
+    said = docker_engine.connection().client.containers.run(name, ["id", "-u"], remove=True, network_mode="none")
     assert said.strip() == b"10001"
 
 
@@ -135,7 +135,7 @@ def test_the_serving_image_tells_that_it_is_healthy(compose: str, tmp_path: Path
     tokens = tmp_path / "tokens"
     tokens.write_text("t0ken-of-somebody somebody\n")
     tokens.chmod(0o644)
-    container = docker_engine.connect().containers.run(
+    container = docker_engine.connection().client.containers.run(
         "fleetml/serving",
         command,
         detach=True,

@@ -34,7 +34,7 @@ def run(containers: Containers, *argv: str, runner: DockerRunner | None = None, 
 def ours() -> list[str]:
     """The ids of the containers that this process has."""
     owner = container.owner()
-    found = docker_engine.connect().containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
+    found = docker_engine.connection().client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
     return [container.id for container in found if container.labels[OWNER] == owner]
 
 
@@ -81,7 +81,7 @@ def test_the_network_is_the_host_s(containers: Containers) -> None:
 
 
 def test_arguments_go_to_the_image_s_own_entry_point(containers: Containers) -> None:
-    client = docker_engine.connect()
+    client = docker_engine.connection().client
     tag = f"{containers.reference}-entry"
     base = client.containers.create(containers.reference, command=["true"])
     try:
@@ -100,7 +100,7 @@ def test_an_image_is_pinned_by_its_content(containers: Containers, project: Sett
     runner = containers.runner()
     assert isinstance(runner, ContainerRunner)
     image = Images(project.project, runner.pin).resolve(containers.reference)
-    assert image.environment_digest() == docker_engine.connect().images.get(containers.reference).id
+    assert image.environment_digest() == docker_engine.connection().client.images.get(containers.reference).id
     assert runner.pin("r.example/x@sha256:ab", False) == "sha256:ab"  # no engine need be asked
 
 
@@ -138,7 +138,7 @@ def test_a_container_tells_whose_it_is(containers: Containers) -> None:
     seen: list[dict] = []
 
     def look(line: str) -> None:
-        seen.extend(docker_engine.connect().api.inspect_container(found) for found in ours())
+        seen.extend(docker_engine.connection().client.api.inspect_container(found) for found in ours())
 
     containers.runner().run(Command(("echo", "up"), containers.image), look, threading.Event())
     (found,) = seen
@@ -158,7 +158,7 @@ def test_a_connection_that_is_silent_for_long_is_no_end(
 def test_an_engine_that_goes_away_is_told(
     containers: Containers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    real, image, runner = docker_engine.connect(), containers.image, containers.runner()
+    real, image, runner = docker_engine.connection().client, containers.image, containers.runner()
     with Proxy(tmp_path / "engine.sock", _socket()) as proxy:
         monkeypatch.setenv("DOCKER_HOST", f"unix://{proxy.path}")
         command = Command(("sh", "-c", "echo up; sleep 600"), image)

@@ -21,7 +21,7 @@ from tests.containers import Containers
 
 
 def test_what_a_process_that_is_no_more_left_running_is_removed(containers: Containers) -> None:
-    client = docker_engine.connect()
+    client = docker_engine.connection().client
     host, pid, start = container.owner().split()
     gone = {f"{host} {2**22 + 1} {start}", f"{host} {pid} earlier/1"}
     alive = {f"other {pid} {start}", container.owner()}

@@ -33,13 +33,8 @@ class Engine:
     cores: int
 
 
-def connect() -> DockerClient:
-    """Return the connection to the engine that DOCKER_HOST names, or the one of this machine. Raises Unavailable."""
-    return connection().client
-
-
 def connection() -> Engine:
-    """Return the connection of this process, made if need be. Raises Unavailable."""
+    """Return this process' connection to the engine that DOCKER_HOST names, or the one of this machine. Raises Unavailable."""
     return _connected(os.getpid(), os.environ.get("DOCKER_HOST", ""))
 
 

@@ -58,9 +58,11 @@ def serving(status: int) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:  # also of a test that fails, or its process never ends
+            server.shutdown()
+            thread.join()
 
 
 def test_no_access_is_told(s3_variables: Callable[[str], None], tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_server_gets_the_events(go: Callable[..., str], monkeypatch: pytest.Mo
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
-        threading.Thread(target=server.serve_forever).start()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("OPENLINEAGE_URL", f"http://127.0.0.1:{server.server_address[1]}")
         monkeypatch.setenv("OPENLINEAGE_NAMESPACE", "fleet")
         events.anew(monkeypatch)

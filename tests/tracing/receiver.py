@@ -30,5 +30,7 @@ def receiving() -> Iterator[tuple[str, list[Any]]]:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
         threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", got
-        server.shutdown()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", got
+        finally:  # also of a test that fails, or its process never ends
+            server.shutdown()

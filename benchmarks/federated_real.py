@@ -3,7 +3,7 @@
 ``REGIONS="4 10" python -m benchmarks federated_real``. Each region has 400 synthetic windows (288 steps before, 48 after) and trains the
 forecaster of the stage, one pass a round; 5 rounds. Processes share this machine's cores, so wall seconds are those of a busy one and CPU
 seconds are told beside them: of the link, of the nodes after their start, and of the same training in one process, on all windows, with as
-many passes and judgements.
+many passes and judgements. With ``FLOWER`` regions ("4") plain Flower does the same beside it: it starts a process of torch for each region.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -147,6 +148,18 @@ def measured(regions: int) -> Iterator[Figure]:
     yield f"{name}: CPU over central training", 100 * (sum(spent.values()) / alone - 1), "%"
     last = result.history[-1]
     yield f"{name}: records of a round, both ways", (last.sent_bytes + last.received_bytes) / 1000, "kB"
+    if str(regions) in os.environ.get("FLOWER", "4").split():
+        yield from beside(regions, result.arrays)
+
+
+def beside(regions: int, arrays: Mapping[str, Any]) -> Iterator[Figure]:
+    """Yield the figures of plain Flower on the same windows."""
+    from benchmarks import federated_flower
+
+    with ExitStack() as ends:
+        folder = Federation(ends, regions).folder
+        names = [f"region-{seed}" for seed in range(regions)]
+        yield from federated_flower.measured({name: folder / name for name in names}, ROUNDS, arrays)
 
 
 def run() -> Iterator[Figure]:

@@ -113,7 +113,7 @@ class Plain:
         home.mkdir(exist_ok=True)
         at = {"address": f"{HOST}:{self._port}", "authority": self._keys(keys.AUTHORITY)}
         (home / "config.toml").write_text(SUPERLINK.format(**at))
-        command = [PROGRAMS / "flwr", "run", app, "here", "--stream"]
+        command = [str(PROGRAMS / "flwr"), "run", str(app), "here", "--stream"]
         with (self._folder / "run").open("wb") as log, suppress(subprocess.TimeoutExpired):
             subprocess.run(command, env=self._environment, stdout=log, stderr=log, timeout=LONGEST)
 

@@ -12,6 +12,7 @@ import pytest
 from components.automl import race, trials
 from components.automl.losses import auc_error, log_loss
 from components.automl.stopping import Watched
+from fleetml.learn.algorithms import CLASSIFICATION
 
 TRUTH = np.random.default_rng(0).integers(0, 2, 400)
 
@@ -53,7 +54,13 @@ def test_a_loss_that_is_no_number_is_nobodys_best(tmp_path: Path) -> None:
 
 def test_a_trial_that_never_comes_to_its_end_ends_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folds = SimpleNamespace(folds=[SimpleNamespace(held=np.arange(400))])
-    problem: Any = SimpleNamespace(validation=folds, target=TRUTH, loss=log_loss, size_limit_mb=20.0)
+    problem: Any = SimpleNamespace(
+        validation=folds,
+        target=TRUTH,
+        loss=log_loss,
+        size_limit_mb=20.0,
+        about=SimpleNamespace(objective=CLASSIFICATION),
+    )
 
     def dies(*given: Any) -> Any:
         given[-1](said(3.0, 0))

@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 from components.deploy.deploy import deploy
 from components.register.register import register
 from fleetml.component import Artifact
+from fleetml.learn import quantile_head
 from fleetml.records import Run
 from fleetml.settings import Settings
 
@@ -37,14 +38,13 @@ def push(settings: Settings, target: str, run: Run) -> str:
 
 
 def spoil(graph: Path, spoilt: Path) -> None:
-    """Write the graph with its forecasts times `FACTOR`."""
-    model = onnx.load(graph)
-    (output,) = model.graph.output
+    """Write the graph, without calibrated quantiles, with its forecasts times `FACTOR`."""
+    model = quantile_head.taken_off(onnx.load(graph))
     for node in model.graph.node:
-        node.output[:] = [f"{name}_honest" if name == output.name else name for name in node.output]
-        node.input[:] = [f"{name}_honest" if name == output.name else name for name in node.input]
+        node.output[:] = [f"{name}_honest" if name == "forecast" else name for name in node.output]
+        node.input[:] = [f"{name}_honest" if name == "forecast" else name for name in node.input]
     model.graph.initializer.append(numpy_helper.from_array(np.array(FACTOR, np.float32), "spoilt_by"))
-    model.graph.node.append(helper.make_node("Mul", [f"{output.name}_honest", "spoilt_by"], [output.name]))
+    model.graph.node.append(helper.make_node("Mul", ["forecast_honest", "spoilt_by"], ["forecast"]))
     onnx.save(model, spoilt)
 
 

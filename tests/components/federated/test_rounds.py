@@ -92,7 +92,7 @@ def test_a_region_that_says_it_weighs_more_counts_no_more_where_all_weigh_alike(
 
 
 def test_a_region_that_does_not_answer_in_time_is_late_and_the_others_count() -> None:
-    result = train({"east": Pull(4), "slow": Hangs(0), "west": Pull(8)}, workers=3, rounds=1, round_seconds=3)
+    result = train({"east": Pull(4), "slow": Hangs(0), "west": Pull(8)}, workers=3, rounds=1, round_seconds=10)
     assert dict(result.history[0].left_out) == {"slow": "late"}
     assert result.history[0].answered == ["east", "west"]
 
@@ -139,7 +139,8 @@ def test_too_few_answers_end_the_run_after_its_checkpoint_with_the_remedy(tmp_pa
 
 
 def test_too_few_regions_are_not_waited_for_for_ever() -> None:
-    with pytest.raises(Unavailable, match="at least 3 regions must be there for a round, got 2"):
+    # How many of the two have said who they are by then is the machine's affair
+    with pytest.raises(Unavailable, match="at least 3 regions must be there for a round, got [0-2] "):
         train({"east": Pull(4), "west": Pull(8)}, rounds=1, min_clients=3, round_seconds=0.1)
 
 
